@@ -1,0 +1,1 @@
+"""Reading captures into `Scene`s, and checking them before any work begins."""

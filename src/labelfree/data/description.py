@@ -1,0 +1,187 @@
+"""The YAML file that describes a capture in another layout, so that no file has to be moved."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from labelfree.data.poses import CameraAxes, PoseConvention, PoseIs
+from labelfree.errors import InputError
+
+Choice = TypeVar("Choice", bound=StrEnum)
+
+
+class Incomplete(StrEnum):
+    """What to do with a frame that lacks its image, depth map or a finite pose."""
+
+    ERROR = "error"
+    SKIP = "skip"
+
+
+@dataclass(frozen=True)
+class Pinhole:
+    """Intrinsics written into the description."""
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+
+
+@dataclass(frozen=True)
+class Description:
+    """How a capture is laid out; the defaults are the default layout. In patterns `*` stands for the frame's name."""
+
+    name: str | None = None
+    """Name of the scene; its folder's name if not given."""
+    root: str | None = None
+    """Folder of the capture, relative to the description; `--root` overrides it."""
+    images: str = "color/*.{png,jpg,jpeg}"
+    """Colour pictures."""
+    depth: str | None = "depth/*.png"
+    """Depth maps, z-depth with 0 where missing; null for none."""
+    poses: str = "pose/*.txt"
+    """One file per frame, or one text file with a row per frame in the natural order of the frames' names."""
+    pose_is: PoseIs = PoseIs.CAMERA_TO_WORLD
+    """Direction of the transforms."""
+    camera_axes: CameraAxes = CameraAxes.OPENCV
+    """Axes of the camera frames."""
+    intrinsics: str | Pinhole = "intrinsic.txt"
+    """File (a pattern if each frame has its own), or fx, fy, cx, cy; of the depth grid where there is depth."""
+    intrinsics_size: tuple[int, int] | None = None
+    """(height, width) of the picture the intrinsics belong to, when it is another one."""
+    depth_scale: float = 1000.0
+    """Stored depth units per metre: 1000 for millimetres, 5000 for TUM, 6553.5 for Replica."""
+    cloud: str | None = "cloud.ply"
+    """Point cloud, world coordinates in metres; without it the depth maps are fused."""
+    labels: str | None = "label/*.png"
+    """Ground truth pictures, 255 = ignored; for evaluation only."""
+    classes: str | tuple[str, ...] | None = "classes.txt"
+    """Class names: a file with one a line, or a list."""
+    every: int = 1
+    """Take every n-th frame."""
+    incomplete: Incomplete = Incomplete.ERROR
+    """Frames that lack an image, a depth map or a finite pose: `error` names the first, `skip` leaves them out."""
+    voxel_m: float = 0.02
+    """Spacing of the points fused from depth maps."""
+    max_depth_m: float = 10.0
+    """Depth beyond this is not fused."""
+    stated: frozenset[str] = frozenset()
+    """Keys that the file gives: what they name must exist, what a default names may be absent."""
+
+    @property
+    def convention(self) -> PoseConvention:
+        """Meaning of the stored poses."""
+        return PoseConvention(self.pose_is, self.camera_axes)
+
+
+KEYS = tuple(field.name for field in fields(Description) if field.name != "stated")
+
+
+def read_description(path: Path) -> Description:
+    """Read a description file."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such description file.")
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())}).") from error
+    if not isinstance(data, dict):
+        raise InputError(f"{path}: expected keys such as 'images' and 'poses', found {type(data).__name__}.")
+    return description_from_dict(data, str(path))
+
+
+def description_from_dict(data: Mapping[Any, Any], source: str) -> Description:
+    """Make a description from plain data; `source` names it in errors."""
+    _refuse_unknown(data, KEYS, source)
+    given = {key: data[key] for key in KEYS if key in data}
+    values: dict[str, Any] = {}
+    for key, value in given.items():
+        values[key] = _value(key, value, f"{source}: {key}")
+    return Description(**values, stated=frozenset(given))
+
+
+def _value(key: str, value: Any, where: str) -> Any:
+    match key:
+        case "images" | "poses":
+            return _text(value, where)
+        case "name" | "root" | "depth" | "cloud" | "labels":
+            return None if value is None else _text(value, where)
+        case "pose_is":
+            return _choice(PoseIs, value, where)
+        case "camera_axes":
+            return _choice(CameraAxes, value, where)
+        case "incomplete":
+            return _choice(Incomplete, value, where)
+        case "depth_scale" | "voxel_m" | "max_depth_m":
+            return _positive(value, where)
+        case "every":
+            return _count(value, where)
+        case "intrinsics":
+            return _pinhole(value, where) if isinstance(value, dict) else _text(value, where)
+        case "intrinsics_size":
+            return None if value is None else _size(value, where)
+        case _:
+            return _classes(value, where)
+
+
+def _refuse_unknown(data: Mapping[Any, Any], known: tuple[str, ...], source: str) -> None:
+    for key in data:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
+            hint = f"did you mean '{near[0]}'?" if near else f"keys are {', '.join(known)}."
+            raise InputError(f"{source}: unknown key '{key}'; {hint}")
+
+
+def _text(value: Any, where: str) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise InputError(f"{where} is {value!r}, expected a file name or pattern.")
+    return value.strip().removeprefix("./")
+
+
+def _choice(choices: type[Choice], value: Any, where: str) -> Choice:
+    if value not in list(choices):
+        raise InputError(f"{where} is {value!r}, expected {' or '.join(choices)}.")
+    return choices(value)
+
+
+def _positive(value: Any, where: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+        raise InputError(f"{where} is {value!r}, expected a positive number.")
+    return float(value)
+
+
+def _count(value: Any, where: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InputError(f"{where} is {value!r}, expected a whole number from 1.")
+    return value
+
+
+def _size(value: Any, where: str) -> tuple[int, int]:
+    if not isinstance(value, list) or len(value) != 2:
+        raise InputError(f"{where} is {value!r}, expected [height, width].")
+    return _count(value[0], where), _count(value[1], where)
+
+
+def _pinhole(value: Mapping[Any, Any], where: str) -> Pinhole:
+    names = tuple(field.name for field in fields(Pinhole))
+    _refuse_unknown(value, names, where)
+    missing = [name for name in names if name not in value]
+    if missing:
+        raise InputError(f"{where} lacks '{missing[0]}': give fx, fy, cx and cy in pixels.")
+    fx, fy, cx, cy = (_positive(value[name], f"{where}.{name}") for name in names)
+    return Pinhole(fx, fy, cx, cy)
+
+
+def _classes(value: Any, where: str) -> str | tuple[str, ...] | None:
+    if value is None or isinstance(value, str):
+        return value
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise InputError(f"{where} is {value!r}, expected a list of names or the name of a file.")
+    return tuple(value)

@@ -1,0 +1,105 @@
+"""File patterns such as `color/*.{png,jpg}`: what the star stands for is the name of the frame."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from labelfree.errors import InputError
+
+_TOKENS = re.compile(r"\*|\{name\}|\?|\{[^{}]*\}|[^*?{]+|\{")
+_NUMBER = re.compile(r"\d+(\.\d+)?")
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A path under a scene's folder with wildcards: `*` or `{name}` name the frame, `?` and `{png,jpg}` only match."""
+
+    text: str
+
+    @property
+    def has_wildcard(self) -> bool:
+        """Whether the pattern can match more than one file."""
+        return any(mark in self.text for mark in "*?{")
+
+    def fill(self, name: str) -> str:
+        """Return the pattern with the frame's name in place of its wildcard, to be shown in an error."""
+        return re.sub(r"\*|\{name\}", lambda _: name, self.text, count=1)
+
+    def matches_in(self, folder: Path) -> bool:
+        """Whether any file in the folder matches, or the pattern's own folder (`color/`) stands there, perhaps empty."""
+        first = self.text.split("/")[0]
+        if first != self.text and not Pattern(first).has_wildcard and (folder / first).is_dir():
+            return True
+        return next(self._walk(folder), None) is not None
+
+    def find(self, folder: Path) -> dict[str, Path]:
+        """Return the matching files by frame name, in the natural order of the names (2 before 10)."""
+        found: dict[str, Path] = {}
+        for name, path in self._walk(folder):
+            if name in found:
+                raise InputError(
+                    f"{path}: frame name '{name}' already belongs to {found[name].name}; keep one of the two, or make "
+                    f"the pattern '{self.text}' tell them apart."
+                )
+            found[name] = path
+        return {name: found[name] for name in natural_order(found)}
+
+    def _walk(self, folder: Path) -> Iterator[tuple[str, Path]]:
+        parts = self.text.split("/")
+        yield from _descend(folder, parts, ())
+
+
+def natural_order(names: Iterable[str]) -> list[str]:
+    """Sort names by the numbers in them: '2' before '10', timestamps by their value."""
+    names = list(names)
+    if all(_NUMBER.fullmatch(name) for name in names):
+        return sorted(names, key=lambda name: (float(name), name))
+    return sorted(names, key=lambda name: [(0, int(p), "") if p.isdigit() else (1, 0, p) for p in _split(name)])
+
+
+def _split(name: str) -> list[str]:
+    return [part for part in re.split(r"(\d+)", name) if part]
+
+
+def is_number(name: str) -> bool:
+    """Whether a frame's name is a plain number, such as an index or a timestamp."""
+    return _NUMBER.fullmatch(name) is not None
+
+
+def _descend(folder: Path, parts: list[str], captured: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
+    head, rest = parts[0], parts[1:]
+    if not Pattern(head).has_wildcard:
+        entries = [(folder / head, captured)] if (folder / head).exists() else []
+    else:
+        entries = list(_matching(folder, head, captured))
+    for path, names in entries:
+        if rest and path.is_dir():
+            yield from _descend(path, rest, names)
+        elif not rest and path.is_file():
+            yield "_".join(names) or path.stem, path
+
+
+def _matching(folder: Path, part: str, captured: tuple[str, ...]) -> Iterator[tuple[Path, tuple[str, ...]]]:
+    expression = _expression(part)
+    for path in folder.iterdir() if folder.is_dir() else ():
+        match = None if path.name.startswith(".") else expression.fullmatch(path.name)
+        if match:
+            yield path, (*captured, *match.groups())
+
+
+def _expression(part: str) -> re.Pattern[str]:
+    suffix = r"\.[^.]*" if part.endswith(".*") else ""
+    pieces = []
+    for token in _TOKENS.findall(part.removesuffix(".*") if suffix else part):
+        if token in ("*", "{name}"):
+            pieces.append("(.*)")
+        elif token == "?":
+            pieces.append(".")
+        elif token.startswith("{") and token.endswith("}"):
+            pieces.append("(?:" + "|".join(re.escape(word.strip()) for word in token[1:-1].split(",")) + ")")
+        else:
+            pieces.append(re.escape(token))
+    return re.compile("".join(pieces) + suffix, re.IGNORECASE)

@@ -1,0 +1,160 @@
+"""Camera poses in the forms people have them, turned into OpenCV `world_to_camera`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelfree.errors import InputError
+
+
+class PoseIs(StrEnum):
+    """Direction of the stored transforms."""
+
+    CAMERA_TO_WORLD = "camera_to_world"
+    WORLD_TO_CAMERA = "world_to_camera"
+
+
+class CameraAxes(StrEnum):
+    """Axes of the stored camera frames: OpenCV x right, y down, z forward; OpenGL x right, y up, z backward."""
+
+    OPENCV = "opencv"
+    OPENGL = "opengl"
+
+
+@dataclass(frozen=True)
+class PoseConvention:
+    """What the numbers of a stored pose mean."""
+
+    pose_is: PoseIs = PoseIs.CAMERA_TO_WORLD
+    camera_axes: CameraAxes = CameraAxes.OPENCV
+
+    def decode(
+        self,
+        stored: NDArray[np.float64],  # [4, 4]
+    ) -> NDArray[np.float64]:  # [4, 4]
+        """Return the stored pose as OpenCV world_to_camera."""
+        world_to_camera = np.linalg.inv(stored) if self.pose_is is PoseIs.CAMERA_TO_WORLD else stored
+        return self._axes() @ world_to_camera
+
+    def encode(
+        self,
+        world_to_camera: NDArray[np.float64],  # [4, 4] OpenCV
+    ) -> NDArray[np.float64]:  # [4, 4]
+        """Return the pose as this convention stores it."""
+        own = self._axes() @ world_to_camera
+        return np.linalg.inv(own) if self.pose_is is PoseIs.CAMERA_TO_WORLD else own
+
+    def _axes(self) -> NDArray[np.float64]:
+        return np.diag([1.0, 1, 1, 1] if self.camera_axes is CameraAxes.OPENCV else [1.0, -1, -1, 1])
+
+
+@dataclass(frozen=True)
+class StoredPose:
+    """One pose as written in a file."""
+
+    matrix: NDArray[np.float64]
+    """[4, 4], may hold NaN or infinity: many trackers mark lost frames so."""
+    where: str
+    """File and row, for errors."""
+    time: float | None = None
+    """Timestamp of a TUM row."""
+
+
+def read_pose_file(path: Path) -> StoredPose:
+    """Read one pose of 16 or 12 values row-major, or of 7 or 8 values as in TUM rows, over any number of lines."""
+    values = [value for _, row in _number_rows(path) for value in row]
+    matrix = _matrix(values, str(path))
+    return StoredPose(matrix, str(path), values[0] if len(values) == 8 else None)
+
+
+def read_pose_rows(path: Path) -> list[StoredPose]:
+    """Read a file with a pose in each row: 16 or 12 values row-major, or TUM `timestamp tx ty tz qx qy qz qw`."""
+    rows = _number_rows(path)
+    if not rows:
+        raise InputError(f"{path}: no poses in this file; it needs one row per image.")
+    width = len(rows[0][1])
+    poses = []
+    for line, row in rows:
+        where = f"{path}, line {line}"
+        if len(row) != width:
+            raise InputError(f"{where}: {len(row)} values, but earlier rows have {width}; mend the row.")
+        poses.append(StoredPose(_matrix(row, where), where, row[0] if width == 8 else None))
+    return poses
+
+
+def read_intrinsics(path: Path) -> NDArray[np.float64]:  # [3, 3]
+    """Read a 3x3, 3x4 or 4x4 pinhole matrix, or the four values fx fy cx cy."""
+    values = [value for _, row in _number_rows(path) for value in row]
+    match len(values):
+        case 4:
+            return pinhole(values[0], values[1], values[2], values[3])
+        case 9:
+            return np.array(values).reshape(3, 3)
+        case 12 | 16:
+            return np.array(values).reshape(-1, 4)[:3, :3]
+        case count:
+            raise InputError(f"{path}: {count} values; intrinsics are a 3x3 or 4x4 matrix, or fx fy cx cy.")
+
+
+def pinhole(fx: float, fy: float, cx: float, cy: float) -> NDArray[np.float64]:  # [3, 3]
+    """Return the matrix of a pinhole camera."""
+    return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], dtype=np.float64)
+
+
+def _number_rows(path: Path) -> list[tuple[int, list[float]]]:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file.")
+    rows = []
+    for line, text in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+        words = text.split("#")[0].replace(",", " ").split()
+        try:
+            row = [float(word) for word in words]
+        except ValueError as error:
+            raise InputError(f"{path}, line {line}: {str(error).split(': ')[-1]} is not a number; mend it.") from error
+        if row:
+            rows.append((line, row))
+    return rows
+
+
+def _matrix(values: list[float], where: str) -> NDArray[np.float64]:
+    match len(values):
+        case 16:
+            matrix = np.array(values).reshape(4, 4)
+        case 12:
+            matrix = np.vstack([np.array(values).reshape(3, 4), [0, 0, 0, 1]])
+        case 7 | 8:
+            matrix = _from_quaternion(np.array(values[-7:]), where)
+        case count:
+            raise InputError(
+                f"{where}: {count} values, but a pose has 16 (4x4), 12 (3x4) or 8 (timestamp tx ty tz qx qy qz qw)."
+            )
+    if np.isfinite(matrix).all() and not np.allclose(matrix[3], (0, 0, 0, 1), atol=1e-6):
+        column_major = np.allclose(matrix[:, 3], (0, 0, 0, 1), atol=1e-6)
+        raise InputError(
+            f"{where}: the last row of the pose is {matrix[3].tolist()}, expected 0 0 0 1"
+            + ("; the pose looks column-major: transpose it." if column_major else "; write 4x4 matrices row by row.")
+        )
+    return matrix
+
+
+def _from_quaternion(
+    values: NDArray[np.float64],  # [7] tx ty tz qx qy qz qw
+    where: str,
+) -> NDArray[np.float64]:
+    norm = float(np.linalg.norm(values[3:]))
+    if abs(norm - 1) > 0.05:
+        raise InputError(f"{where}: the quaternion has length {norm:.3g}, expected 1; order is tx ty tz qx qy qz qw.")
+    x, y, z, w = values[3:] / norm
+    matrix = np.eye(4)
+    matrix[:3, :3] = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+    ]
+    matrix[:3, 3] = values[:3]
+    return matrix

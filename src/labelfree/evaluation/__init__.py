@@ -1,0 +1,17 @@
+"""The evaluation protocol: one confusion matrix over a whole split, and the tables made from it."""
+
+from __future__ import annotations
+
+from labelfree.evaluation.confusion import ConfusionMatrix, Evaluation, evaluate_labels
+from labelfree.evaluation.tables import MethodResult, Table, class_table, comparison_table, confusion_table
+
+__all__ = [
+    "ConfusionMatrix",
+    "Evaluation",
+    "MethodResult",
+    "Table",
+    "class_table",
+    "comparison_table",
+    "confusion_table",
+    "evaluate_labels",
+]

@@ -1,0 +1,60 @@
+"""What the teachers' training commands leave behind: a JSONL log, a checkpoint to go on from, and the shipped weights."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+
+def append_record(path: Path, record: Mapping[str, float | int | str]) -> None:
+    """Add one line to the log; floats keep five significant digits."""
+    rounded = {key: float(f"{value:.5g}") if isinstance(value, float) else value for key, value in record.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as log:
+        log.write(json.dumps(rounded) + "\n")
+
+
+def save_checkpoint(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, step: int) -> None:
+    """Write everything that the next step depends on; the random draws of a step depend on its number alone."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    torch.save({"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": step}, partial)
+    os.replace(partial, path)
+
+
+def load_checkpoint(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> int:
+    """Restore the model and the optimiser and return the number of steps done; 0 if there is no checkpoint."""
+    if not path.is_file():
+        return 0
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    model.load_state_dict(state["model"])
+    optimiser.load_state_dict(state["optimiser"])
+    return int(state["step"])
+
+
+def write_half_precision(weights: Mapping[str, Tensor], path: Path) -> None:
+    """Write weights as 16-bit safetensors, replacing the file in one go."""
+    halves = {
+        name: tensor.detach().half().contiguous() if tensor.is_floating_point() else tensor.contiguous()
+        for name, tensor in weights.items()
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    save_file(halves, partial, metadata={"format": "pt"})
+    os.replace(partial, path)
+
+
+def warm_cosine(step: int, steps: int, warm_up: int, floor: float = 0.02) -> float:
+    """Return the factor on the learning rate: a linear rise over `warm_up` steps, then half a cosine down to `floor`."""
+    if step < warm_up:
+        return (step + 1) / warm_up
+    done = min(1.0, (step - warm_up) / max(1, steps - warm_up))
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * done))

@@ -1,0 +1,1 @@
+"""The equations of the paper, one short file each."""

@@ -1,0 +1,91 @@
+"""Eq. 1: the label of a pixel is the class whose text is most similar to the pixel's dense CLIP feature."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from labelfree.errors import InputError
+from labelfree.method.resample import resample
+
+CLIP_TEMPERATURE = 100.0
+"""The factor that CLIP learned to multiply cosines with before a softmax."""
+
+
+def class_scores(
+    features: Tensor,  # [h, w, D] any length
+    text: Tensor,  # [S, D] one row per name; S = K without synonyms
+    owners: Tensor | None = None,  # [S] int64 class of each name
+) -> Tensor:  # [K, h, w] float32
+    """Return the cosine of every patch with every class (Eq. 1); a class with several names takes the best of them."""
+    if features.shape[-1] != text.shape[-1]:
+        raise InputError(
+            f"Image features have width {features.shape[-1]} but text embeddings {text.shape[-1]}: "
+            "use the text encoder of the same CLIP model, and empty the feature cache if the model changed."
+        )
+    unit_text = functional.normalize(text.float(), dim=-1)
+    cosines = torch.einsum("hwd,sd->shw", functional.normalize(features.float(), dim=-1), unit_text)
+    if owners is None:
+        return cosines
+    count = int(owners.max()) + 1
+    best = cosines.new_full((count, *cosines.shape[1:]), -torch.inf)
+    return best.scatter_reduce_(0, owners[:, None, None].expand_as(cosines), cosines, "amax")
+
+
+def prompt_denoise(
+    scores: Tensor,  # [K, h, w] cosines
+    threshold: float,
+    temperature: float = CLIP_TEMPERATURE,
+) -> Tensor:  # [K, h, w]
+    """Rule out classes that are nowhere in the image more probable than `threshold` (MaskCLIP, section 3.2).
+
+    If no class reaches the threshold, all stay.
+    """
+    confidence = (scores * temperature).softmax(dim=0).flatten(1).amax(dim=1)
+    absent = confidence < threshold
+    if bool(absent.all()):
+        return scores
+    return scores.masked_fill(absent[:, None, None], -1.0)
+
+
+def key_smooth(
+    values: Tensor,  # [..., L, D] one vector per patch: features or class scores
+    keys: Tensor,  # [..., L, C] keys of the last attention layer
+) -> Tensor:  # [..., L, D]
+    """Replace each patch's vector by the mean over all patches, weighted by the cosine of their keys (MaskCLIP).
+
+    The paper's formula: keys are normalised over channels; negative similarities count as none.
+    """
+    unit_keys = functional.normalize(keys.float(), dim=-1)
+    weights = (unit_keys @ unit_keys.transpose(-1, -2)).clamp_min(0)
+    return (weights / weights.sum(-1, keepdim=True)) @ values.float()
+
+
+def upsample_scores(
+    scores: Tensor,  # [K, h, w]
+    size: tuple[int, int],
+    extent: tuple[float, float] | None = None,
+) -> Tensor:  # [K, H, W]
+    """Bring class scores, not labels, to the image's resolution; `extent` as in `resample` cuts off patch padding."""
+    return resample(scores, size, extent)
+
+
+def labels_from_scores(scores: Tensor) -> Tensor:  # [K, ...] -> [...] uint8
+    """Return the most similar class of every pixel; ties go to the lowest class id."""
+    return scores.argmax(dim=0).to(torch.uint8)
+
+
+def clip_labels(
+    features: Tensor,  # [h, w, D]
+    text: Tensor,  # [S, D]
+    size: tuple[int, int],
+    owners: Tensor | None = None,  # [S] int64
+    extent: tuple[float, float] | None = None,
+    denoise_threshold: float = 0.0,
+) -> Tensor:  # [H, W] uint8
+    """Return dense CLIP labels of one image (Eq. 1): cosine, bilinear upsampling, argmax; denoising is off at 0."""
+    scores = class_scores(features, text, owners)
+    if denoise_threshold > 0:
+        scores = prompt_denoise(scores, denoise_threshold)
+    return labels_from_scores(upsample_scores(scores, size, extent))

@@ -1,0 +1,32 @@
+"""Bilinear resampling of patch maps whose grid reaches beyond the picture."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def resample(
+    maps: Tensor,  # [C, h, w]
+    size: tuple[int, int],
+    extent: tuple[float, float] | None = None,
+) -> Tensor:  # [C, H, W] float32
+    """Sample `maps` bilinearly at the H x W pixel centres of a picture that covers the first `extent` rows and columns.
+
+    `extent` is in cells of the grid and need not be whole: a picture of 120 rows padded to 128 covers 7.5 of 8 rows of
+    16-pixel patches. None means that the picture covers the grid exactly.
+    """
+    maps = maps.float()
+    grid = (maps.shape[-2], maps.shape[-1])
+    if extent is None or tuple(extent) == grid:
+        return functional.interpolate(maps[None], size=size, mode="bilinear", align_corners=False)[0]
+    rows, columns = (
+        # grid_sample with align_corners=False puts -1 and 1 on the outer edges of the grid
+        (torch.arange(side, device=maps.device) + 0.5) * (2 * covered / side / cells) - 1
+        for side, covered, cells in zip(size, extent, grid)
+    )
+    places = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1)
+    return functional.grid_sample(
+        maps[None], places[None], mode="bilinear", padding_mode="border", align_corners=False
+    )[0]

@@ -1,0 +1,64 @@
+"""`Prediction`: what everything that shows or stores a result takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelfree.errors import InputError
+from labelfree.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """Labels for the pixels of one image or the points of one cloud."""
+
+    labels: NDArray[np.uint8]
+    """[H, W] for an image, [N] for a cloud; 255 where nothing is said."""
+    vocabulary: Vocabulary
+    scores: NDArray[np.float32] | None = None
+    """Confidence of each label in 0..1, shaped like `labels`."""
+    points_world: NDArray[np.float32] | None = None
+    """[N, 3] metres; for a cloud."""
+    name: str = ""
+    """Frame or scene this belongs to."""
+
+    def __post_init__(self) -> None:
+        labels = np.asarray(self.labels)
+        if labels.ndim not in (1, 2):
+            raise InputError(f"Prediction '{self.name}': labels must be [H, W] or [N], found {list(labels.shape)}.")
+        wrong = (labels >= len(self.vocabulary)) & (labels != self.vocabulary.ignore)
+        if labels.size and (wrong.any() or labels.min() < 0):
+            raise InputError(
+                f"Prediction '{self.name}': label {int(labels[wrong][0]) if wrong.any() else int(labels.min())} is not one of the "
+                f"{len(self.vocabulary)} classes nor {self.vocabulary.ignore}."
+            )
+        object.__setattr__(self, "labels", labels.astype(np.uint8))
+        if self.scores is not None:
+            scores = np.asarray(self.scores, dtype=np.float32)
+            if scores.shape != labels.shape:
+                raise InputError(
+                    f"Prediction '{self.name}': scores {scores.shape} must be shaped like labels {labels.shape}."
+                )
+            object.__setattr__(self, "scores", scores)
+        if self.points_world is not None:
+            points = np.asarray(self.points_world, dtype=np.float32)
+            if labels.ndim != 1 or points.shape != (len(labels), 3):
+                raise InputError(f"Prediction '{self.name}': points {points.shape} do not match labels {labels.shape}.")
+            object.__setattr__(self, "points_world", points)
+
+    @property
+    def is_3d(self) -> bool:
+        """Whether this labels a point cloud."""
+        return self.labels.ndim == 1
+
+    def colours(self) -> NDArray[np.uint8]:
+        """Return the RGB of each label: [H, W, 3] or [N, 3]."""
+        return self.vocabulary.palette()[self.labels]
+
+    def counts(self) -> dict[str, int]:
+        """Return how many pixels or points each class received."""
+        found = np.bincount(self.labels.ravel(), minlength=256)
+        return {name: int(found[label]) for label, name in enumerate(self.vocabulary.names)}

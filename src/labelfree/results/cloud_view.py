@@ -1,0 +1,138 @@
+"""A labelled cloud as it is looked at: several colourings of one set of points, thinned for the screen."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelfree.errors import InputError
+from labelfree.results.point_render import ViewPoint
+from labelfree.scene import Frame
+from labelfree.vocabulary import Vocabulary
+
+MAX_SHOWN_POINTS = 60_000
+"""Points that a browser turns smoothly without a strong GPU."""
+
+CEILING_SLAB = 0.08
+"""Share of a room's height that is searched for a ceiling, from the top."""
+
+CEILING_SHARE = 0.12
+"""Share of the points that this slab must hold to count as a ceiling: walls alone put about 0.05 there."""
+
+
+@dataclass(frozen=True, eq=False)
+class CloudLayer:
+    """One colouring of a cloud."""
+
+    title: str
+    colours: NDArray[np.uint8]
+    """[N, 3] RGB."""
+    labels: NDArray[np.uint8] | None = None
+    """[N] where the colours mean classes, so that classes can be switched on and off."""
+
+
+@dataclass(frozen=True, eq=False)
+class CloudView:
+    """A cloud and its colourings."""
+
+    name: str
+    points_world: NDArray[np.float32]
+    """[N, 3] metres."""
+    layers: tuple[CloudLayer, ...]
+    up_world: tuple[float, float, float] = (0.0, 0.0, 1.0)
+    """The direction drawn upwards; see `up_from_cameras`."""
+
+    def __post_init__(self) -> None:
+        if not self.layers or not len(self.points_world):
+            raise InputError(f"Cloud view '{self.name}' needs at least one layer and one point.")
+        for layer in self.layers:
+            labels_fit = layer.labels is None or layer.labels.shape == (len(self.points_world),)
+            if layer.colours.shape != (len(self.points_world), 3) or not labels_fit:
+                raise InputError(
+                    f"Cloud view '{self.name}': layer '{layer.title}' does not fit {len(self.points_world)} points."
+                )
+
+    def take(self, chosen: NDArray[Any]) -> CloudView:
+        """Return the view of some points: a boolean mask or indices."""
+        layers = tuple(
+            replace(layer, colours=layer.colours[chosen], labels=None if layer.labels is None else layer.labels[chosen])
+            for layer in self.layers
+        )
+        return replace(self, points_world=self.points_world[chosen], layers=layers)
+
+    def thinned(self, limit: int = MAX_SHOWN_POINTS, seed: int = 0) -> CloudView:
+        """Return at most `limit` points drawn evenly, in their old order; the same ones for the same seed."""
+        count = len(self.points_world)
+        if count <= limit:
+            return self
+        return self.take(np.sort(np.random.default_rng(seed).choice(count, size=limit, replace=False)))
+
+    def heights(self) -> NDArray[np.float32]:
+        """Return [N] each point's height along the up direction."""
+        return self.points_world @ np.asarray(self.up_world, dtype=np.float32)
+
+
+def label_layer(title: str, labels: NDArray[np.uint8], vocabulary: Vocabulary) -> CloudLayer:
+    """Colour points by their class."""
+    return CloudLayer(title, vocabulary.palette()[labels], labels)
+
+
+def up_from_cameras(frames: Iterable[Frame]) -> tuple[float, float, float]:
+    """Guess the up direction from how the cameras were held: the world axis closest to their mean upwards axis."""
+    ups = [-frame.world_to_camera[1, :3] for frame in frames]
+    mean = np.mean(ups, axis=0) if ups else np.array([0.0, 0.0, 1.0])
+    axis = int(np.abs(mean).argmax())
+    snapped = [0.0, 0.0, 0.0]
+    snapped[axis] = 1.0 if mean[axis] >= 0 else -1.0
+    return (snapped[0], snapped[1], snapped[2])
+
+
+def ceiling_height(view: CloudView) -> float | None:
+    """Return the height at which a ceiling begins that would hide the room from above; None without one."""
+    heights = view.heights()
+    low, high = np.quantile(heights, (0.001, 0.999))
+    start = high - CEILING_SLAB * (high - low)
+    return float(start) if high > low and float((heights >= start).mean()) >= CEILING_SHARE else None
+
+
+def cloud_payload(view: CloudView, vocabulary: Vocabulary) -> dict[str, Any]:
+    """Return what the page's script draws: thinned, points as base64 uint16 steps inside their bounding box."""
+    shown = view.thinned()
+    low = shown.points_world.min(axis=0).astype(np.float64)
+    step = np.maximum((shown.points_world.max(axis=0) - low) / 65535, 1e-9)
+    heights, ceiling = shown.heights(), ceiling_height(view)
+    return {
+        "name": view.name,
+        "shown": len(shown.points_world),
+        "total": len(view.points_world),
+        "up": list(view.up_world),
+        "eye": (-1.7 * ViewPoint(view.up_world).axes()[2]).tolist(),
+        "cut": _cut_percent(heights, ceiling),
+        "low": low.tolist(),
+        "step": step.tolist(),
+        "points": _base64(np.rint((shown.points_world - low) / step).astype("<u2")),
+        "layers": [_layer_payload(layer) for layer in shown.layers],
+        "classes": [{"name": n, "colour": list(c)} for n, c in zip(vocabulary.names, vocabulary.colours)],
+    }
+
+
+def _cut_percent(heights: NDArray[np.float32], ceiling: float | None) -> int:
+    """Return at which share of the height the view starts cut, in percent; 100 shows everything."""
+    if ceiling is None:
+        return 100
+    return int(100 * (ceiling - heights.min()) / max(float(np.ptp(heights)), 1e-9))
+
+
+def _layer_payload(layer: CloudLayer) -> dict[str, Any]:
+    if layer.labels is not None:
+        return {"title": layer.title, "labels": _base64(layer.labels)}
+    return {"title": layer.title, "colours": _base64(layer.colours)}
+
+
+def _base64(values: NDArray[Any]) -> str:
+    return base64.b64encode(np.ascontiguousarray(values).tobytes()).decode("ascii")

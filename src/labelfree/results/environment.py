@@ -1,0 +1,49 @@
+"""What a result was made with: versions, machine, source revision."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+PACKAGES = ("labelfree", "torch", "transformers", "numpy", "pillow", "lightning-fabric", "plotly")
+
+
+def environment_facts() -> tuple[tuple[str, str], ...]:
+    """Return names and values for a report, without importing anything heavy."""
+    versions = ", ".join(f"{name} {found}" for name in PACKAGES if (found := _version(name)))
+    facts = [
+        ("python", platform.python_version()),
+        ("packages", versions),
+        ("system", f"{platform.system()} {platform.release()}, {platform.machine()}, {os.cpu_count()} cores"),
+    ]
+    revision = git_revision(Path(__file__).parent)
+    return (*facts, ("source revision", revision)) if revision else tuple(facts)
+
+
+def git_revision(folder: Path) -> str:
+    """Return the commit that a source checkout stands at, marked when files differ from it; empty elsewhere."""
+    try:
+        # An installed copy may lie inside somebody else's repository: only one that tracks this file counts.
+        _git(folder, "ls-files", "--error-unmatch", Path(__file__).name)
+        commit = _git(folder, "rev-parse", "HEAD")
+        changed = _git(folder, "status", "--porcelain", "--untracked-files=no", "--", ".")
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return f"{commit} with local changes" if changed else commit
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", "--no-optional-locks", *arguments], cwd=folder, capture_output=True, text=True, timeout=10, check=True
+    )
+    return done.stdout.strip()
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""

@@ -1,0 +1,1 @@
+"""The frozen teachers: dense CLIP labels and SAM masks."""

@@ -1,0 +1,190 @@
+"""SAM's everything mode: a grid of point prompts, three filters, and one mask id per pixel (Eq. 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from labelfree.errors import InputError
+
+NO_MASK = 0
+"""Mask id of pixels that no mask covers."""
+
+MAX_MASKS = 65535
+"""Mask ids are uint16."""
+
+
+@dataclass(frozen=True)
+class SamOptions:
+    """Everything mode; the defaults are the official ones. A filter set to 0 is off."""
+
+    points_per_side: int = 32
+    """Side of the square grid of point prompts."""
+    points_per_batch: int = 64
+    """Prompts decoded at once; memory only, does not change results."""
+    pred_iou_threshold: float = 0.88
+    """Masks whose own predicted IoU is at most this are dropped."""
+    stability_threshold: float = 0.95
+    """Masks that change more than this when the cut of their logits moves are dropped."""
+    stability_offset: float = 1.0
+    """How far the cut moves to either side for the stability score."""
+    box_nms_threshold: float = 0.7
+    """Of two masks whose boxes overlap more, the one with the lower predicted IoU is dropped."""
+    mask_nms_threshold: float = 0.0
+    """The same by the overlap of the masks themselves; off in the official setting."""
+    multimask: bool = True
+    """Take three masks per point (whole, part, sub-part) instead of one."""
+    min_area_fraction: float = 0.0
+    """Masks smaller than this share of the image are dropped."""
+    precision: str = "auto"
+    """Arithmetic of encoder and decoder: auto, float32, bfloat16 or float16."""
+
+    def __post_init__(self) -> None:
+        if self.points_per_side < 1 or self.points_per_batch < 1:
+            numbers = f"{self.points_per_side} and {self.points_per_batch}"
+            raise InputError(f"points_per_side and points_per_batch are {numbers}: both must be at least 1.")
+        for name in ("stability_threshold", "box_nms_threshold", "mask_nms_threshold", "min_area_fraction"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise InputError(f"{name} is {value}: it must lie between 0 (off) and 1.")
+        if self.stability_offset < 0:
+            raise InputError(f"stability_offset is {self.stability_offset}: it must not be negative.")
+
+
+@dataclass(frozen=True)
+class MaskCandidates:
+    """T masks at the decoder's own low resolution, cropped to the image."""
+
+    logits: Tensor
+    """[T, h, w]; above 0 is inside."""
+    scores: Tensor
+    """[T] predicted IoU."""
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def take(self, which: Tensor) -> MaskCandidates:  # [T] bool or [S] int64
+        """Return the chosen masks."""
+        return MaskCandidates(self.logits[which], self.scores[which])
+
+    def halved(self) -> MaskCandidates:
+        """Store logits as float16: a grid without filters leaves thousands of masks."""
+        return MaskCandidates(self.logits.half(), self.scores)
+
+    @classmethod
+    def join(cls, parts: list[MaskCandidates]) -> MaskCandidates:
+        """Concatenate, in order."""
+        return cls(torch.cat([part.logits for part in parts]), torch.cat([part.scores for part in parts]))
+
+
+def point_grid(points_per_side: int) -> Tensor:  # [n * n, 2] (x, y) in 0..1, row by row
+    """Return the centres of n x n equal cells of the image."""
+    centres = (torch.arange(points_per_side, dtype=torch.float32) + 0.5) / points_per_side
+    columns, rows = torch.meshgrid(centres, centres, indexing="xy")
+    return torch.stack([columns, rows], dim=-1).reshape(-1, 2)
+
+
+def stability_score(
+    logits: Tensor,  # [T, h, w]
+    offset: float,
+) -> Tensor:  # [T] 0..1
+    """Return the IoU of each mask cut `offset` above and below 0; 0 for a mask that is empty even when cut low."""
+    inner = (logits > offset).sum(dim=(-1, -2))
+    outer = (logits > -offset).sum(dim=(-1, -2))
+    return inner / outer.clamp_min(1)
+
+
+def mask_boxes(masks: Tensor) -> Tensor:  # [T, h, w] bool -> [T, 4] int64 x0, y0, x1, y1, x1 and y1 exclusive
+    """Return the tight box around each mask; zeros for an empty mask."""
+    columns, rows = masks.any(dim=-2), masks.any(dim=-1)
+    edges = [side.to(torch.uint8).argmax(dim=-1) for side in (columns, rows)]
+    ends = [side.shape[-1] - side.flip(-1).to(torch.uint8).argmax(dim=-1) for side in (columns, rows)]
+    boxes = torch.stack([edges[0], edges[1], ends[0], ends[1]], dim=-1)
+    return boxes * masks.flatten(1).any(dim=1, keepdim=True)
+
+
+def box_overlap(boxes: Tensor) -> Tensor:  # [T, 4] -> [T, T] IoU
+    """Return the IoU of every pair of boxes."""
+    boxes = boxes.float()
+    low = torch.maximum(boxes[:, None, :2], boxes[None, :, :2])
+    high = torch.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
+    shared = (high - low).clamp_min(0).prod(dim=-1)
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(dim=-1)
+    return shared / (areas[:, None] + areas[None] - shared).clamp_min(1e-9)
+
+
+def mask_overlap(masks: Tensor) -> Tensor:  # [T, h, w] bool -> [T, T] IoU
+    """Return the IoU of every pair of masks."""
+    flat = masks.flatten(1).float()
+    shared = flat @ flat.T
+    areas = flat.sum(dim=1)
+    return shared / (areas[:, None] + areas[None] - shared).clamp_min(1)
+
+
+def non_maximum_suppression(
+    overlap: Tensor,  # [T, T] IoU
+    scores: Tensor,  # [T]
+    threshold: float,
+) -> Tensor:  # [S] int64, best first
+    """Keep the best mask, drop what overlaps it by more than `threshold`, and so on; equal scores go by index."""
+    order = torch.sort(scores, descending=True, stable=True).indices
+    too_close = (overlap > threshold)[order][:, order]
+    kept = torch.ones(len(order), dtype=torch.bool, device=order.device)
+    for rank in range(len(order)):
+        if kept[rank]:
+            kept[rank + 1 :] &= ~too_close[rank, rank + 1 :]
+    return order[kept]
+
+
+def filter_masks(candidates: MaskCandidates, options: SamOptions) -> MaskCandidates:
+    """Drop masks by predicted IoU, then emptiness and area, then stability: each mask on its own."""
+    if options.pred_iou_threshold > 0:
+        candidates = candidates.take(candidates.scores > options.pred_iou_threshold)
+    areas = (candidates.logits > 0).sum(dim=(-1, -2))
+    smallest = options.min_area_fraction * candidates.logits.shape[-1] * candidates.logits.shape[-2]
+    candidates = candidates.take((areas > 0) & (areas >= smallest))
+    if options.stability_threshold > 0:
+        stable = stability_score(candidates.logits, options.stability_offset) >= options.stability_threshold
+        candidates = candidates.take(stable)
+    return candidates
+
+
+def suppress_duplicates(candidates: MaskCandidates, options: SamOptions) -> MaskCandidates:
+    """Drop masks that repeat a better one, by box and, if asked for, by mask overlap; best first."""
+    candidates = candidates.take(torch.sort(candidates.scores, descending=True, stable=True).indices)
+    if options.box_nms_threshold > 0:
+        overlap = box_overlap(mask_boxes(candidates.logits > 0))
+        candidates = candidates.take(non_maximum_suppression(overlap, candidates.scores, options.box_nms_threshold))
+    if options.mask_nms_threshold > 0:
+        overlap = mask_overlap(candidates.logits > 0)
+        candidates = candidates.take(non_maximum_suppression(overlap, candidates.scores, options.mask_nms_threshold))
+    return candidates
+
+
+def paint_mask_ids(
+    masks: Iterable[Tensor],  # chunks of [t, H, W] bool, best masks first
+    size: tuple[int, int],
+) -> Tensor:  # [H, W] uint16, 0 = no mask
+    """Give every pixel the id of the smallest mask that covers it (Eq. 3); masks seen nowhere get no id.
+
+    Ids run from 1 in order of descending area. Of masks with one area the earlier one wins.
+    """
+    nowhere = torch.iinfo(torch.int64).max
+    winner = torch.full(size, nowhere, dtype=torch.int64)
+    ranks: list[int] = []  # area * 2^32 + index: the least rank wins a pixel, in whatever order masks arrive
+    for chunk in masks:
+        winner = winner.to(chunk.device)
+        for mask in chunk:
+            ranks.append((int(mask.sum()) << 32) + len(ranks))
+            winner.masked_fill_(mask & (winner > ranks[-1]), ranks[-1])
+    ladder = torch.tensor([*sorted(ranks), nowhere], device=winner.device)
+    places = torch.searchsorted(ladder, winner)
+    visible = places.flatten().bincount(minlength=len(ladder)) > 0
+    visible[-1] = False
+    ids = visible.flip(0).cumsum(0).flip(0)  # the largest visible mask is 1; `nowhere` stays 0
+    if int(ids[0]) > MAX_MASKS:
+        raise InputError(f"{int(ids[0])} masks in one image: at most {MAX_MASKS} ids fit; use fewer points_per_side.")
+    return ids[places].to(torch.uint16).cpu()

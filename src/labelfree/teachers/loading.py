@@ -1,0 +1,144 @@
+"""Loading a frozen teacher: from a folder in the hub's layout or from the hub, in a chosen precision."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+from torch import nn
+
+from labelfree.errors import InputError
+
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+"""Arithmetic of a teacher; `auto` is bfloat16 where the hardware multiplies it faster, else float32."""
+
+_WEIGHT_FILES = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+
+
+def local_folder(name_or_folder: str | Path) -> Path | None:
+    """Return the folder that is meant, or None for a name on the hub such as `openai/clip-vit-base-patch16`."""
+    folder = Path(name_or_folder).expanduser()
+    if folder.is_dir():
+        return folder
+    text = str(name_or_folder)
+    if isinstance(name_or_folder, Path) or text.startswith((".", "/", "~")) or text.count("/") != 1:
+        raise InputError(f"{text}: no such folder; give one with config.json and model.safetensors, or a hub name.")
+    return None
+
+
+def load_pretrained(
+    model_class: Any,
+    name_or_folder: str | Path,
+    model_type: str,
+    device: torch.device,
+    config_changes: dict[str, Any] | None = None,
+) -> Any:
+    """Load a transformers model in float32, frozen, in evaluation mode; refuse what would leave weights at random."""
+    folder = local_folder(name_or_folder)
+    if folder is not None:
+        _check_folder(folder, model_type)
+    source = str(name_or_folder if folder is None else folder)
+    try:
+        with _quiet_transformers():
+            config = model_class.config_class.from_pretrained(source)
+            for path, value in (config_changes or {}).items():
+                part, _, key = path.rpartition(".")
+                setattr(getattr(config, part) if part else config, key, value)
+            model, report = model_class.from_pretrained(
+                source, config=config, dtype=torch.float32, attn_implementation="eager", output_loading_info=True
+            )
+    except (OSError, ValueError, RuntimeError) as error:
+        remedy = (
+            "check the name and the network, or download the model and give its folder"
+            if folder is None
+            else "check that config.json and the weights belong together and that the files are whole"
+        )
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{source}: cannot load {model_class.__name__} ({reason}); {remedy}.") from error
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise InputError(
+            f"{source}: {len(missing)} weights of {model_class.__name__} are missing, first '{missing[0]}'; "
+            f"give weights of the whole model, saved by {model_class.__name__}.save_pretrained."
+        )
+    return model.to(device).eval().requires_grad_(False)
+
+
+def _check_folder(folder: Path, model_type: str) -> None:
+    config_file = folder / "config.json"
+    if not config_file.is_file():
+        raise InputError(f"{folder}: config.json is missing; use save_pretrained or copy the hub files.")
+    if not any((folder / name).is_file() for name in _WEIGHT_FILES):
+        raise InputError(f"{folder}: model.safetensors is missing; use save_pretrained or copy the hub files.")
+    try:
+        found = json.loads(config_file.read_text(encoding="utf-8")).get("model_type")
+    except (ValueError, AttributeError) as error:
+        raise InputError(f"{config_file}: not a JSON object; copy the file again.") from error
+    if found != model_type:
+        raise InputError(f"{config_file}: model_type is {found!r} but a '{model_type}' model is needed here.")
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """Silence progress bars and loading notes: what matters is checked and raised as an InputError."""
+    from transformers.utils import logging
+
+    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bar:
+            logging.enable_progress_bar()
+
+
+def weights_digest(model: nn.Module) -> str:
+    """Return a hex digest of names, shapes and values of all weights, however they are stored on disk."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(model.state_dict().items()):
+        values = tensor.detach().cpu().contiguous()
+        digest.update(f"{name}{tuple(values.shape)}{values.dtype}".encode())
+        digest.update(values.flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def combined_digest(*parts: object) -> str:
+    """Return a short hex digest of plain values (strings, numbers, tuples, dicts)."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
+    """Turn `auto` into the fastest safe type of this machine."""
+    if precision not in get_args(Precision):
+        raise InputError(f"precision is '{precision}': choose one of {', '.join(get_args(Precision))}.")
+    if precision != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[precision]
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16
+    return torch.bfloat16 if device.type == "cpu" and _cpu_has_bfloat16_units() else torch.float32
+
+
+def autocast(dtype: torch.dtype, device: torch.device) -> AbstractContextManager[Any]:
+    """Return the context in which a teacher's matrix products run in `dtype`."""
+    if dtype == torch.float32:
+        return nullcontext()
+    return torch.autocast(device.type, dtype=dtype)
+
+
+def _cpu_has_bfloat16_units() -> bool:
+    # the call is younger than the oldest torch supported here; without it float32 is always right
+    get_capabilities = getattr(torch.cpu, "get_capabilities", None)
+    return get_capabilities is not None and bool(get_capabilities().get("amx_bf16", False))

@@ -1,0 +1,192 @@
+"""The frozen SAM teacher: neck features and one mask id per pixel."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from labelfree.errors import InputError
+from labelfree.method.resample import resample
+from labelfree.teachers.everything_mode import (
+    MaskCandidates,
+    SamOptions,
+    filter_masks,
+    paint_mask_ids,
+    point_grid,
+    suppress_duplicates,
+)
+from labelfree.teachers.images import Images, as_batch, normalise, pad_bottom_right, resize
+from labelfree.teachers.loading import autocast, combined_digest, load_pretrained, resolve_precision, weights_digest
+
+if TYPE_CHECKING:
+    from transformers import SamModel
+
+__all__ = ["SamEmbedding", "SamOptions", "SamTeacher"]
+
+SAM_MEAN = (123.675, 116.28, 103.53)
+SAM_STD = (58.395, 57.12, 57.375)
+
+DECODER_UPSCALING = 4
+"""Side of the decoder's masks over the side of the neck feature."""
+
+MASKS_PER_CHUNK = 16
+"""Masks brought to full resolution at once."""
+
+
+@dataclass(frozen=True)
+class SamEmbedding:
+    """What SAM's image encoder says about one image."""
+
+    padded: Tensor
+    """[1, C, s, s] float32 neck output of the padded square, as the mask decoder wants it."""
+    features: Tensor
+    """[C, h, w] float16 on the CPU: the neck output with the padding cropped off (Eq. 7)."""
+    extent: tuple[float, float]
+    """Rows and columns of `features` that the image covers; less than (h, w) where the last patch is part padding."""
+    input_size: tuple[int, int]
+    """(height, width) of the image inside the padded square."""
+    image_size: tuple[int, int]
+    """(height, width) of the image as given."""
+
+
+class SamTeacher:
+    """A frozen SAM that segments everything in an image."""
+
+    def __init__(self, model: SamModel, options: SamOptions) -> None:
+        self.model = model
+        self.options = options
+        self.device = next(model.parameters()).device
+        self.dtype = resolve_precision(options.precision, self.device)
+        self.warnings: list[str] = []
+        self.side = int(model.config.vision_config.image_size)
+        self.patch = int(model.config.vision_config.patch_size)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_folder: str | Path,
+        options: SamOptions | None = None,
+        device: torch.device | str = "cpu",
+    ) -> SamTeacher:
+        """Load from a folder in the hub's layout or by hub name, such as `facebook/sam-vit-huge`."""
+        from transformers import SamModel
+
+        model = load_pretrained(SamModel, name_or_folder, "sam", torch.device(device))
+        return cls(model, options or SamOptions())
+
+    def input_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Return the (height, width) of an image of `size` once its long side is SAM's own."""
+        scale = self.side / max(size)
+        height, width = (max(1, int(side * scale + 0.5)) for side in size)
+        return height, width
+
+    def grid_extent(self, size: tuple[int, int]) -> tuple[float, float]:
+        """Return how many rows and columns of the neck feature an image of `size` covers."""
+        height, width = self.input_size(size)
+        return height / self.patch, width / self.patch
+
+    @torch.inference_mode()
+    def encode(self, image: Images) -> SamEmbedding:  # [H, W, 3] uint8
+        """Run the image encoder on one image: long side to SAM's size, normalise, zero-pad."""
+        pixels = as_batch(image)
+        if len(pixels) != 1:
+            raise InputError(f"SAM encodes one image at a time, found a batch of {len(pixels)}: pass [H, W, 3].")
+        image_size = (pixels.shape[-2], pixels.shape[-1])
+        input_size = self.input_size(image_size)
+        resized = resize(pixels.to(self.device), input_size, "bilinear")
+        padded_image = pad_bottom_right(normalise(resized, SAM_MEAN, SAM_STD), (self.side, self.side))
+        with autocast(self.dtype, self.device):
+            neck = self.model.vision_encoder(padded_image).last_hidden_state.float()
+        extent = self.grid_extent(image_size)
+        features = neck[0, :, : math.ceil(extent[0]), : math.ceil(extent[1])].to("cpu", torch.float16).contiguous()
+        return SamEmbedding(neck, features, extent, input_size, image_size)
+
+    @torch.inference_mode()
+    def everything(self, embedding: SamEmbedding) -> MaskCandidates:
+        """Prompt with the point grid and keep the masks that pass the filters, best predicted IoU first."""
+        height, width = embedding.input_size
+        points = point_grid(self.options.points_per_side) * torch.tensor([width, height])
+        batches = points.to(self.device).split(self.options.points_per_batch)
+        parts = [filter_masks(self.decode(embedding, batch), self.options).halved() for batch in batches]
+        return suppress_duplicates(MaskCandidates.join(parts), self.options)
+
+    @torch.inference_mode()
+    def decode(
+        self,
+        embedding: SamEmbedding,
+        points: Tensor,  # [B, 2] (x, y) in pixels of the padded square
+    ) -> MaskCandidates:  # B or 3 B masks
+        """Decode one prompt per point from the stored image embedding."""
+        # Positions go through sines of large arguments: never in half precision.
+        sparse, dense = self.model.prompt_encoder(
+            input_points=points[None, :, None],
+            input_labels=torch.ones(1, len(points), 1, dtype=torch.int64, device=points.device),
+            input_boxes=None,
+            input_masks=None,
+        )
+        with autocast(self.dtype, self.device):
+            logits, scores = self.model.mask_decoder(
+                image_embeddings=embedding.padded,
+                image_positional_embeddings=self._positions,
+                sparse_prompt_embeddings=sparse,
+                dense_prompt_embeddings=dense,
+                multimask_output=self.options.multimask,
+            )
+        rows, columns = (math.ceil(extent) for extent in _mask_extent(embedding))
+        return MaskCandidates(logits[0].flatten(0, 1)[:, :rows, :columns].float(), scores[0].flatten().float())
+
+    def mask_ids(self, image: Images, size: tuple[int, int] | None = None) -> Tensor:  # [H, W] uint16, 0 = no mask
+        """Segment everything in one image and return the id of the smallest mask at each pixel (Eq. 3)."""
+        return self.segment(self.encode(image), size)
+
+    @torch.inference_mode()
+    def segment(self, embedding: SamEmbedding, size: tuple[int, int] | None = None) -> Tensor:  # [H, W] uint16
+        """Like `mask_ids` for an image already encoded; `size` is the image's own by default."""
+        size = size or embedding.image_size
+        return paint_mask_ids(self.full_size_masks(embedding, self.everything(embedding), size), size)
+
+    def full_size_masks(
+        self, embedding: SamEmbedding, candidates: MaskCandidates, size: tuple[int, int]
+    ) -> Iterator[Tensor]:  # [t, H, W] bool each
+        """Bring masks to `size` a few at a time, straight from the decoder's resolution."""
+        extent = _mask_extent(embedding)
+        if not len(candidates):
+            return
+        for logits in candidates.logits.split(MASKS_PER_CHUNK):
+            yield resample(logits, size, extent) > 0
+
+    def fingerprint(self) -> str:
+        """Return a hex digest that changes with the weights and with every option that changes masks."""
+        relevant = asdict(replace(self.options, points_per_batch=1, precision="auto"))
+        return combined_digest("sam", self._weights, relevant, self.dtype)
+
+    def describe(self) -> str:
+        """Return one line for reports."""
+        vision, options = self.model.config.vision_config, self.options
+        return (
+            f"SAM ViT {vision.num_hidden_layers}x{vision.hidden_size}, input {self.side}, patch {self.patch}; "
+            f"{options.points_per_side}x{options.points_per_side} points of {3 if options.multimask else 1} masks, "
+            f"predicted IoU {options.pred_iou_threshold:g}, stability {options.stability_threshold:g}, "
+            f"box NMS {options.box_nms_threshold:g}; "
+            f"{str(self.dtype).removeprefix('torch.')}, weights {self._weights[:8]}"
+        )
+
+    @cached_property
+    def _weights(self) -> str:
+        return weights_digest(self.model)
+
+    @cached_property
+    def _positions(self) -> Tensor:  # [1, C, s, s]
+        return self.model.get_image_wide_positional_embeddings()
+
+
+def _mask_extent(embedding: SamEmbedding) -> tuple[float, float]:
+    """Return rows and columns of the decoder's square masks that the image covers."""
+    return embedding.extent[0] * DECODER_UPSCALING, embedding.extent[1] * DECODER_UPSCALING

@@ -1,0 +1,105 @@
+"""The paper's augmentations: random crop, resize and flip of images; rotation about z and flips of points."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelfree.errors import InputError
+from labelfree.raster import resize_image
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """How far training images and points may be moved; everything off gives the plain data."""
+
+    crop_area: tuple[float, float] = (0.3, 1.0)
+    """Share of the image that a random crop keeps, drawn uniformly; (1, 1) switches crops off."""
+    crop_aspect: tuple[float, float] = (0.8, 1.25)
+    """Change of the crop's aspect ratio, drawn log-uniformly: the random resize."""
+    flip_images: bool = True
+    """Mirror an image with probability one half."""
+    rotate_points: bool = True
+    """Turn each scene about z by a uniform angle."""
+    flip_points: bool = True
+    """Mirror a scene along x and along y, each with probability one half."""
+
+    def __post_init__(self) -> None:
+        low, high = self.crop_area
+        if not 0 < low <= high <= 1:
+            raise InputError(f"augment.crop_area is {self.crop_area}: give two shares 0 < low <= high <= 1.")
+        if not 0 < self.crop_aspect[0] <= self.crop_aspect[1]:
+            raise InputError(f"augment.crop_aspect is {self.crop_aspect}: give two positive factors, low <= high.")
+
+
+@dataclass(frozen=True)
+class ImageCrop:
+    """A rectangle of the source image, perhaps mirrored, that is resized back to the image's size."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+    flip: bool
+
+    def image(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return the crop of an image [H, W, 3], resized to [H, W, 3]."""
+        part = resize_image(np.ascontiguousarray(self._part(image)), (image.shape[0], image.shape[1]))
+        return np.ascontiguousarray(part[:, ::-1]) if self.flip else part
+
+    def map(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return the crop of a label or mask map [H, W], resized by the nearest pixel."""
+        height, width = values.shape[:2]
+        rows = self.top + ((np.arange(height) + 0.5) * self.height / height).astype(np.int64)
+        columns = self.left + ((np.arange(width) + 0.5) * self.width / width).astype(np.int64)
+        return values[rows[:, None], (columns[::-1] if self.flip else columns)[None, :]]
+
+    def pixels(
+        self,
+        rows: NDArray[np.int64],  # [P]
+        columns: NDArray[np.int64],  # [P]
+        size: tuple[int, int],
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+        """Return where pixels of the source land, [P] rows and columns, and [P] whether they are inside the crop."""
+        new_rows = np.floor((rows + 0.5 - self.top) * size[0] / self.height).astype(np.int64)
+        new_columns = np.floor((columns + 0.5 - self.left) * size[1] / self.width).astype(np.int64)
+        inside = (new_rows >= 0) & (new_rows < size[0]) & (new_columns >= 0) & (new_columns < size[1])
+        if self.flip:
+            new_columns = size[1] - 1 - new_columns
+        return new_rows, new_columns, inside
+
+    def _part(self, values: NDArray[Any]) -> NDArray[Any]:
+        return values[self.top : self.top + self.height, self.left : self.left + self.width]
+
+
+def draw_crop(config: AugmentConfig, size: tuple[int, int], random: np.random.Generator) -> ImageCrop:
+    """Draw a crop of an image of (height, width); always succeeds, never retries."""
+    area = random.uniform(*config.crop_area)
+    aspect = math.exp(random.uniform(math.log(config.crop_aspect[0]), math.log(config.crop_aspect[1])))
+    if config.crop_area == (1.0, 1.0):
+        aspect = 1.0
+    height = min(size[0], max(1, round(size[0] * math.sqrt(area / aspect))))
+    width = min(size[1], max(1, round(size[1] * math.sqrt(area * aspect))))
+    top = int(random.integers(size[0] - height + 1))
+    left = int(random.integers(size[1] - width + 1))
+    flip = bool(random.random() < 0.5) and config.flip_images
+    return ImageCrop(top, left, height, width, flip)
+
+
+def move_points(
+    points_world: NDArray[np.float32],  # [N, 3]
+    config: AugmentConfig,
+    random: np.random.Generator,
+) -> NDArray[np.float32]:  # [N, 3]
+    """Return the points centred, turned about z and mirrored."""
+    angle = random.uniform(0.0, 2.0 * math.pi) if config.rotate_points else 0.0
+    mirror = np.where(random.random(2) < 0.5, -1.0, 1.0) if config.flip_points else np.ones(2)
+    cosine, sine = math.cos(angle), math.sin(angle)
+    turn = np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]])
+    turn[:2] *= mirror[:, None]
+    centred = points_world - points_world.mean(axis=0, dtype=np.float64)
+    return (centred @ turn.T).astype(np.float32)

@@ -1,0 +1,195 @@
+"""Scenes joined with their teachers' outputs: what training reads, built when needed and kept while memory allows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from labelfree.errors import InputError
+from labelfree.method.latent_consistency import random_orthogonal
+from labelfree.method.mask_vote import refine_labels
+from labelfree.method.pairing import Pairs, pair_lidar, pair_rgbd
+from labelfree.scene import Frame, Scene
+from labelfree.teachers.labelling import MaskMaker, PixelNamer
+from labelfree.training.samples import LabelledFrame, LabelledScene
+
+LatentTarget = Literal["sam", "clip", "sam+clip", "none"]
+
+
+@dataclass(frozen=True)
+class PairingConfig:
+    """Which points a pixel is paired with (Eq. 2)."""
+
+    rule: Literal["rgbd", "lidar"] = "rgbd"
+    """`rgbd` compares with the depth map, `lidar` only asks for a place inside the image."""
+    tolerance_m: float = 0.05
+    """Largest |depth - z| of a pair."""
+    relative: float | None = None
+    """Largest |depth - z| as a share of depth; replaces `tolerance_m` (OpenScene uses 0.25)."""
+    z_min_m: float = 1.0
+    """Nearest point that a LiDAR pair takes."""
+    border_px: int = 1
+    """Border of the image that a LiDAR pair leaves out."""
+    z_buffer: bool = False
+    """Keep only the nearest LiDAR point of each pixel; off in the paper."""
+
+
+@dataclass(frozen=True)
+class LabelConfig:
+    """How teachers' outputs become training labels."""
+
+    image_size: tuple[int, int] = (240, 320)
+    """(height, width) that CLIP, the masks and the 2D network work at."""
+    refine: bool = True
+    """Vote inside SAM's masks (Eq. 4)."""
+    latent_target: LatentTarget = "sam"
+    """Whose features the networks follow (Eq. 7)."""
+    latent_width: int = 64
+    """Width of the latent space, the paper's K_f."""
+
+    def __post_init__(self) -> None:
+        if len(self.image_size) != 2 or min(self.image_size) < 8:
+            raise InputError(f"labels.image_size is {self.image_size}: give (height, width), at least 8 pixels each.")
+
+
+def pair_points(scene: Scene, frame: Frame, size: tuple[int, int], config: PairingConfig) -> Pairs:
+    """Return the pixel-point pairs of a frame on a grid of (height, width)."""
+    frame = frame.resized(size)
+    if config.rule == "lidar":
+        return pair_lidar(
+            torch.from_numpy(scene.points_world),
+            torch.from_numpy(frame.world_to_camera),
+            torch.from_numpy(frame.intrinsics),
+            size,
+            z_min_m=config.z_min_m,
+            border_px=config.border_px,
+            z_buffer=config.z_buffer,
+        )
+    depth_m = frame.load_depth_m()
+    if depth_m is None:
+        raise InputError(f"Frame '{frame.name}' of scene '{scene.name}' has no depth: set pairing.rule to lidar.")
+    return pair_rgbd(
+        torch.from_numpy(scene.points_world),
+        torch.from_numpy(frame.world_to_camera),
+        torch.from_numpy(frame.intrinsics),
+        torch.from_numpy(depth_m),
+        tolerance_m=config.tolerance_m,
+        relative=config.relative,
+    )
+
+
+def point_features(scene: Scene) -> NDArray[np.float32]:  # [N, C]
+    """Return the 3D network's input: colours in -1..1 where there are any, else intensity, else a constant."""
+    if scene.colours is not None:
+        return scene.colours.astype(np.float32) / 127.5 - 1.0
+    if scene.intensity is not None:
+        return scene.intensity[:, None].astype(np.float32)
+    return np.ones((len(scene), 1), dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Teachers:
+    """The two frozen teachers of a run."""
+
+    namer: PixelNamer
+    masks: MaskMaker
+
+    def refined_labels(self, frame: Frame, size: tuple[int, int]) -> NDArray[np.uint8]:
+        """Return P* of Eq. 4: the labels [H, W] after the vote inside the masks."""
+        labels = torch.from_numpy(self.namer.labels(frame, size))
+        masks = torch.from_numpy(self.masks.mask_ids(frame, size).astype(np.int32))
+        return refine_labels(labels, masks, len(self.namer.text)).numpy()
+
+    def target(self, frame: Frame, config: LabelConfig) -> NDArray[np.float16] | None:  # [D, h, w]
+        """Return phi_f of the latent target of a frame, or None where there is none."""
+        maps: list[NDArray[np.float16]] = []
+        if "sam" in config.latent_target:
+            found = self.masks.features(frame)
+            maps += [] if found is None else [found]
+        if "clip" in config.latent_target:
+            found = self.namer.features(frame, config.image_size)
+            maps += [] if found is None else [_project(found, config.latent_width)]
+        return _joined(maps)
+
+
+class LabelledScenes(Sequence[LabelledScene]):
+    """The training scenes, each labelled when first asked for; the latest stay in memory up to a budget."""
+
+    def __init__(
+        self,
+        scenes: Sequence[Scene],
+        teachers: Teachers,
+        labels: LabelConfig,
+        pairing: PairingConfig,
+        memory_gb: float = 4.0,
+    ) -> None:
+        self.scenes, self.teachers, self.labels, self.pairing = scenes, teachers, labels, pairing
+        self._budget = memory_gb * 1e9
+        self._kept: dict[int, LabelledScene] = {}
+
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+    @overload
+    def __getitem__(self, index: int) -> LabelledScene: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[LabelledScene]: ...
+
+    def __getitem__(self, index: int | slice) -> LabelledScene | list[LabelledScene]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if index not in self._kept:
+            self._kept[index] = self._build(self.scenes[index])
+            while len(self._kept) > 1 and sum(_bytes(scene) for scene in self._kept.values()) > self._budget:
+                self._kept.pop(next(iter(self._kept)))
+        return self._kept[index]
+
+    def _build(self, scene: Scene) -> LabelledScene:
+        frames = tuple(self.frame(scene, frame) for frame in scene.frames)
+        return LabelledScene(scene.name, scene.points_world, point_features(scene), frames)
+
+    def frame(self, scene: Scene, frame: Frame) -> LabelledFrame:
+        """Return one frame with its labels, masks, pairs and latent target."""
+        size = self.labels.image_size
+        pairs = pair_points(scene, frame, size, self.pairing)
+        labels = (self.teachers.refined_labels if self.labels.refine else self.teachers.namer.labels)(frame, size)
+        return LabelledFrame(
+            image=frame.resized(size).load_image(),
+            labels=labels,
+            mask_ids=self.teachers.masks.mask_ids(frame, size),
+            pair_point=pairs.point.numpy(),
+            pair_row=pairs.row.numpy(),
+            pair_column=pairs.column.numpy(),
+            target=self.teachers.target(frame, self.labels),
+        )
+
+
+def _project(features: NDArray[np.float16], width: int) -> NDArray[np.float16]:
+    maps = torch.from_numpy(features).float()
+    return torch.einsum("chw,cd->dhw", maps, random_orthogonal(len(maps), width, seed=1)).to(torch.float16).numpy()
+
+
+def _joined(maps: list[NDArray[np.float16]]) -> NDArray[np.float16] | None:
+    """Return the mean of unit vectors of one or two maps, on the finer grid."""
+    if len(maps) < 2:
+        return maps[0] if maps else None
+    size = max((m.shape[1:] for m in maps), key=lambda shape: shape[0] * shape[1])
+    unit = [functional.normalize(torch.from_numpy(m).float(), dim=0) for m in maps]
+    resized = [functional.interpolate(u[None], size=size, mode="bilinear", align_corners=False)[0] for u in unit]
+    return torch.stack(resized).mean(dim=0).to(torch.float16).numpy()
+
+
+def _bytes(scene: LabelledScene) -> int:
+    frames = (
+        f.image.nbytes + f.labels.nbytes + f.mask_ids.nbytes + 3 * f.pair_point.nbytes
+        + (0 if f.target is None else f.target.nbytes)
+        for f in scene.frames
+    )  # fmt: skip
+    return scene.points_world.nbytes + scene.features.nbytes + sum(frames)

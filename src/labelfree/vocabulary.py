@@ -1,0 +1,164 @@
+"""Class names, the words that describe them to CLIP, and their colours."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from labelfree.errors import InputError
+
+IGNORE_LABEL = 255
+"""Label of pixels and points that belong to no class, everywhere in the library."""
+
+MAX_CLASSES = 255
+"""Labels are uint8 and 255 is the ignore label."""
+
+PRESETS_DIR = Path(__file__).parent / "vocabularies"
+
+_GOLDEN_RATIO = 0.618033988749895
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """An ordered list of K classes; a label is an index into it."""
+
+    names: tuple[str, ...]
+    """Class names in label order, as printed in tables and, unless `synonyms` says otherwise, as read by CLIP."""
+    synonyms: tuple[tuple[str, ...], ...] = ()
+    """Words per class given to CLIP (the best one counts); empty means the class name verbatim, as in the paper."""
+    colours: tuple[tuple[int, int, int], ...] = ()
+    """RGB 0..255 per class; empty means distinct colours made from the label."""
+    ignore: int = field(default=IGNORE_LABEL)
+    """Label left out of training and evaluation."""
+
+    def __post_init__(self) -> None:
+        if not self.names:
+            raise InputError("The vocabulary has no classes: give at least one class name.")
+        if len(self.names) > MAX_CLASSES:
+            raise InputError(
+                f"The vocabulary has {len(self.names)} classes: at most {MAX_CLASSES} fit in uint8 labels."
+            )
+        if any(not name.strip() for name in self.names):
+            raise InputError(
+                f"Class name {[n.strip() for n in self.names].index('')} of the vocabulary is empty: remove it."
+            )
+        repeated = sorted({name for name in self.names if self.names.count(name) > 1})
+        if repeated:
+            raise InputError(f"Class name '{repeated[0]}' stands more than once in the vocabulary: keep it once.")
+        if self.ignore != IGNORE_LABEL:
+            raise InputError(
+                f"ignore is {self.ignore}: this library uses {IGNORE_LABEL}; convert labels when reading them."
+            )
+        object.__setattr__(self, "synonyms", self.synonyms or tuple((name,) for name in self.names))
+        object.__setattr__(self, "colours", self.colours or _distinct_colours(len(self.names)))
+        for what, values in (("synonyms", self.synonyms), ("colours", self.colours)):
+            if len(values) != len(self.names):
+                raise InputError(
+                    f"The vocabulary has {len(self.names)} names but {len(values)} {what}: give one per class."
+                )
+        for name, words in zip(self.names, self.synonyms):
+            if not words or any(not word.strip() for word in words):
+                raise InputError(f"Class '{name}' has an empty word among its synonyms: remove it.")
+        for name, colour in zip(self.names, self.colours):
+            if len(colour) != 3 or not all(0 <= int(c) <= 255 for c in colour):
+                raise InputError(f"Colour {tuple(colour)} of class '{name}' is not three values in 0..255.")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def index(self, name: str) -> int:
+        """Return the label of a class name."""
+        if name not in self.names:
+            raise InputError(f"'{name}' is not a class of this vocabulary; its classes are {', '.join(self.names)}.")
+        return self.names.index(name)
+
+    def palette(self) -> NDArray[np.uint8]:
+        """Return [256, 3] RGB: a colour for each label, mid grey for labels without a class."""
+        table = np.full((256, 3), 128, dtype=np.uint8)
+        table[: len(self)] = self.colours
+        return table
+
+    @classmethod
+    def from_names(cls, names: Sequence[str]) -> Vocabulary:
+        """Make a vocabulary from plain class names."""
+        return cls(tuple(name.strip() for name in names))
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], source: str = "vocabulary") -> Vocabulary:
+        """Make a vocabulary from `{"classes": [name | {name, synonyms, colour}, ...]}`; `source` names it in errors."""
+        entries = data.get("classes")
+        if not isinstance(entries, list) or set(data) - {"classes"}:
+            raise InputError(f"{source}: expected one key 'classes' with a list, found {sorted(data)}.")
+        rows = [{"name": entry} if isinstance(entry, str) else entry for entry in entries]
+        for row in rows:
+            if not isinstance(row, dict) or "name" not in row or set(row) - {"name", "synonyms", "colour"}:
+                raise InputError(
+                    f"{source}: class entry {row!r} must be a name or have the keys name, synonyms, colour."
+                )
+        names = tuple(str(row["name"]) for row in rows)
+        palette = _distinct_colours(len(names))
+        colours = tuple(_colour(row.get("colour", auto), source) for row, auto in zip(rows, palette))
+        return cls(names, tuple(tuple(row.get("synonyms", (row["name"],))) for row in rows), colours)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the vocabulary as plain data that `from_dict` reads back."""
+        rows = zip(self.names, self.synonyms, self.colours)
+        return {"classes": [{"name": n, "synonyms": list(s), "colour": list(c)} for n, s, c in rows]}
+
+    @classmethod
+    def parse(cls, text: str) -> Vocabulary:
+        """Read `--classes`: a comma list of names, the name of a preset such as `scannet20`, or a vocabulary file."""
+        preset = PRESETS_DIR / f"{text}.yaml"
+        if preset.parent == PRESETS_DIR and preset.is_file():
+            return cls.from_file(preset)
+        if Path(text).suffix in {".yaml", ".yml", ".txt", ".json"}:
+            return cls.from_file(Path(text))
+        names = [name.strip() for name in text.split(",") if name.strip()]
+        if len(names) < 2:
+            known = ", ".join(sorted(path.stem for path in PRESETS_DIR.glob("*.yaml")))
+            raise InputError(
+                f"--classes {text!r} is neither a comma list of two or more names, nor a file, nor a preset ({known})."
+            )
+        return cls.from_names(names)
+
+    @classmethod
+    def from_file(cls, path: Path) -> Vocabulary:
+        """Read a vocabulary file: YAML or JSON with `classes`, or a text file with one name a line."""
+        if not path.is_file():
+            raise InputError(f"{path}: no such vocabulary file.")
+        if path.suffix == ".txt":
+            lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+            return cls.from_names([line for line in lines if line and not line.startswith("#")])
+        try:
+            data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except yaml.YAMLError as error:
+            raise InputError(f"{path}: not valid YAML ({str(error).splitlines()[0]}).") from error
+        if isinstance(data, list):
+            data = {"classes": data}
+        if not isinstance(data, dict):
+            raise InputError(f"{path}: expected a key 'classes' with a list of names, found {type(data).__name__}.")
+        return cls.from_dict(data, str(path))
+
+
+def _colour(value: Any, source: str) -> tuple[int, int, int]:
+    if not isinstance(value, (list, tuple)) or len(value) != 3:
+        raise InputError(f"{source}: colour {value!r} must be three numbers in 0..255.")
+    return (int(value[0]), int(value[1]), int(value[2]))
+
+
+def _distinct_colours(count: int) -> tuple[tuple[int, int, int], ...]:
+    """Spread hues by the golden ratio so that neighbouring labels differ."""
+    colours = []
+    for label in range(count):
+        hue = (0.11 + label * _GOLDEN_RATIO) % 1.0
+        value = (0.95, 0.7, 0.85)[label % 3]
+        red, green, blue = colorsys.hsv_to_rgb(hue, 0.65, value)
+        colours.append((round(red * 255), round(green * 255), round(blue * 255)))
+    return tuple(colours)

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from labelfree.method.pairing import CELL_PX, HIDDEN_BEYOND, pair_lidar, pair_rgbd, project
+
+EYE = torch.eye(4, dtype=torch.float64)
+K = torch.tensor([[10.0, 0, 4], [0, 10, 3], [0, 0, 1]], dtype=torch.float64)
+
+
+def random_view(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    rng = np.random.default_rng(seed)
+    rotation, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+    pose = np.eye(4)
+    pose[:3, :3] = rotation * np.sign(np.linalg.det(rotation))
+    pose[:3, 3] = rng.normal(size=3) * 0.3
+    return torch.from_numpy(rng.uniform(-3, 3, (2000, 3))), torch.from_numpy(pose)
+
+
+def slow_pixels(points, pose, intrinsics):
+    rows = pose.tolist()
+    for index, point in enumerate(points.tolist()):
+        x, y, z = (sum(rows[r][c] * p for c, p in enumerate([*point, 1.0])) for r in range(3))
+        if z != 0:
+            u = (intrinsics[0, 0].item() * x + intrinsics[0, 1].item() * y) / z + intrinsics[0, 2].item()
+            v = intrinsics[1, 1].item() * y / z + intrinsics[1, 2].item()
+            yield index, u, v, z
+
+
+def slow_rgbd(points, pose, intrinsics, depth, tolerance, relative):
+    pairs = []
+    for index, u, v, z in slow_pixels(points, pose, intrinsics):
+        row, column = math.floor(v), math.floor(u)
+        if z > 0 and 0 <= row < depth.shape[0] and 0 <= column < depth.shape[1]:
+            d = depth[row, column].item()
+            if d > 0 and abs(d - z) <= (tolerance if relative is None else relative * d):
+                pairs.append((index, row, column))
+    return pairs
+
+
+def slow_lidar(points, pose, intrinsics, size, z_min, border, z_buffer):
+    seen = [
+        (index, u, v, z)
+        for index, u, v, z in slow_pixels(points, pose, intrinsics)
+        if z > z_min and border < u < size[1] - border and border < v < size[0] - border
+    ]
+
+    def hidden(u, v, z):
+        cell = (u // CELL_PX, v // CELL_PX)
+        return any((a // CELL_PX, b // CELL_PX) == cell and z > depth * HIDDEN_BEYOND for _, a, b, depth in seen)
+
+    return [(i, math.floor(v), math.floor(u)) for i, u, v, z in seen if not (z_buffer and hidden(u, v, z))]
+
+
+def as_list(pairs):
+    return list(zip(pairs.point.tolist(), pairs.row.tolist(), pairs.column.tolist()))
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("relative", [None, 0.25])
+def test_rgbd_pairs_match_the_loop(seed, relative):
+    points, pose = random_view(seed)
+    depth = torch.from_numpy(np.random.default_rng(seed).uniform(0.5, 3, (6, 8)))
+    depth[::2, ::3] = 0
+    expected = slow_rgbd(points, pose, K, depth, 0.5, relative)
+    assert len(expected) > 5
+    assert as_list(pair_rgbd(points, pose, K, depth, 0.5, relative)) == expected
+
+
+@pytest.mark.parametrize("z_buffer", [False, True])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_lidar_pairs_match_the_loop(seed, z_buffer):
+    points, pose = random_view(seed)
+    intrinsics = K * torch.tensor([[3.0], [3], [1]])
+    expected = slow_lidar(points, pose, intrinsics, (18, 24), 1.0, 1, z_buffer)
+    assert len(expected) > 5
+    assert as_list(pair_lidar(points, pose, intrinsics, (18, 24), z_buffer=z_buffer)) == expected
+
+
+def test_the_z_buffer_hides_points_behind():
+    points = torch.tensor([[0.0, 0, 2], [0.0, 0, 2.1], [0.0, 0, 4], [3.0, 0, 4]])
+    assert pair_lidar(points, EYE, K, (6, 16), z_buffer=True).point.tolist() == [0, 1, 3]
+    assert pair_lidar(points, EYE, K, (6, 16)).point.tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("point", "depth", "paired"),
+    [
+        ((0.0, 0.0, 2.0), 2.05, True),
+        ((0.0, 0.0, 2.0), 2.0501, False),
+        ((0.0, 0.0, 2.0), 0.0, False),
+        ((0.0, 0.0, -2.0), 2.0, False),
+        ((0.0, 0.0, 0.0), 2.0, False),
+        ((-0.8, -0.6, 2.0), 2.0, True),  # u = 0, v = 0: the upper left corner belongs to the picture
+        ((0.8, 0.0, 2.0), 2.0, False),  # u = 8 = W: the right edge does not
+    ],
+)
+def test_rgbd_rules(point, depth, paired):
+    pairs = pair_rgbd(torch.tensor([point], dtype=torch.float64), EYE, K, torch.full((6, 8), depth).double())
+    assert len(pairs) == int(paired)
+
+
+def test_pixel_centres_are_at_half():
+    """The ray through the centre of pixel (row, column) pairs with that pixel."""
+    rows, columns = torch.meshgrid(torch.arange(6), torch.arange(8), indexing="ij")
+    z = 1.5
+    x = (columns.double() + 0.5 - K[0, 2]) / K[0, 0] * z
+    y = (rows.double() + 0.5 - K[1, 2]) / K[1, 1] * z
+    points = torch.stack([x, y, torch.full_like(x, z)], dim=-1).reshape(-1, 3)
+    pairs = pair_rgbd(points, EYE, K, torch.full((6, 8), z))
+    assert pairs.row.tolist() == rows.reshape(-1).tolist()
+    assert pairs.column.tolist() == columns.reshape(-1).tolist()
+
+
+def test_projection_is_undone_by_back_projection():
+    points, pose = random_view(3)
+    uv, z = project(points, pose, K)
+    rays = torch.cat([uv, torch.ones(len(uv), 1)], dim=1) @ torch.linalg.inv(K).T
+    camera = torch.cat([rays * z[:, None], torch.ones(len(uv), 1)], dim=1)
+    back = (camera @ torch.linalg.inv(pose).T)[:, :3]
+    torch.testing.assert_close(back, points)
+
+
+def test_a_point_in_the_camera_plane_has_no_pixel():
+    uv, z = project(torch.zeros(1, 3), EYE, K)
+    assert uv.isnan().all()
+    assert z.tolist() == [0]
