@@ -3,9 +3,95 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from labelfree.errors import InputError
-from labelfree.method.label_switching import ALL_SOURCES, Granularity, Source
 from labelfree.nets.segmenters import Segmenter2DConfig, Segmenter3DConfig
 from labelfree.teachers.clip import ClipOptions
 from labelfree.teachers.sam import SamOptions
+from labelfree.training.augment import AugmentConfig
+from labelfree.training.labelled_scenes import LabelConfig, PairingConfig
+from labelfree.training.loop import TrainConfig, TrainingPlan
+from labelfree.training.step import SwitchConfig
+
+RECIPES_DIR = Path(__file__).parent / "recipes"
+
+
+@dataclass(frozen=True)
+class TeacherConfig:
+    """Which CLIP and SAM label the images: `lab` for the tiny ones in the package, a hub name, a folder, or files."""
+
+    clip: str = "openai/clip-vit-base-patch16"
+    """Hub name, folder with a CLIP model, folder with label or score maps per frame, or `lab`."""
+    sam: str = "facebook/sam-vit-huge"
+    """Hub name, folder with a SAM model, folder with mask-id PNGs per frame, or `lab`."""
+    clip_options: ClipOptions = field(default_factory=ClipOptions)
+    """How CLIP is read densely."""
+    sam_options: SamOptions = field(default_factory=SamOptions)
+    """SAM's everything mode."""
+    prompt_denoise: float = 0.0
+    """Rule out classes that no patch of an image names with at least this probability; 0 is off, as in the paper."""
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """The two networks and where the 2D backbone starts."""
+
+    net_2d: Segmenter2DConfig = field(default_factory=Segmenter2DConfig)
+    """DeepLabV3."""
+    net_3d: Segmenter3DConfig = field(default_factory=Segmenter3DConfig)
+    """MinkowskiNet."""
+    backbone_weights: str | None = None
+    """ResNet weights (torchvision's names) the 2D network starts from: a safetensors file, a folder, a hub name, or
+    `lab`. The paper starts from ImageNet; None starts at random."""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One run, from unlabelled scenes to two networks."""
+
+    seed: int = 0
+    """Seed of weights, augmentation, batches and label switching."""
+    teachers: TeacherConfig = field(default_factory=TeacherConfig)
+    """CLIP and SAM."""
+    labels: LabelConfig = field(default_factory=LabelConfig)
+    """From teachers' outputs to training labels."""
+    pairing: PairingConfig = field(default_factory=PairingConfig)
+    """Pixels and points."""
+    networks: NetworkConfig = field(default_factory=NetworkConfig)
+    """The two networks."""
+    train: TrainConfig = field(default_factory=TrainConfig)
+    """Optimisation."""
+    switch: SwitchConfig = field(default_factory=SwitchConfig)
+    """Stage two."""
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    """Augmentation."""
+    memory_gb: float = 4.0
+    """Memory that labelled scenes may take while training."""
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise InputError(f"seed is {self.seed}: give 0 or more.")
+        if self.networks.net_2d.latent_width != self.labels.latent_width:
+            raise InputError(
+                f"networks.net_2d.latent_width is {self.networks.net_2d.latent_width} but labels.latent_width is "
+                f"{self.labels.latent_width}: make them equal."
+            )
+
+    def plan(self) -> TrainingPlan:
+        """Return what training needs of this."""
+        return TrainingPlan(self.seed, self.train, self.switch, self.augment)
+
+
+def recipe_path(name: str) -> Path:
+    """Return the file of a recipe given by name (`lab`, `scannet`) or by path."""
+    path = Path(name)
+    if path.suffix in {".yaml", ".yml"}:
+        if not path.is_file():
+            raise InputError(f"{path}: no such recipe file.")
+        return path
+    shipped = RECIPES_DIR / f"{name}.yaml"
+    if not shipped.is_file():
+        known = ", ".join(sorted(p.stem for p in RECIPES_DIR.glob("*.yaml")))
+        raise InputError(f"There is no recipe '{name}'; shipped are {known}, or give the path of a YAML file.")
+    return shipped

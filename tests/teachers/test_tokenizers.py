@@ -21,9 +21,7 @@ KNOWN_IDS = [
 
 
 def _text(size=300, length=12, start=298, end=299):
-    return SimpleNamespace(
-        vocab_size=size, max_position_embeddings=length, bos_token_id=start, eos_token_id=end
-    )
+    return SimpleNamespace(vocab_size=size, max_position_embeddings=length, bos_token_id=start, eos_token_id=end)
 
 
 @pytest.mark.skipif(not BPE_FILE.is_file(), reason=f"{BPE_FILE} is not here")

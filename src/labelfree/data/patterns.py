@@ -29,7 +29,7 @@ class Pattern:
         return re.sub(r"\*|\{name\}", lambda _: name, self.text, count=1)
 
     def matches_in(self, folder: Path) -> bool:
-        """Whether any file in the folder matches, or the pattern's own folder (`color/`) stands there, perhaps empty."""
+        """Whether a file in the folder matches, or the pattern's own folder (`color/`) stands there, perhaps empty."""
         first = self.text.split("/")[0]
         if first != self.text and not Pattern(first).has_wildcard and (folder / first).is_dir():
             return True
@@ -48,8 +48,8 @@ class Pattern:
         return {name: found[name] for name in natural_order(found)}
 
     def _walk(self, folder: Path) -> Iterator[tuple[str, Path]]:
-        parts = self.text.split("/")
-        yield from _descend(folder, parts, ())
+        start = Path("/") if self.text.startswith("/") else folder
+        yield from _descend(start, self.text.strip("/").split("/"), ())
 
 
 def natural_order(names: Iterable[str]) -> list[str]:

@@ -39,7 +39,7 @@ class PoseConvention:
     ) -> NDArray[np.float64]:  # [4, 4]
         """Return the stored pose as OpenCV world_to_camera."""
         world_to_camera = np.linalg.inv(stored) if self.pose_is is PoseIs.CAMERA_TO_WORLD else stored
-        return self._axes() @ world_to_camera
+        return np.asarray(self._axes() @ world_to_camera, dtype=np.float64)
 
     def encode(
         self,
@@ -47,7 +47,7 @@ class PoseConvention:
     ) -> NDArray[np.float64]:  # [4, 4]
         """Return the pose as this convention stores it."""
         own = self._axes() @ world_to_camera
-        return np.linalg.inv(own) if self.pose_is is PoseIs.CAMERA_TO_WORLD else own
+        return np.asarray(np.linalg.inv(own) if self.pose_is is PoseIs.CAMERA_TO_WORLD else own, dtype=np.float64)
 
     def _axes(self) -> NDArray[np.float64]:
         return np.diag([1.0, 1, 1, 1] if self.camera_axes is CameraAxes.OPENCV else [1.0, -1, -1, 1])
@@ -89,16 +89,23 @@ def read_pose_rows(path: Path) -> list[StoredPose]:
 
 def read_intrinsics(path: Path) -> NDArray[np.float64]:  # [3, 3]
     """Read a 3x3, 3x4 or 4x4 pinhole matrix, or the four values fx fy cx cy."""
-    values = [value for _, row in _number_rows(path) for value in row]
+    values = np.array([value for _, row in _number_rows(path) for value in row])
     match len(values):
         case 4:
-            return pinhole(values[0], values[1], values[2], values[3])
+            matrix = pinhole(*values)
         case 9:
-            return np.array(values).reshape(3, 3)
+            matrix = values.reshape(3, 3)
         case 12 | 16:
-            return np.array(values).reshape(-1, 4)[:3, :3]
+            matrix = values.reshape(-1, 4)[:3, :3]
         case count:
             raise InputError(f"{path}: {count} values; intrinsics are a 3x3 or 4x4 matrix, or fx fy cx cy.")
+    if not np.isfinite(matrix).all() or min(matrix[0, 0], matrix[1, 1]) <= 0:
+        raise InputError(
+            f"{path}: focal lengths {matrix[0, 0]:g} and {matrix[1, 1]:g} must be positive; mend the file."
+        )
+    if not np.allclose(matrix[2], (0, 0, 1)):
+        raise InputError(f"{path}: the third row of the intrinsics is {matrix[2].tolist()}, expected 0 0 1.")
+    return matrix
 
 
 def pinhole(fx: float, fy: float, cx: float, cy: float) -> NDArray[np.float64]:  # [3, 3]

@@ -1,4 +1,4 @@
-"""Tables of results: per class, several methods side by side, the confusion matrix; as Markdown text and as plain data."""
+"""Tables of results: per class, several methods side by side, the confusion matrix; as Markdown and plain data."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ class MethodResult:
     evaluation_3d: Evaluation | None = None
     note: str = ""
     """What the method is, in a few words."""
+    uses_truth: bool = False
+    """An upper bound trained on the truth: shown, but out of competition."""
 
     def modalities(self) -> tuple[tuple[str, Evaluation], ...]:
         """Return the evaluations that exist, with their short names."""

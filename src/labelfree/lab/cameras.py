@@ -119,7 +119,7 @@ def walk(room: Room, views: int, size: tuple[int, int] = (96, 128), seed: int | 
         step = np.array([math.cos(angle), math.sin(angle)])
         wobble = rng.uniform(-0.12, 0.12, 2)
         wanted = np.array([length / 2, width / 2]) + step * np.array([length, width]) * spread + wobble
-        level = float(np.clip(height + 0.12 * math.sin(2 * angle) + rng.uniform(-0.08, 0.08), 1.1, 1.7))
+        level = float(np.clip(height + 0.12 * math.sin(2 * angle) + rng.uniform(-0.08, 0.08), 1.12, 1.68))
         ahead = angle + math.pi + rng.uniform(-0.25, 0.25)
         target = np.array(
             [
@@ -134,7 +134,7 @@ def walk(room: Room, views: int, size: tuple[int, int] = (96, 128), seed: int | 
 
 
 def _free_eye(room: Room, wanted: Floats, target: Floats) -> Floats:
-    """The free place nearest to the wanted one, preferring places from which the target is not right behind an obstacle."""
+    """The free place nearest to the wanted one, where the target is not blocked if possible."""
     xs = np.arange(0.25, room.size[0] - 0.2, 0.25)
     ys = np.arange(0.25, room.size[1] - 0.2, 0.25)
     grid = np.stack(np.meshgrid(xs, ys, indexing="ij"), -1).reshape(-1, 2)
@@ -179,5 +179,7 @@ def _photo(room: Room, piece: int, size: tuple[int, int], rng: np.random.Generat
     score = free * 2 + (free & (seen == piece + 1))
     fov, roll = rng.uniform(0.8, 1.45), rng.normal(0, 0.04)
     best = int(score.argmax())
-    eye = eyes[best] if score[best] >= 2 else _free_eye(room, np.array([room.size[0] / 2, room.size[1] / 2, 1.5]), target)
+    eye = (
+        eyes[best] if score[best] >= 2 else _free_eye(room, np.array([room.size[0] / 2, room.size[1] / 2, 1.5]), target)
+    )
     return look_at(eye, aim, fov, size, roll)

@@ -54,6 +54,13 @@ class Windows:
     height: NDArray[np.int64]  # [B]
     width: NDArray[np.int64]  # [B]
 
+    def places(self) -> list[tuple[int, slice, slice]]:
+        """Return the index that cuts each window out of the corpus' arrays."""
+        return [
+            (int(n), slice(top, top + height), slice(left, left + width))
+            for n, top, left, height, width in zip(self.picture, self.top, self.left, self.height, self.width)
+        ]
+
 
 def tag_shares(
     classes: NDArray[np.uint8],  # [B, ...]
@@ -96,8 +103,7 @@ def read_tags(
     pictures: TaggedPictures, windows: Windows, min_share: float
 ) -> NDArray[np.bool_]:  # [B, K], at least one per window that shows any class
     """Return which classes cover `min_share` or more of each window; the largest always counts."""
-    places = zip(windows.picture, windows.top, windows.left, windows.height, windows.width)
-    cuts = [pictures.classes[n, t : t + h, l : l + w].reshape(1, -1) for n, t, l, h, w in places]
+    cuts = (pictures.classes[place].reshape(1, -1) for place in windows.places())
     shares = np.concatenate([tag_shares(cut, len(pictures.shows)) for cut in cuts])
     largest = shares == shares.max(1, keepdims=True)
     return np.asarray((shares >= min_share) | (largest & (shares > 0)))
@@ -111,8 +117,8 @@ def cut_out(
 ) -> Tensor:  # [B, 3, *size] float32 in 0..1
     """Cut the windows out of their pictures and resize them, mirrored where `flip` says so."""
     cuts = []
-    for n, t, l, h, w, mirrored in zip(*vars(windows).values(), flip):
-        cut = torch.from_numpy(pictures.images[n, t : t + h, l : l + w]).permute(2, 0, 1)[None]
+    for place, mirrored in zip(windows.places(), flip):
+        cut = torch.from_numpy(pictures.images[place].copy()).permute(2, 0, 1)[None]
         cut = functional.interpolate(cut, size, mode="bilinear", antialias=True)
         cuts.append(cut.flip(-1) if mirrored else cut)
     return torch.cat(cuts) / 255

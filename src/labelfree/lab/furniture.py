@@ -141,8 +141,8 @@ def wall_cabinet(rng: Rng) -> Piece:
 
 def bed(rng: Rng) -> Piece:
     """Frame, mattress, blanket, pillows and headboard."""
-    width = rng.uniform(0.95, 1.7)
-    length = rng.uniform(1.75, 2.1)
+    width = rng.uniform(0.95, 1.55)
+    length = rng.uniform(1.7, 2.0)
     frame = woody(rng)
     sheet = finish(rng, Texture.PLAIN, colour(rng, SOFT))
     x = (-width / 2, width / 2)
@@ -189,8 +189,8 @@ def chair(rng: Rng) -> Piece:
 
 def sofa(rng: Rng) -> Piece:
     """Base, back, two arms, seat cushions and now and then a throw pillow."""
-    width = rng.uniform(1.25, 2.1)
-    depth = rng.uniform(0.75, 0.98)
+    width = rng.uniform(1.2, 1.9)
+    depth = rng.uniform(0.7, 0.92)
     arm = rng.uniform(0.12, 0.22)
     seat = rng.uniform(0.36, 0.48)
     back = seat + rng.uniform(0.3, 0.48)
@@ -203,7 +203,7 @@ def sofa(rng: Rng) -> Piece:
         box((x[0], x[0] + arm), (0, depth), (0.04, seat + 0.17), cover),
         box((x[1] - arm, x[1]), (0, depth), (0.04, seat + 0.17), cover),
     ]
-    count = 3 if width > 1.75 else 2
+    count = 3 if width > 1.6 else 2
     step = (width - 2 * arm) / count
     for index in range(count):
         left = x[0] + arm + index * step
@@ -217,13 +217,13 @@ def sofa(rng: Rng) -> Piece:
 
 def table(rng: Rng) -> Piece:
     """A top on four legs or a pedestal, round or square, low or dining height."""
-    width = rng.uniform(0.75, 1.5)
-    depth = rng.uniform(0.65, 0.95)
+    width = rng.uniform(0.75, 1.3)
+    depth = rng.uniform(0.6, 0.85)
     low = rng.random() < 0.2
     height = rng.uniform(0.42, 0.55) if low else rng.uniform(0.66, 0.8)
     wood = woody(rng)
     if rng.random() < 0.3:
-        width = depth = rng.uniform(0.8, 1.1)
+        width = depth = rng.uniform(0.75, 1.0)
         middle = depth / 2
         parts = [
             tube((-width / 2, width / 2), (0, depth), (height - 0.05, height), wood),
@@ -266,9 +266,9 @@ def door(rng: Rng) -> Piece:
 
 def window(rng: Rng) -> Piece:
     """Panes with an outdoor gradient behind mullions, in a frame with a sill."""
-    width = rng.uniform(0.9, 1.7)
-    low = rng.uniform(0.85, 1.05)
-    high = low + rng.uniform(0.9, 1.2)
+    width = rng.uniform(0.7, 1.4)
+    low = rng.uniform(0.85, 1.1)
+    high = low + rng.uniform(0.75, 1.1)
     base = colour(rng, SMOOTH)
     frame = finish(rng, Texture.PLAIN, base)
     bright = rng.uniform(0.75, 1.0)
@@ -355,7 +355,7 @@ def picture(rng: Rng) -> Piece:
 
 def counter(rng: Rng) -> Piece:
     """A long run of fronts under an overhanging slab, with backsplash, hob and sink."""
-    width = rng.uniform(1.3, 2.3)
+    width = rng.uniform(1.3, 2.0)
     depth = rng.uniform(0.5, 0.65)
     height = rng.uniform(0.8, 0.95)
     x = (-width / 2, width / 2)
@@ -376,8 +376,22 @@ def counter(rng: Rng) -> Piece:
     parts.append(box((sides[0], sides[0] + 0.5), (0.1, depth - 0.08), (height, height + 0.012), hob))
     parts.append(box((sides[1], sides[1] + 0.5), (0.1, depth - 0.08), (height, height + 0.008), steel))
     tap = sides[1] + 0.25
-    parts.append(tube((tap - 0.02, tap + 0.02), (0.05, 0.09), (height, height + 0.25), finish(rng, Texture.PLAIN, steel.colours[0])))
-    parts.append(box((tap - 0.015, tap + 0.015), (0.07, 0.24), (height + 0.23, height + 0.26), finish(rng, Texture.PLAIN, steel.colours[0])))
+    parts.append(
+        tube(
+            (tap - 0.02, tap + 0.02),
+            (0.05, 0.09),
+            (height, height + 0.25),
+            finish(rng, Texture.PLAIN, steel.colours[0]),
+        )
+    )
+    parts.append(
+        box(
+            (tap - 0.015, tap + 0.015),
+            (0.07, 0.24),
+            (height + 0.23, height + 0.26),
+            finish(rng, Texture.PLAIN, steel.colours[0]),
+        )
+    )
     return _piece("counter", parts)
 
 
@@ -406,8 +420,8 @@ def refrigerator(rng: Rng) -> Piece:
 
 def toilet(rng: Rng) -> Piece:
     """A pedestal, an elliptic bowl with a seat ring, a tank and a lid."""
-    width = rng.uniform(0.4, 0.52)
-    length = rng.uniform(0.48, 0.6)
+    width = rng.uniform(0.42, 0.56)
+    length = rng.uniform(0.5, 0.64)
     tank = rng.uniform(0.18, 0.24)
     seat = rng.uniform(0.4, 0.5)
     china = smooth(rng)

@@ -37,7 +37,9 @@ class FloorPlan:
             free = (self.length if wall % 2 == 0 else self.width) - (right - left)
             if free <= 0:
                 continue
-            along = rng.uniform(0, free) - left
+            # half of the pieces go into corners, which leaves room for the rest
+            along = float(rng.choice([0.0, free])) if rng.random() < 0.5 else rng.uniform(0, free)
+            along -= left
             spots = [(self._on_wall(wall, along + offset), each) for offset, each in group]
             if all(self._fits(_bounds(each, spot)) for spot, each in spots):
                 for spot, each in reversed(spots):
@@ -58,9 +60,7 @@ class FloorPlan:
                 return True
         return False
 
-    def stand_near(
-        self, base: Placement, piece: Piece, spot: tuple[float, float], quarter: int, turn: float
-    ) -> bool:
+    def stand_near(self, base: Placement, piece: Piece, spot: tuple[float, float], quarter: int, turn: float) -> bool:
         """Put a piece at a spot of another piece's frame, turned by quarters and a little more."""
         x, y = base.apply(*spot)
         yaw = math.atan2(base.sin, base.cos) + quarter * math.pi / 2 + turn

@@ -78,7 +78,8 @@ def cast(
 ) -> tuple[Floats, NDArray[np.int64]]:
     """Depth [H*W] and index [H*W] of the nearest primitive along every ray."""
     table, (height, width) = room.primitives, camera.size
-    depth, primitive = (array.reshape(height, width) for array in _shell(room, eye, rays))
+    depth, primitive = _shell(room, eye, rays)
+    depth, primitive = depth.reshape(height, width), primitive.reshape(height, width)
     x, y = (axis.astype(np.float32) for axis in _plane(camera))
     windows, origins, turns = _windows(room, camera), _origins(room, eye), _turns(room, camera)
     for index in np.flatnonzero((windows[:, 1] > windows[:, 0]) & (windows[:, 3] > windows[:, 2])):
@@ -185,7 +186,7 @@ def _box(origin: Floats, directions: list[Floats], half: Floats) -> tuple[Floats
 
 
 def _tube(origin: Floats, directions: list[Floats], half: Floats) -> tuple[Floats, Floats]:
-    """Depths at which rays enter and leave a vertical elliptic cylinder; they miss where the first exceeds the second."""
+    """Depths at which rays enter and leave a vertical elliptic cylinder, as in `_box`."""
     ox, oy = origin[0] / half[0], origin[1] / half[1]
     dx, dy = directions[0] / half[0], directions[1] / half[1]
     a = np.maximum(dx * dx + dy * dy, np.float32(1e-12))

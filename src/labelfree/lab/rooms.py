@@ -34,18 +34,18 @@ TUNING_ROOMS = 2_000_000
 WALL_INSTANCE, FLOOR_INSTANCE, CEILING_INSTANCE = 1, 2, 3
 
 KINDS: dict[str, tuple[str, ...]] = {
-    "bedroom": ("bed", "cabinet", "bookshelf", "table", "chair", "curtain"),
-    "living room": ("sofa", "bookshelf", "table", "chair", "cabinet", "curtain"),
-    "kitchen": ("counter", "refrigerator", "cabinet", "table", "chair"),
-    "bathroom": ("bathtub", "toilet", "counter", "cabinet", "curtain", "toilet"),
-    "study": ("table", "chair", "bookshelf", "bookshelf", "sofa", "cabinet"),
-    "dining room": ("table", "chair", "refrigerator", "cabinet", "counter", "curtain"),
-    "studio": ("bed", "counter", "refrigerator", "toilet", "bathtub", "table", "chair", "curtain"),
+    "bedroom": ("bed", "cabinet", "bookshelf", "table", "chair", "curtain", "bathtub", "toilet"),
+    "living room": ("sofa", "bookshelf", "table", "chair", "cabinet", "curtain", "refrigerator"),
+    "kitchen": ("counter", "refrigerator", "cabinet", "table", "chair", "curtain", "toilet"),
+    "bathroom": ("bathtub", "toilet", "toilet", "counter", "cabinet", "curtain", "chair"),
+    "study": ("table", "chair", "bookshelf", "bookshelf", "sofa", "cabinet", "toilet"),
+    "dining room": ("table", "chair", "refrigerator", "cabinet", "sofa", "curtain", "bookshelf"),
+    "studio": ("bed", "counter", "refrigerator", "toilet", "bathtub", "table", "chair"),
 }
 """What makes the kind; every room also has a door, windows and pictures."""
-EXTRAS = ("bed", "sofa", "bookshelf", "counter", "refrigerator", "toilet", "bathtub", "curtain", "chair")
+EXTRAS = ("bed", "sofa", "counter", "refrigerator", "toilet", "toilet", "bathtub", "curtain", "bookshelf", "cabinet")
 """Lab rooms mix functions, so that every class is common: each room takes a few of these besides."""
-LARGEST_FIRST = ("bed", "sofa", "counter", "bathtub", "refrigerator", "bookshelf", "cabinet", "toilet")
+LONG = {"counter": 0, "bathtub": 0, "sofa": 1, "bed": 1}
 
 
 @dataclass(frozen=True)
@@ -102,32 +102,41 @@ def build_room(seed: int) -> Room:
 def _furnish(plan: FloorPlan, rng: Rng, kind: str) -> None:
     extras = rng.choice(len(EXTRAS), size=int(rng.integers(3, 5)), replace=False)
     wanted = [*KINDS[kind], *(EXTRAS[i] for i in extras)]
-    plan.stand_at_wall(furniture.door(rng), rng, front=0.45)
-    for _ in range(2):
-        _hang_window(plan, rng, curtains="curtain" in wanted)
-    for name in LARGEST_FIRST:
-        for _ in range(wanted.count(name)):
-            plan.stand_at_wall(furniture.BUILDERS[name](rng), rng)
-            if name == "counter" and "cabinet" in wanted and rng.random() < 0.6:
-                plan.stand_above_last(furniture.wall_cabinet(rng))
-    if "table" in wanted:
-        _set_table(plan, rng)
-    for _ in range(wanted.count("chair")):
+    curtains = "curtain" in wanted
+    plan.stand_at_wall(furniture.door(rng), rng, front=0.3)
+    _hang_window(plan, rng, curtains)
+    hung = ("curtain", "chair")
+    standing = sorted({name for name in wanted if name not in hung}) + ["toilet"] * (wanted.count("toilet") > 1)
+    order = [standing[index] for index in rng.permutation(len(standing))]
+    # what needs much wall goes first, or it would rarely find any
+    for name in sorted(order, key=lambda name: LONG.get(name, 2)):
+        _stand(plan, rng, name, wanted)
+    _hang_window(plan, rng, curtains)
+    for _ in range(2 * wanted.count("chair") - 1):
         plan.stand_anywhere(furniture.chair(rng), rng)
     for _ in range(int(rng.integers(3, 6))):
         plan.stand_at_wall(furniture.picture(rng), rng)
 
 
+def _stand(plan: FloorPlan, rng: Rng, name: str, wanted: list[str]) -> None:
+    if name == "table":
+        _set_table(plan, rng)
+        return
+    plan.stand_at_wall(furniture.BUILDERS[name](rng), rng)
+    if name == "counter" and "cabinet" in wanted and rng.random() < 0.6:
+        plan.stand_above_last(furniture.wall_cabinet(rng))
+
+
 def _hang_window(plan: FloorPlan, rng: Rng, curtains: bool) -> None:
-    """A window, with a curtain on each side where there is room for all three."""
+    """A window, with a long or short curtain on each side where there is room for all three."""
     pane = furniture.window(rng)
     low, high = pane.bounds()
-    if curtains:
-        material = furniture.curtain_material(rng)
-        width = rng.uniform(0.3, 0.6)
-        z = (rng.uniform(0.04, 0.7), high[2] + 0.1)
-        panels = [(side * (high[0] + width / 2 - 0.06), furniture.curtain(rng, material, width, z)) for side in (-1, 1)]
-        if plan.stand_at_wall(pane, rng, beside=panels):
+    material = furniture.curtain_material(rng)
+    for bottom in (rng.uniform(0.04, 0.6), rng.uniform(0.75, low[2])) if curtains else ():
+        width = rng.uniform(0.26, 0.5)
+        hanging = [furniture.curtain(rng, material, width, (bottom, high[2] + 0.1)) for _ in range(2)]
+        away = high[0] + width / 2 - 0.06
+        if plan.stand_at_wall(pane, rng, beside=[(-away, hanging[0]), (away, hanging[1])]):
             return
     plan.stand_at_wall(pane, rng)
 
@@ -140,7 +149,7 @@ def _set_table(plan: FloorPlan, rng: Rng) -> None:
         return
     low, high = piece.bounds()
     table = plan.last
-    for side in rng.permutation(4)[: int(rng.integers(2, 5))]:
+    for side in rng.permutation(4)[: int(rng.integers(1, 4))]:
         seat = furniture.chair(rng)
         gap = rng.uniform(0.0, 0.2) + seat.bounds()[1][1]
         middle = (low[1] + high[1]) / 2
@@ -194,5 +203,3 @@ def _floor_material(rng: Rng) -> Material:
     if texture is Texture.TILES:
         params = (rng.uniform(0.25, 0.45), 0.0, 0.0, 0.0)
     return Material(texture, (base, second, base), params, int(rng.integers(1 << 31)))
-
-

@@ -123,7 +123,7 @@ def mask_losses(
     targets: Tensor,  # [B, P, h, w] in 0..1
     share_for_all: float = 0.1,
 ) -> MaskLosses:
-    """Compare all M masks of a prompt with the whole instance: SAM's minimum over masks, with cross-entropy and dice."""
+    """Compare all M masks of a prompt with the whole instance: SAM's minimum over masks, cross-entropy and dice."""
     per_mask = mask_costs(logits, targets)
     with torch.no_grad():
         ious = hard_ious(logits, targets)

@@ -39,7 +39,7 @@ def locate(
 ) -> tuple[Face, Floats]:
     """Surface coordinates and outward normals [3, M] of points on primitives."""
     table = room.primitives
-    centre, half = table.centre.T[:, primitive], table.half.T[:, primitive]
+    centre, half = table.centre.T.take(primitive, axis=1), table.half.T.take(primitive, axis=1)
     cos, sin = table.cos[primitive], table.sin[primitive]
     dx, dy, z = points[0] - centre[0], points[1] - centre[1], points[2] - centre[2]
     x, y = cos * dx + sin * dy, cos * dy - sin * dx

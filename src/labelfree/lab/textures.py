@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from labelfree.lab.primitives import PrimitiveTable, Texture
 
 Floats = NDArray[np.float32]
+Numbers = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,12 @@ def hash_unit(
     return (h >> np.uint32(8)).astype(np.float32) * np.float32(2.0**-24)
 
 
-def cell(values: Floats) -> NDArray[np.int32]:
+def cell(values: Numbers) -> NDArray[np.int32]:
     """The integer cell a coordinate lies in."""
     return np.floor(values).astype(np.int32)
 
 
-def value_noise(x: Floats, y: Floats, seed: NDArray[np.uint32]) -> Floats:
+def value_noise(x: Numbers, y: Numbers, seed: NDArray[np.uint32]) -> Floats:
     """Smooth noise in [0, 1): hashes of the integer lattice, blended bilinearly."""
     left, low = cell(x), cell(y)
     fx, fy = x - left, y - low
@@ -155,7 +157,7 @@ def books(s: Surface) -> Floats:
     return np.where((gap | ~s.front)[:, None], s.colours[:, 0] * np.float32(0.5), np.minimum(colour, 0.95))
 
 
-def _knob(s: Surface, rows: Floats, columns: Floats, x: Floats, y: Floats) -> NDArray[np.bool_]:
+def _knob(s: Surface, rows: Floats, columns: Floats, x: Numbers, y: Numbers) -> NDArray[np.bool_]:
     kind = s.params[:, 2]
     column = cell(x)
     inner = np.where(column * 2 < columns - 1, 0.86, 0.14)
@@ -210,7 +212,8 @@ def picture(s: Surface) -> Floats:
 def window(s: Surface) -> Floats:
     """Sky over hills behind mullions."""
     columns, rows = s.params[:, 0], s.params[:, 1]
-    x, y = (s.u / s.half_u + 1) / 2, (s.v / s.half_v + 1) / 2
+    x: Numbers = (s.u / s.half_u + 1) / 2
+    y: Numbers = (s.v / s.half_v + 1) / 2
     skyline = 0.5 + s.params[:, 2] * 0.5 + 0.3 * (value_noise(x * 4, x * 0, s.seed) - 0.5)
     sky = s.colours[:, 2] * (0.82 + 0.25 * y)[:, None]
     land = s.colours[:, 1] * (0.8 + 0.4 * value_noise(x * 9, y * 9, s.seed))[:, None]
@@ -272,7 +275,7 @@ def albedo(
     texture: NDArray[np.uint8],  # [M]
 ) -> Floats:
     """The colour [M, 3] of every surface point."""
-    colours = np.empty((len(texture), 3), np.float32)
+    colours: Floats = np.empty((len(texture), 3), np.float32)
     for kind in np.flatnonzero(np.bincount(texture)):
         rows = np.flatnonzero(texture == kind)
         owner = primitive[rows]
@@ -282,9 +285,9 @@ def albedo(
             half_u=face.half_u[rows],
             half_v=face.half_v[rows],
             front=face.front[rows],
-            colours=table.colours[owner],
-            params=table.params[owner],
-            seed=table.seed[owner],
+            colours=table.colours.take(owner, axis=0),
+            params=table.params.take(owner, axis=0),
+            seed=table.seed.take(owner),
         )
         colours[rows] = PATTERNS[int(kind)](surface)
     return colours

@@ -100,7 +100,7 @@ def decode_points(
 ) -> tuple[Tensor, Tensor]:  # [B, P, 3, 4h, 4w] logits, [B, P, 3] predicted IoU
     """Decode P prompts of one point each per picture."""
     rows, columns = features.shape[-2:]
-    present = torch.ones(points.shape[:2] + (1,), dtype=torch.int64, device=points.device)
+    present = torch.ones((*points.shape[:2], 1), dtype=torch.int64, device=points.device)
     sparse, dense = model.prompt_encoder(points[:, :, None], present, None, None)
     positions = model.get_image_wide_positional_embeddings()[..., :rows, :columns]
     logits, scores = model.mask_decoder(

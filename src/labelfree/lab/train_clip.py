@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 IMAGE_SIDE = 64
 """Side of a training picture, and so of a window of dense labelling."""
 
+PATCH = 8
+
 WEIGHTS = Path(__file__).parent / "weights" / "tiny-clip"
 
 
@@ -51,8 +53,8 @@ class Settings:
 
     steps: int = 6000
     batch: int = 128
-    peak_rate: float = 1e-3
-    warm_up: int = 200
+    peak_rate: float = 1.5e-3
+    warm_up: int = 100
     weight_decay: float = 0.05
     crop_sides: tuple[int, int] = (24, 80)
     """Sides of the photographs, in pixels of the corpus' pictures."""
@@ -62,7 +64,9 @@ class Settings:
     """Weight of CLIP's own loss, on the CLS token."""
     patch_weight: float = 1.0
     """Weight of the same loss on the mean of the value path's patches."""
-    probe_every: int = 500
+    dropout_until: float = 0.75
+    """Share of the steps that look at a random half of the patches (FLIP), which makes them almost twice as fast."""
+    probe_every: int = 250
     seed: int = 0
 
 
@@ -71,20 +75,21 @@ class Batch:
     """B photographs with one caption each."""
 
     pixels: Tensor  # [B, 3, 64, 64] normalised
+    kept: Tensor | None  # [B, n] int64 patches that the step looks at
     tokens: Tensor  # [B, L] int64
     named: Tensor  # [B, K] bool: what each caption names
     true_of: Tensor  # [B pictures, B captions] bool: the caption names only what this picture shows
 
 
 def tiny_clip_config(vocabulary_size: int, layers: int = 4) -> CLIPConfig:
-    """Return CLIP's real architecture at a 2.3 M parameter size; exact GELU, because it is much faster on CPUs."""
+    """Return CLIP's real architecture at a 1.7 M parameter size; exact GELU, because it is much faster on CPUs."""
     from transformers import CLIPConfig
 
     text = {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 2, "num_attention_heads": 4}
     text |= {"vocab_size": vocabulary_size, "max_position_embeddings": MAX_TOKENS}
     text |= {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
-    vision = {"hidden_size": 192, "intermediate_size": 768, "num_hidden_layers": layers, "num_attention_heads": 4}
-    vision |= {"image_size": IMAGE_SIDE, "patch_size": 8}
+    vision = {"hidden_size": 192, "intermediate_size": 384, "num_hidden_layers": layers, "num_attention_heads": 4}
+    vision |= {"image_size": IMAGE_SIDE, "patch_size": PATCH}
     shared = {"hidden_act": "gelu", "projection_dim": 128}
     return CLIPConfig(text_config=text | shared, vision_config=vision | shared, projection_dim=128)
 
@@ -98,16 +103,39 @@ def new_tiny_clip(config: CLIPConfig, seed: int) -> CLIPModel:
     return CLIPModel(config)
 
 
-def image_features(model: CLIPModel, pixels: Tensor) -> tuple[Tensor, Tensor]:  # [B, E], [B, h*w, E]
-    """Return the embedding of the CLS token and those of `dense_values` without residual, sharing all early layers."""
+def image_features(
+    model: CLIPModel,
+    pixels: Tensor,  # [B, 3, H, W]
+    kept: Tensor | None = None,  # [B, n] int64: the patches to look at, all if None
+) -> tuple[Tensor, Tensor]:  # [B, E], [B, n, E]
+    """Return the embedding of the CLS token and those of `dense_values` without residual.
+
+    They share all layers but the last, whose attention and MLP are computed for the CLS token alone.
+    """
     vision = model.vision_model
-    hidden = vision.pre_layrnorm(vision.embeddings(pixels))
+    hidden = vision.embeddings(pixels)
+    if kept is not None:
+        patches = hidden[:, 1:].gather(1, kept[..., None].expand(-1, -1, hidden.shape[-1]))
+        hidden = torch.cat([hidden[:, :1], patches], 1)
+    hidden = vision.pre_layrnorm(hidden)
     for layer in vision.encoder.layers[:-1]:
         hidden = layer(hidden, None)
     last = vision.encoder.layers[-1]
-    values = last.self_attn.out_proj(last.self_attn.v_proj(last.layer_norm1(hidden)[:, 1:]))
-    whole = last(hidden, None)[:, 0]
-    return tuple(model.visual_projection(vision.post_layernorm(part)) for part in (whole, values))
+    normal = last.layer_norm1(hidden)
+    values = last.self_attn.v_proj(normal)
+    dense = last.self_attn.out_proj(values[:, 1:])
+    whole = hidden[:, 0] + last.self_attn.out_proj(_attend_from_first(last.self_attn, normal, values))
+    whole = whole + last.mlp(last.layer_norm2(whole))
+    return tuple(model.visual_projection(vision.post_layernorm(part)) for part in (whole, dense))
+
+
+def _attend_from_first(attention: Any, normal: Tensor, values: Tensor) -> Tensor:  # [B, L, D], [B, L, D] -> [B, D]
+    query, key, value = (
+        part.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2)
+        for part in (attention.q_proj(normal[:, :1]), attention.k_proj(normal), values)
+    )
+    weights = (query @ key.transpose(-1, -2) * attention.scale).softmax(-1)
+    return (weights @ value).flatten(1)
 
 
 def caption_loss(
@@ -126,7 +154,7 @@ def caption_loss(
 
 def batch_loss(model: CLIPModel, batch: Batch, settings: Settings) -> tuple[Tensor, Tensor]:
     """Return the losses of the CLS token and of the mean patch of the value path."""
-    whole, patches = image_features(model, batch.pixels)
+    whole, patches = image_features(model, batch.pixels, batch.kept)
     texts = model.text_projection(model.text_model(input_ids=batch.tokens).pooler_output)
     scale = model.logit_scale.exp().clamp(max=100)
     mean_patch = functional.normalize(patches.float(), dim=-1).mean(1)
@@ -153,7 +181,11 @@ def draw_batch(
     pixels = cut_out(pictures, windows, (IMAGE_SIDE, IMAGE_SIDE), rng.random(settings.batch) < 0.5)
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     pixels = normalise(jitter_colours(pixels, generator))
-    return Batch(pixels, tokens, torch.from_numpy(named), torch.from_numpy(statements_hold(named, visible)))
+    kept = None
+    if step < settings.steps * settings.dropout_until:
+        patches = torch.rand(settings.batch, (IMAGE_SIDE // PATCH) ** 2, generator=generator).argsort(1)
+        kept = patches[:, patches.shape[1] // 2 :]
+    return Batch(pixels, kept, tokens, torch.from_numpy(named), torch.from_numpy(statements_hold(named, visible)))
 
 
 @dataclass(frozen=True)
@@ -239,7 +271,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", type=Path, required=True, help="folder written by labelfree.lab.corpus")
-    parser.add_argument("--tuning", type=Path, required=True, help="such a folder with rooms of their own, for the curve")
+    parser.add_argument("--tuning", type=Path, required=True, help="such a folder with rooms of their own")
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="folder for the weights and the log")
     parser.add_argument("--work", type=Path, required=True, help="folder for the checkpoint")
     parser.add_argument("--steps", type=int, default=Settings.steps)

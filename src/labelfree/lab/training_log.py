@@ -1,4 +1,4 @@
-"""What the teachers' training commands leave behind: a JSONL log, a checkpoint to go on from, and the shipped weights."""
+"""What the teachers' training commands leave behind: a JSONL log, a checkpoint to go on from, the shipped weights."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def write_half_precision(weights: Mapping[str, Tensor], path: Path) -> None:
 
 
 def warm_cosine(step: int, steps: int, warm_up: int, floor: float = 0.02) -> float:
-    """Return the factor on the learning rate: a linear rise over `warm_up` steps, then half a cosine down to `floor`."""
+    """Return the factor on the learning rate: a linear rise over `warm_up` steps, then half a cosine to `floor`."""
     if step < warm_up:
         return (step + 1) / warm_up
     done = min(1.0, (step - warm_up) / max(1, steps - warm_up))

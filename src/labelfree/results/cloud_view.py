@@ -18,6 +18,9 @@ from labelfree.vocabulary import Vocabulary
 MAX_SHOWN_POINTS = 60_000
 """Points that a browser turns smoothly without a strong GPU."""
 
+CAMERA_DISTANCE = 2.0
+"""Where the interactive view starts, in Plotly's units: about half the cloud's size."""
+
 CEILING_SLAB = 0.08
 """Share of a room's height that is searched for a ceiling, from the top."""
 
@@ -111,7 +114,7 @@ def cloud_payload(view: CloudView, vocabulary: Vocabulary) -> dict[str, Any]:
         "shown": len(shown.points_world),
         "total": len(view.points_world),
         "up": list(view.up_world),
-        "eye": (-1.7 * ViewPoint(view.up_world).axes()[2]).tolist(),
+        "eye": (-CAMERA_DISTANCE * ViewPoint(view.up_world).axes()[2]).tolist(),
         "cut": _cut_percent(heights, ceiling),
         "low": low.tolist(),
         "step": step.tolist(),

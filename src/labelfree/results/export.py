@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from labelfree.data.atomic import atomic_file
 from labelfree.data.ply import write_ply
 from labelfree.errors import InputError
 from labelfree.evaluation import MethodResult
 from labelfree.prediction import Prediction
 from labelfree.raster import resize_image
-from labelfree.results.files import atomic_file, write_text
 from labelfree.vocabulary import Vocabulary
 
 LEGEND_FILE = "classes.json"
@@ -50,14 +50,14 @@ def save_legend(vocabulary: Vocabulary, folder: Path) -> Path:
         if path.read_text(encoding="utf-8") != text:
             raise InputError(f"{path}: this folder holds predictions of other classes; write these to another folder.")
         return path
-    write_text(path, text)
+    _write_text(path, text)
     return path
 
 
 def save_results(path: Path, methods: Sequence[MethodResult], extra: Mapping[str, Any] | None = None) -> None:
     """Write `results.json`: `extra` (seed, seconds, ...) and under `methods` every number of each method."""
     data = dict(extra or {}) | {"methods": {method.name: method.to_dict() for method in methods}}
-    write_text(path, json.dumps(data, indent=1, allow_nan=False) + "\n")
+    _write_text(path, json.dumps(data, indent=1, allow_nan=False) + "\n")
 
 
 def overlay(
@@ -65,7 +65,7 @@ def overlay(
     labels: NDArray[np.uint8],  # [H, W]
     vocabulary: Vocabulary,
 ) -> NDArray[np.uint8]:  # [H, W, 3]
-    """Blend class colours over a picture, with a dark line where the class changes; unlabelled pixels stay as they are."""
+    """Blend class colours over a picture, dark lines where the class changes; unlabelled pixels stay."""
     base = resize_image(image, (labels.shape[0], labels.shape[1])).astype(np.float32)
     blend = (1 - OVERLAY_STRENGTH) * base + OVERLAY_STRENGTH * vocabulary.palette()[labels]
     blend[_edges(labels)] *= 0.35
@@ -103,6 +103,11 @@ def _save_picture(prediction: Prediction, folder: Path, stem: str, image: NDArra
         written.append(folder / f"{stem}_overlay.png")
         _save_png(written[1], overlay(image, prediction.labels, prediction.vocabulary))
     return tuple(written)
+
+
+def _write_text(path: Path, text: str) -> None:
+    with atomic_file(path) as file:
+        file.write(text.encode("utf-8"))
 
 
 def _save_png(path: Path, pixels: NDArray[np.uint8]) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from labelfree.results.cloud_view import CloudLayer, CloudView, ceiling_height
 from labelfree.results.panel_layout import Row, compose, legend_of
-from labelfree.results.point_render import ViewPoint, render_points
+from labelfree.results.point_render import ViewPoint, look
 from labelfree.vocabulary import Vocabulary
 
 STATIC_POINTS = 250_000
@@ -100,8 +100,5 @@ def _layer_pictures(
     shown = view if ceiling is None else view.take(view.heights() < ceiling)
     shown = shown.thinned(STATIC_POINTS)
     layers: dict[str, CloudLayer] = {layer.title: layer for layer in shown.layers}
-    viewpoint = ViewPoint(view.up_world)
-    return tuple(
-        render_points(shown.points_world, layers[title].colours, size, viewpoint) if title in layers else None
-        for title in titles
-    )
+    sight = look(shown.points_world, size, ViewPoint(view.up_world))
+    return tuple(sight.paint(layers[title].colours) if title in layers else None for title in titles)

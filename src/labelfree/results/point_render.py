@@ -39,25 +39,36 @@ class ViewPoint:
         return np.stack([right, np.cross(right, away), away])
 
 
-def render_points(
+@dataclass(frozen=True, eq=False)
+class Sight:
+    """Which point each pixel shows, so that a cloud is looked at once and painted in many colourings."""
+
+    winner: NDArray[np.int64]
+    """[H, W] point index, -1 for none."""
+    shade: NDArray[np.float64]
+    """[H, W] brightness in 0..1."""
+
+    def paint(self, colours: NDArray[np.uint8]) -> NDArray[np.uint8]:  # [N, 3] -> [H, W, 3]
+        """Return the picture in these colours, reduced from the finer grid it was seen on."""
+        picture = np.full((*self.winner.shape, 3), float(BACKGROUND))
+        seen = self.winner >= 0
+        picture[seen] = colours[self.winner[seen]]
+        fine = Image.fromarray(np.rint(picture * self.shade[..., None]).astype(np.uint8))
+        return np.asarray(fine.reduce(SUPERSAMPLING))
+
+
+def look(
     points_world: NDArray[np.float32],  # [N, 3]
-    colours: NDArray[np.uint8],  # [N, 3]
-    size: tuple[int, int],  # (height, width)
-    view: ViewPoint = ViewPoint(),  # noqa: B008 (frozen)
-) -> NDArray[np.uint8]:  # [H, W, 3]
-    """Draw points as small squares, the nearest on top, with edges darkened where the depth jumps."""
+    size: tuple[int, int],  # (height, width) of the pictures
+    view: ViewPoint = ViewPoint(),
+) -> Sight:
+    """See points as small squares, the nearest on top, with edges darkened where the depth jumps."""
     fine = (size[0] * SUPERSAMPLING, size[1] * SUPERSAMPLING)
     rows, columns, depth, scale = _to_screen(points_world, fine, view)
-    radius = _splat_radius(len(points_world), fine)
-    winner = nearest_points(rows, columns, depth, fine, radius)
-    seen = winner >= 0
-    picture = np.full((*fine, 3), float(BACKGROUND))
-    picture[seen] = colours[winner[seen]]
+    winner = nearest_points(rows, columns, depth, fine, _splat_radius(len(points_world), fine))
     depth_map = np.full(fine, np.inf)
-    depth_map[seen] = depth[winner[seen]] * scale
-    picture *= _depth_shade(depth_map)[..., None]
-    small = Image.fromarray(np.rint(picture).astype(np.uint8)).resize((size[1], size[0]), Image.Resampling.BOX)
-    return np.asarray(small)
+    depth_map[winner >= 0] = depth[winner[winner >= 0]] * scale
+    return Sight(winner, _depth_shade(depth_map))
 
 
 def nearest_points(

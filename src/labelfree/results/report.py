@@ -10,19 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 from plotly.offline import get_plotlyjs
 
+from labelfree.data.atomic import atomic_file
 from labelfree.evaluation import MethodResult, Table, class_table, comparison_table, confusion_table
 from labelfree.evaluation.tables import absent_sentence, percent
 from labelfree.results import report_html as html
 from labelfree.results.cloud_view import CloudView, cloud_payload
 from labelfree.results.curves import MetricSeries
-from labelfree.results.files import write_text
 from labelfree.results.panels import cloud_panel
 from labelfree.results.report_charts import charts
 from labelfree.vocabulary import Vocabulary
 
 NO_TRUTH = (
-    "There is no ground truth for this data, so nothing here can be measured against it: the tables below only say how much "
-    "each class received, and the pictures are for your own eyes to judge."
+    "There is no ground truth for this data, so nothing can be measured: the table only says how much each class "
+    "received, and the pictures are for your own eyes to judge."
 )
 
 
@@ -90,7 +90,9 @@ def write_report(path: Path, content: ReportContent) -> None:
         _timings(content),
         _environment(content),
     ]
-    write_text(path, html.page(content.title, [part for part in body if part], _scripts(content)))
+    text = html.page(content.title, [part for part in body if part], _scripts(content))
+    with atomic_file(path) as file:
+        file.write(text.encode("utf-8"))
 
 
 def _header(content: ReportContent) -> str:
@@ -104,14 +106,14 @@ def _comparison(content: ReportContent) -> str:
     measured = [method for method in content.methods if method.modalities()]
     notes = tuple((method.name, method.note) for method in measured if method.note)
     splits = sorted({e.split for m in measured for _, e in m.modalities() if e.split})
-    counted = _counted_sentence(measured)
+    table = comparison_table(measured)
+    bounds = [row for row, method in enumerate(measured) if method.uses_truth]
+    data = ", ".join(splits) or "all the data"
+    where = f"In percent, from one confusion matrix over {data}; the best number without labels in bold."
     return html.section(
         "Methods compared",
-        html.table(comparison_table(measured), best=True),
-        html.paragraph(
-            f"In percent, the best of each column in bold; one confusion matrix over {', '.join(splits) or 'all the data'}. {counted}",
-            "note",
-        ),
+        html.table(table, best=html.best_of_columns(table, bounds)),
+        html.paragraph(f"{where} {_counted_sentence(measured)}", "note"),
         html.pairs(notes) if notes else "",
     )
 
@@ -163,12 +165,16 @@ def _clouds(content: ReportContent) -> str:
 
 
 def _per_class(content: ReportContent) -> str:
-    parts = []
+    columns = []
+    bounds = [method.name for method in content.methods if method.uses_truth]
     for modality in ("2D", "3D"):
         table = class_table(content.methods, content.vocabulary, modality)
         if len(table.header) > 1:
-            parts += [f"<h3>IoU in {modality}</h3>", html.table(table, last_is_total=True, best=True, bars=True)]
-    parts.append(html.paragraph(absent_sentence(content.methods), "note"))
+            best = html.best_of_rows(table, [i for i, name in enumerate(table.header) if name in bounds])
+            drawn = html.table(table, last_is_total=True, bars=True, best=best)
+            columns.append(f"<div><h3>IoU in {modality}</h3>{drawn}</div>")
+    absent = html.paragraph(absent_sentence(content.methods), "note")
+    parts = ['<div class="side">', *columns, "</div>", absent]
     for method in content.methods:
         for modality, evaluation in method.modalities():
             table = confusion_table(evaluation, content.vocabulary)

@@ -14,6 +14,9 @@ LEFT, RIGHT, TOP, BOTTOM = 46, 12, 30, 34
 MAX_DRAWN = 300
 """Values drawn per curve; longer ones are averaged in bins."""
 
+SMOOTHED = 40
+"""Bins of the bold curve that is drawn over a faint one of many values."""
+
 SUFFIXES = ("_2d", "_3d")
 
 
@@ -59,6 +62,7 @@ def binned(series: MetricSeries, limit: int = MAX_DRAWN) -> list[tuple[float, fl
 
 def _chart(name: str, group: Sequence[MetricSeries], stages: Sequence[tuple[float, int]]) -> str:
     curves = [binned(series) for series in group]
+    bold = [binned(series, SMOOTHED) if len(series.values) > 2 * SMOOTHED else [] for series in group]
     xs = [x for curve in curves for x, _ in curve]
     ys = [y for curve in curves for _, y in curve]
     x_ticks, y_ticks = nice_ticks(min(0.0, min(xs)), max(xs)), nice_ticks(min(ys), max(ys))
@@ -69,7 +73,8 @@ def _chart(name: str, group: Sequence[MetricSeries], stages: Sequence[tuple[floa
         f'<text class="title" x="{LEFT}" y="16">{escape(title)}</text>',
         *_grid(frame, x_ticks, y_ticks),
         *(_stage_mark(frame, epoch, stage) for epoch, stage in stages if epoch <= frame.right),
-        *(_curve(frame, curve, index) for index, curve in enumerate(curves)),
+        *(_curve(frame, curve, f"s{i % 6} faint" if bold[i] else f"s{i % 6}") for i, curve in enumerate(curves)),
+        *(_curve(frame, curve, f"s{i % 6}") for i, curve in enumerate(bold) if curve),
         *_key(group),
         "</svg>",
     ]
@@ -96,21 +101,21 @@ def _grid(frame: _Frame, x_ticks: Sequence[float], y_ticks: Sequence[float]) -> 
         y = frame.y(tick)
         lines.append(f'<line class="grid" x1="{LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
         lines.append(f'<text class="tick" x="{LEFT - 6}" y="{y + 3.5:.1f}" text-anchor="end">{tick:g}</text>')
-    for tick in x_ticks:
-        if tick <= frame.right:
-            lines.append(
-                f'<text class="tick" x="{frame.x(tick):.1f}" y="{base + 14}" text-anchor="middle">{tick:g}</text>'
-            )
+    lines += [
+        f'<text class="tick" x="{frame.x(tick):.1f}" y="{base + 14}" text-anchor="middle">{tick:g}</text>'
+        for tick in x_ticks
+        if tick <= frame.right
+    ]
     lines.append(f'<line class="axis" x1="{LEFT}" x2="{right}" y1="{base}" y2="{base}"/>')
     lines.append(f'<text class="tick" x="{(LEFT + right) / 2}" y="{HEIGHT - 5}" text-anchor="middle">epoch</text>')
     return lines
 
 
-def _curve(frame: _Frame, curve: Sequence[tuple[float, float]], index: int) -> str:
+def _curve(frame: _Frame, curve: Sequence[tuple[float, float]], kind: str) -> str:
     places = [(frame.x(x), frame.y(y)) for x, y in curve]
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
     dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.2"/>' for x, y in places) if len(places) <= 25 else ""
-    return f'<g class="series s{index % 6}"><polyline points="{path}"/>{dots}</g>'
+    return f'<g class="series {kind}"><polyline points="{path}"/>{dots}</g>'
 
 
 def _stage_mark(frame: _Frame, epoch: float, stage: int) -> str:

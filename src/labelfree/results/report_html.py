@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,13 @@ ASSETS = Path(__file__).parent / "assets"
 LARGE_PNG = 400_000
 """Bytes above which a picture is stored as JPEG."""
 
-# The browser itself then refuses every request, so the page works offline or not at all. Plotly compiles shaders' glue by eval.
+Cell = tuple[int, int]
+"""Row and column in a table."""
+
+# The browser itself then refuses every request: what works at all works offline.
 CONTENT_POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
-    "img-src data: blob:; font-src data:; worker-src blob:"
+    "img-src data: blob:; font-src data:; worker-src blob:; form-action 'none'; base-uri 'none'"
 )
 
 
@@ -99,16 +102,18 @@ def figure(
 
 def data_uri(image: NDArray[np.uint8]) -> str:
     """Return the picture as a data URI: PNG, or JPEG at full colour resolution where PNG is large."""
-    png = _encoded(image, "PNG", optimize=True)
+    png = _encoded(image, "PNG")
     if len(png) <= LARGE_PNG:
         return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
     jpeg = _encoded(image, "JPEG", quality=90, subsampling=0)
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
 
 
-def table(content: Table, kind: str = "", last_is_total: bool = False, best: bool = False, bars: bool = False) -> str:
-    """Return a table; `best` marks each column's largest number, `bars` shades percentages by their size."""
-    top = [_largest(content, column) if best else None for column in range(len(content.header))]
+def table(
+    content: Table, kind: str = "", last_is_total: bool = False, bars: bool = False, best: Iterable[Cell] = ()
+) -> str:
+    """Return a table; `bars` shades percentages by their size, `best` are the (row, column) cells to print bold."""
+    marked = frozenset(best)
     lines = [f'<div class="scroll"><table{_class(kind)}>', "<thead><tr>"]
     lines += [f'<th scope="col">{escape(title)}</th>' for title in content.header]
     lines.append("</tr></thead>\n<tbody>")
@@ -116,10 +121,26 @@ def table(content: Table, kind: str = "", last_is_total: bool = False, best: boo
         total = last_is_total and index == len(content.rows) - 1
         lines.append(f"<tr{_class('total' if total else '')}>" + f'<th scope="row">{escape(row[0])}</th>')
         for column, cell in enumerate(row[1:], start=1):
-            text = f"<strong>{escape(cell)}</strong>" if top[column] == cell else escape(cell)
+            text = f"<strong>{escape(cell)}</strong>" if (index, column) in marked else escape(cell)
             lines.append(f"<td{_bar(cell) if bars else ''}>{text}</td>")
         lines.append("</tr>")
     return "\n".join([*lines, "</tbody></table></div>"])
+
+
+def best_of_columns(content: Table, skipped_rows: Collection[int] = ()) -> list[Cell]:
+    """Return the cells that hold the largest number of their column, rows out of competition left aside."""
+    rows = [row for row in range(len(content.rows)) if row not in skipped_rows]
+    return [
+        cell for column in range(1, len(content.header)) for cell in _largest(content, [(row, column) for row in rows])
+    ]
+
+
+def best_of_rows(content: Table, skipped_columns: Collection[int] = ()) -> list[Cell]:
+    """Return the cells that hold the largest number of their row, columns out of competition left aside."""
+    columns = [column for column in range(1, len(content.header)) if column not in skipped_columns]
+    return [
+        cell for row in range(len(content.rows)) for cell in _largest(content, [(row, column) for column in columns])
+    ]
 
 
 def pairs(rows: Sequence[tuple[str, str]]) -> str:
@@ -158,10 +179,10 @@ def _encoded(image: NDArray[np.uint8], image_format: str, **options: Any) -> byt
     return buffer.getvalue()
 
 
-def _largest(content: Table, column: int) -> str | None:
-    cells = [row[column] for row in content.rows]
-    numbers = [cell for cell in cells if _number(cell) is not None]
-    return max(numbers, key=float) if len(numbers) > 1 else None
+def _largest(content: Table, cells: Sequence[Cell]) -> list[Cell]:
+    numbers = {(row, column): _number(content.rows[row][column]) for row, column in cells}
+    known = [value for value in numbers.values() if value is not None]
+    return [cell for cell, value in numbers.items() if value == max(known)] if len(known) > 1 else []
 
 
 def _bar(cell: str) -> str:

@@ -7,9 +7,11 @@ import json
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Literal, get_args
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from labelfree.errors import InputError
@@ -57,7 +59,7 @@ def load_pretrained(
             model, report = model_class.from_pretrained(
                 source, config=config, dtype=torch.float32, attn_implementation="eager", output_loading_info=True
             )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, EOFError, SafetensorError, UnpicklingError) as error:
         remedy = (
             "check the name and the network, or download the model and give its folder"
             if folder is None

@@ -67,7 +67,7 @@ def pair_points(scene: Scene, frame: Frame, size: tuple[int, int], config: Pairi
             torch.from_numpy(frame.world_to_camera),
             torch.from_numpy(frame.intrinsics),
             size,
-            z_min_m=config.z_min_m,
+            z_min=config.z_min_m,
             border_px=config.border_px,
             z_buffer=config.z_buffer,
         )

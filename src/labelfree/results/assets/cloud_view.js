@@ -80,7 +80,7 @@
 
   const layout = (cloud, state) => {
     const narrow = plot.clientWidth < 640;
-    const [x, y, z] = cloud.eye;
+    const [x, y, z] = cloud.eye.map((along) => along * (narrow ? 1.25 : 1));
     const axis = { visible: false, showspikes: false };
     const [ux, uy, uz] = cloud.up;
     return {
@@ -88,9 +88,10 @@
       paper_bgcolor: "rgba(0,0,0,0)",
       font: { color: css("--ink"), family: "system-ui, sans-serif", size: 12 },
       uirevision: "keep",
+      modebar: { bgcolor: "rgba(0,0,0,0)", color: css("--faint"), activecolor: css("--accent") },
       legend: {
         itemsizing: "constant", bgcolor: "rgba(0,0,0,0)", uirevision: "keep", tracegroupgap: 0,
-        ...(narrow ? { orientation: "h", x: 0, y: 0, yanchor: "top" } : { x: 1, xanchor: "right", y: 1 }),
+        ...(narrow ? { orientation: "h", x: 0, y: 0, yanchor: "top" } : { x: 1, xanchor: "right", y: 0.94 }),
       },
       scene: {
         xaxis: axis, yaxis: axis, zaxis: axis, aspectmode: "data", uirevision: `scene-${state.cloud}`,
@@ -101,7 +102,7 @@
   };
 
   const config = {
-    responsive: true, displaylogo: false, scrollZoom: true,
+    responsive: true, displaylogo: false, showSendToCloud: false, plotlyServerURL: "", scrollZoom: true,
     modeBarButtonsToRemove: ["tableRotation", "resetCameraLastSave3d", "hoverClosest3d"],
   };
 

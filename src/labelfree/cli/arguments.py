@@ -1,0 +1,73 @@
+"""Arguments that several verbs share."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from labelfree.data.collection import SceneCollection, open_scenes
+from labelfree.errors import InputError
+from labelfree.vocabulary import Vocabulary
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """DATA and how much of it to take."""
+    parser.add_argument("data", type=Path, help="a capture's folder, a folder of such, or a description file (.yaml)")
+    parser.add_argument("--root", type=Path, default=None, help="the folder that a description file speaks of")
+    parser.add_argument("--every", type=int, default=1, help="take every n-th frame")
+    parser.add_argument("--limit", type=int, default=None, help="take at most so many frames of each scene")
+
+
+def add_classes(parser: argparse.ArgumentParser) -> None:
+    """The class names."""
+    parser.add_argument(
+        "--classes",
+        default=None,
+        help="comma list, preset (scannet20, nuscenes16, lab16) or vocabulary file; default: those of the data",
+    )
+
+
+def add_teachers(parser: argparse.ArgumentParser) -> None:
+    """Recipe and teachers."""
+    parser.add_argument("--recipe", default="quick", help="settings: quick, lab, scannet, or a YAML file")
+    parser.add_argument("--clip", default=None, help="hub name, model folder, folder of label maps, or lab")
+    parser.add_argument("--sam", default=None, help="hub name, model folder, folder of mask-id PNGs, or lab")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--cache", type=Path, default=None, help="teacher outputs (default: beside --out)")
+
+
+def open_data(options: argparse.Namespace) -> SceneCollection:
+    """Open the scenes that DATA, --root, --every and --limit name."""
+    cache = cache_dir(options) / "clouds" if getattr(options, "out", None) else None
+    return open_scenes(options.data, options.root, options.every, options.limit, cache)
+
+
+def vocabulary(options: argparse.Namespace, scenes: SceneCollection) -> Vocabulary:
+    """Return the classes that are asked for, or those that come with the data."""
+    if options.classes is not None:
+        return Vocabulary.parse(options.classes)
+    if scenes.classes is None:
+        raise InputError(f"{options.data}: comes without class names; give them with --classes 'wall, floor, chair'.")
+    return with_preset_colours(Vocabulary.from_names(scenes.classes))
+
+
+def with_preset_colours(plain: Vocabulary) -> Vocabulary:
+    """Give class names of ScanNet's benchmark its colours when all of them are among its names."""
+    benchmark = Vocabulary.parse("scannet20")
+    if not set(plain.names) <= set(benchmark.names):
+        return plain
+    return replace(plain, colours=tuple(benchmark.colours[benchmark.index(name)] for name in plain.names))
+
+
+def cache_dir(options: argparse.Namespace) -> Path:
+    """Return where teachers' outputs are kept: shared by the runs of one folder unless --cache says otherwise."""
+    return Path(options.cache) if getattr(options, "cache", None) else Path(options.out).parent / "cache"
+
+
+def command_line(arguments: Sequence[str] | None = None) -> str:
+    """Return the command as typed."""
+    return "labelfree " + shlex.join(sys.argv[1:] if arguments is None else arguments)

@@ -1,0 +1,53 @@
+"""`labelfree evaluate RUN DATA`: a run's networks, CLIP's labels and the voted labels against ground truth."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from labelfree.cli.arguments import add_data, cache_dir, open_data
+from labelfree.comparison import Labeller, NetworkLabels, TeacherLabels, measure
+from labelfree.errors import InputError
+from labelfree.evaluation.tables import class_table, comparison_table
+from labelfree.nets.segmenters import Segmenter2D, Segmenter3D
+from labelfree.pipeline import label_frames, load_teachers, pick_device
+from labelfree.results.export import save_results
+from labelfree.settings import read_settings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """RUN and DATA."""
+    parser.add_argument("out", type=Path, metavar="run", help="folder of a finished run")
+    add_data(parser)
+    parser.add_argument("--networks-only", action="store_true", help="leave out the teachers' labels")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--cache", type=Path, default=None, help="teacher outputs (default: beside the run)")
+    parser.add_argument("--split", default="", help="name of the split that the numbers belong to")
+
+
+def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
+    """Print the comparison and per-class tables; write evaluation.json into the run."""
+    settings = options.out / "settings.yaml"
+    if not settings.is_file():
+        raise InputError(f"{settings}: not there; give the folder of a run that 'labelfree train' or 'run' made.")
+    config = read_settings(settings)
+    device = pick_device(options.device)
+    net_2d = Segmenter2D.from_pretrained(options.out / "networks" / "2d").to(device)
+    net_3d = Segmenter3D.from_pretrained(options.out / "networks" / "3d").to(device)
+    names = net_2d.vocabulary
+    scenes = open_data(options)
+    labellers: list[Labeller] = [NetworkLabels(net_2d, net_3d, config.labels.image_size)]
+    if not options.networks_only:
+        teachers = load_teachers(config.teachers, config.labels, names, cache_dir(options), device)
+        label_frames(scenes, teachers, config.labels)
+        sources = [TeacherLabels(teachers, config.labels, config.pairing, names, voted) for voted in (False, True)]
+        labellers = [*sources, *labellers]
+    methods = measure(scenes, labellers, names, options.split or str(options.data))
+    if not any(method.modalities() for method in methods):
+        raise InputError(f"{options.data}: has no ground truth: neither label pictures nor a labelled cloud.")
+    print(comparison_table(methods).markdown())
+    for modality in ("2D", "3D"):
+        print(f"\n{modality}\n{class_table(methods, names, modality).markdown()}")
+    save_results(options.out / "evaluation.json", methods, {"data": str(options.data)})
+    return 0

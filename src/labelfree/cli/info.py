@@ -1,0 +1,23 @@
+"""`labelfree info`: what a bug report needs."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """No arguments of its own."""
+
+
+def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
+    """Print versions, device and number format."""
+    import torch
+
+    from labelfree.precision import fabric_precision
+    from labelfree.results.environment import environment_facts
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    for name, value in (*environment_facts(), ("device", device), ("precision", fabric_precision(device))):
+        print(f"{name:16} {value}")
+    return 0

@@ -1,0 +1,97 @@
+"""Verbs, their help, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+
+from labelfree.errors import InputError
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One verb and the module that carries it out, imported only when it is used."""
+
+    name: str
+    module: str
+    help: str
+    overrides: bool = False
+    """Whether `--a.b=c` settings may follow."""
+
+
+VERBS = (
+    Verb("demo", "labelfree.cli.demo", "build a small lab, label it, train CNS and compare: no data, no download", True),
+    Verb("run", "labelfree.cli.run", "check, label, train, predict and report on your own capture in one command", True),
+    Verb("check", "labelfree.cli.check", "validate a capture before work starts and say how to mend it"),
+    Verb("label", "labelfree.cli.label", "CLIP labels, SAM masks and the vote, without training", True),
+    Verb("train", "labelfree.cli.train", "co-train the 2D and the 3D network", True),
+    Verb("evaluate", "labelfree.cli.evaluate", "measure a run's networks and its labels against ground truth"),
+    Verb("predict", "labelfree.cli.predict", "label an image, a folder of images, a PLY cloud or a scene"),
+    Verb("lab", "labelfree.cli.lab", "write rooms of the offline lab in the posed RGB-D layout"),
+    Verb("info", "labelfree.cli.info", "versions, device and teachers, for bug reports"),
+)
+
+DESCRIPTION = "Label-free 2D and 3D semantic segmentation: CLIP names, SAM tidies, two networks learn (CNS, NeurIPS 2023)."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out one verb; return its exit code: 0 done, 2 bad input."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    verb = next((verb for verb in VERBS if given and verb.name == given[0]), None)
+    try:
+        if verb is None:
+            _overview().parse_args(given or ["--help"])
+            return 0
+        options, overrides = _parse(verb, given[1:])
+        _limit_threads(options.threads)
+        run: Callable[[argparse.Namespace, Sequence[str]], int] = import_module(verb.module).run
+        return run(options, overrides)
+    except InputError as error:
+        print(f"labelfree: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print("labelfree: stopped; the same command goes on from here.", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _parse(verb: Verb, given: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    epilog = "Any setting of a recipe may follow as --a.b=c, for example --train.epochs=3." if verb.overrides else None
+    parser = argparse.ArgumentParser(prog=f"labelfree {verb.name}", description=verb.help, epilog=epilog, allow_abbrev=False)
+    parser.add_argument("--threads", type=int, default=None, help="CPU threads (default: all cores)")
+    import_module(verb.module).add_arguments(parser)
+    options, rest = parser.parse_known_args(list(given))
+    overrides = [text for text in rest if verb.overrides and text.startswith("--") and "=" in text]
+    unknown = [text for text in rest if text not in overrides]
+    if unknown:
+        parser.error(f"unknown argument {unknown[0]}")
+    return options, overrides
+
+
+def _overview() -> argparse.ArgumentParser:
+    width = max(len(verb.name) for verb in VERBS)
+    verbs = "\n".join(f"  {verb.name.ljust(width)}  {verb.help}" for verb in VERBS)
+    parser = argparse.ArgumentParser(
+        prog="labelfree",
+        description=f"{DESCRIPTION}\n\nverbs:\n{verbs}\n\n'labelfree VERB --help' tells more.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("verb", choices=[verb.name for verb in VERBS], metavar="VERB", help="what to do")
+    return parser
+
+
+def _limit_threads(threads: int | None) -> None:
+    if threads is None:
+        return
+    if threads < 1:
+        raise InputError(f"--threads is {threads}: give 1 or more.")
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    import torch
+
+    torch.set_num_threads(threads)

@@ -1,0 +1,58 @@
+"""From command-line options to a `RunConfig` and a run folder."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from labelfree.atomic import write_text
+from labelfree.config import RunConfig, recipe_path
+from labelfree.pipeline import LAB, LAB_NOTICE
+from labelfree.settings import read_settings, settings_yaml
+from labelfree.training.labelled_scenes import Teachers
+
+
+def run_config(options: argparse.Namespace, overrides: Sequence[str]) -> RunConfig:
+    """Return the recipe's settings with --clip, --sam, --seed and the overrides applied."""
+    config = read_settings(recipe_path(options.recipe), overrides)
+    teachers = config.teachers
+    for name in ("clip", "sam"):
+        value = getattr(options, name, None)
+        if value is not None and value != getattr(teachers, name):
+            teachers = replace(teachers, **{name: value}, **_plain_options(name, value, config))
+    seed = getattr(options, "seed", None)
+    return replace(config, teachers=teachers, seed=config.seed if seed is None else seed)
+
+
+def _plain_options(name: str, value: str, config: RunConfig) -> dict[str, object]:
+    """A model other than the lab's is read as the paper reads it, not with what suits the lab's tiny one."""
+    was_lab = getattr(config.teachers, name) == LAB
+    field = f"{name}_options"
+    current = getattr(config.teachers, field)
+    return {field: type(current)()} if was_lab and value != LAB else {}
+
+
+def save_settings(config: RunConfig, out: Path) -> None:
+    """Write the resolved settings beside the run's results."""
+    write_text(out / "settings.yaml", settings_yaml(config))
+
+
+def notices(config: RunConfig, teachers: Teachers) -> tuple[str, ...]:
+    """Return what a reader of the results must know first."""
+    lab = (LAB_NOTICE,) if LAB in (config.teachers.clip, config.teachers.sam) else ()
+    return (*lab, *teachers.namer.notices, *teachers.masks.notices)
+
+
+def facts(config: RunConfig, teachers: Teachers) -> tuple[tuple[str, str], ...]:
+    """Return the settings that a report lists."""
+    train = config.train
+    return (
+        ("CLIP", teachers.namer.describe()),
+        ("SAM", teachers.masks.describe()),
+        ("image size", f"{config.labels.image_size[0]} x {config.labels.image_size[1]}"),
+        ("2D network", f"DeepLabV3, {config.networks.net_2d.backbone}, width {config.networks.net_2d.width}"),
+        ("3D network", f"{config.networks.net_3d.variant}, voxels of {config.networks.net_3d.voxel_m} m"),
+        ("training", f"{train.epochs} epochs, stage two from epoch {config.switch.start_epoch}, seed {config.seed}"),
+    )

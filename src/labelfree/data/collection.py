@@ -1,0 +1,129 @@
+"""Opening a capture: a description file, a scene's folder, or a folder of scenes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import overload
+
+from labelfree.data.description import Description, read_description
+from labelfree.data.patterns import Pattern, natural_order
+from labelfree.data.posed_rgbd import SceneSource
+from labelfree.errors import InputError
+from labelfree.scene import Scene
+from labelfree.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, eq=False)
+class SceneCollection(Sequence[Scene]):
+    """Scenes that are built when they are asked for; the last one built is kept."""
+
+    sources: tuple[SceneSource, ...]
+    classes: tuple[str, ...] | None = None
+    """Class names that come with the capture, from its description or `classes.txt`."""
+    _last: dict[int, Scene] = field(default_factory=dict, repr=False)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Scene names in order."""
+        return tuple(source.name for source in self.sources)
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    @overload
+    def __getitem__(self, index: int) -> Scene: ...
+    @overload
+    def __getitem__(self, index: slice) -> SceneCollection: ...
+    def __getitem__(self, index: int | slice) -> Scene | SceneCollection:
+        if isinstance(index, slice):
+            return SceneCollection(self.sources[index], self.classes)
+        position = range(len(self.sources))[index]
+        if position not in self._last:
+            scene = self.sources[position].build()
+            self._last.clear()
+            self._last[position] = scene
+        return self._last[position]
+
+
+def open_scenes(
+    path: Path,
+    root: Path | None = None,
+    every: int = 1,
+    limit: int | None = None,
+    cache_dir: Path | None = None,
+) -> SceneCollection:
+    """Open a description file, a scene folder or a folder of scenes.
+
+    `root` is the folder that a description file speaks of; `every` takes each n-th frame (times the description's own
+    `every`), `limit` at most so many frames a scene; `cache_dir` keeps clouds fused from depth maps.
+    """
+    if every < 1 or (limit is not None and limit < 1):
+        raise InputError(f"every is {every} and limit is {limit}: both must be 1 or more.")
+    description, base = _resolve(Path(path), root)
+    folders = _scene_folders(base, description)
+    if not folders:
+        raise InputError(_nothing_found(base, description, Path(path)))
+    single = folders == [base]
+    sources = tuple(
+        SceneSource(
+            (description.name if single else None) or folder.resolve().name,
+            folder,
+            base,
+            description,
+            every * description.every,
+            limit,
+            cache_dir,
+        )
+        for folder in folders
+    )
+    return SceneCollection(sources, _classes(sources))
+
+
+def _resolve(path: Path, root: Path | None) -> tuple[Description, Path]:
+    if path.is_dir():
+        if root is not None:
+            raise InputError(f"--root {root} is for a description file, but {path} is itself a folder; leave it out.")
+        return Description(), path
+    if not path.exists():
+        raise InputError(f"{path}: no such folder or description file.")
+    if path.suffix.lower() not in {".yaml", ".yml", ".json"}:
+        raise InputError(f"{path}: neither a capture's folder nor a description (.yaml); see docs/own-data.md.")
+    description = read_description(path)
+    base = root or (path.parent / description.root if description.root else path.parent)
+    if not base.is_dir():
+        raise InputError(f"{base}: the capture's folder does not exist; give it with --root DIR.")
+    return description, base
+
+
+def _scene_folders(base: Path, description: Description) -> list[Path]:
+    images = Pattern(description.images)
+    if images.matches_in(base):
+        return [base]
+    children = {path.name: path for path in base.iterdir() if path.is_dir() and not path.name.startswith(".")}
+    return [children[name] for name in natural_order(children) if images.matches_in(children[name])]
+
+
+def _nothing_found(base: Path, description: Description, path: Path) -> str:
+    looked = f"{base}: no scene here: neither it nor a folder in it has pictures '{description.images}'"
+    if path.is_dir():
+        return f"{looked}; lay the files out as docs/own-data.md shows, or describe them in a YAML file and give that."
+    return f"{looked}; give the capture's folder with --root DIR, or mend key 'images' of {path}."
+
+
+def _classes(sources: tuple[SceneSource, ...]) -> tuple[str, ...] | None:
+    stated = sources[0].description.classes
+    if stated is None or isinstance(stated, tuple):
+        return stated
+    found: dict[tuple[str, ...], Path] = {}
+    for source in sources:
+        file = source.near(stated)
+        if file.is_file():
+            found.setdefault(Vocabulary.from_file(file).names, file)
+    if len(found) > 1:
+        first, second = list(found.values())[:2]
+        raise InputError(f"{second}: its classes differ from those of {first}; scenes opened together must share them.")
+    if not found and "classes" in sources[0].description.stated:
+        raise InputError(f"{sources[0].near(stated)}: no such file of class names; mend key 'classes'.")
+    return next(iter(found), None)

@@ -1,0 +1,215 @@
+"""A point cloud out of depth maps: back-projected, thinned to one mean point per voxel, in bounded memory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelfree.data.atomic import atomic_file
+from labelfree.errors import InputError
+from labelfree.raster import resize_nearest
+from labelfree.scene import Frame
+from labelfree.vocabulary import IGNORE_LABEL
+
+_AXIS_BITS = 18
+_HALF_SPAN = 1 << (_AXIS_BITS - 1)
+_LABEL_BITS = 8
+_BUFFER_ROWS = 2_000_000
+"""Rows gathered before they are merged: bounds memory to the cloud itself plus about 300 MB."""
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class FusionOptions:
+    """How depth maps become points."""
+
+    voxel_m: float = 0.02
+    """Side of a voxel; each keeps the mean of its points and colours."""
+    max_depth_m: float = 10.0
+    """Depth beyond this is left out."""
+    stride: int = 1
+    """Take every n-th row and column of a depth map."""
+    edge_ratio: float | None = None
+    """Leave out flying pixels: those whose depth jumps to a neighbour's by more than this share (0.05 is usual)."""
+
+
+@dataclass(frozen=True, eq=False)
+class FusedCloud:
+    """Points fused from depth maps, in ascending voxel order."""
+
+    points_world: NDArray[np.float32]
+    """[N, 3] metres."""
+    colours: NDArray[np.uint8]
+    """[N, 3] RGB."""
+    labels: NDArray[np.uint8] | None = None
+    """[N] majority of the pixels' labels (lowest id on ties), 255 where no pixel has one."""
+
+
+def fuse(frames: Sequence[Frame], options: FusionOptions | None = None, with_labels: bool = False) -> FusedCloud:
+    """Fuse the depth maps of the frames, one after the other."""
+    options = options or FusionOptions()
+    origin: NDArray[np.float64] | None = None
+    means, votes = _VoxelSums(7), _VoxelSums(1)
+    for frame in frames:
+        if frame.depth is None:
+            continue
+        rows, columns, points = back_project(frame, options)
+        if origin is None:  # voxels are counted from the first camera, so that any world origin will do
+            origin = np.floor(frame.camera_to_world[:3, 3] / options.voxel_m)
+        keys = _voxel_keys(points, options.voxel_m, origin, frame.name)
+        colours = frame.load_image()[rows, columns]
+        means.add(keys, np.column_stack([points, colours, np.ones(len(points))]))
+        labels = frame.load_labels() if with_labels else None
+        if labels is not None:
+            votes.add(*_ballots(keys, resize_nearest(labels, frame.size)[rows, columns]))
+    keys, sums = means.result()
+    if not len(keys):
+        raise InputError(
+            f"The {len(frames)} frames hold no valid depth up to {options.max_depth_m:g} m, so no cloud can be fused: "
+            "check depth_scale, or give a point cloud."
+        )
+    mean = sums[:, :6] / sums[:, 6:]
+    winners = _majority(keys, *votes.result()) if with_labels else None
+    return FusedCloud(mean[:, :3].astype(np.float32), np.rint(mean[:, 3:]).astype(np.uint8), winners)
+
+
+def fuse_cached(frames: Sequence[Frame], options: FusionOptions, cache_dir: Path | None) -> FusedCloud:
+    """Fuse with labels where frames carry them; kept in `cache_dir` under a key of the frames' content and options."""
+    with_labels = any(frame.labels is not None for frame in frames)
+    if cache_dir is None:
+        return fuse(frames, options, with_labels)
+    path = cache_dir / f"cloud-{_content_key(frames, options)}.npz"
+    if path.is_file():
+        with np.load(path) as kept:
+            return FusedCloud(kept["points_world"], kept["colours"], kept["labels"] if with_labels else None)
+    cloud = fuse(frames, options, with_labels)
+    labels = np.empty(0, dtype=np.uint8) if cloud.labels is None else cloud.labels
+    with atomic_file(path) as file:
+        np.savez(file, points_world=cloud.points_world, colours=cloud.colours, labels=labels)
+    return cloud
+
+
+def back_project(
+    frame: Frame, options: FusionOptions
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:  # [n] rows, [n] columns, [n, 3] points_world
+    """Return the pixels of a frame with a usable depth and their points."""
+    depth_m = frame.load_depth_m()
+    if depth_m is None:
+        raise InputError(f"Frame '{frame.name}' has no depth map to take points from.")
+    usable = (depth_m > 0) & (depth_m <= options.max_depth_m)
+    if options.edge_ratio is not None:
+        usable &= ~_depth_edges(depth_m, options.edge_ratio)
+    rows, columns = np.nonzero(usable[:: options.stride, :: options.stride])
+    rows, columns = rows * options.stride, columns * options.stride
+    pixels = np.stack([columns + 0.5, rows + 0.5, np.ones(len(rows))], axis=1)
+    camera = (pixels @ np.linalg.inv(frame.intrinsics).T) * depth_m[rows, columns, None].astype(np.float64)
+    pose = frame.camera_to_world
+    return rows, columns, camera @ pose[:3, :3].T + pose[:3, 3]
+
+
+class _VoxelSums:
+    """Sums of rows by key; buffers rows and merges them now and then."""
+
+    def __init__(self, width: int) -> None:
+        self._keys: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        self._sums: NDArray[np.float64] = np.empty((0, width))
+        self._buffer: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
+        self._buffered = 0
+
+    def add(self, keys: NDArray[np.int64], rows: NDArray[np.float64]) -> None:
+        """Add rows [n, width] to the sums of their keys [n]."""
+        self._buffer.append(_sum_by_key(keys, rows))
+        self._buffered += len(self._buffer[-1][0])
+        if self._buffered > max(_BUFFER_ROWS, len(self._keys)):
+            self._merge()
+
+    def result(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return the keys in ascending order and their sums."""
+        self._merge()
+        return self._keys, self._sums
+
+    def _merge(self) -> None:
+        parts = [(self._keys, self._sums), *self._buffer]
+        self._keys, self._sums = _sum_by_key(
+            np.concatenate([keys for keys, _ in parts]), np.concatenate([rows for _, rows in parts])
+        )
+        self._buffer, self._buffered = [], 0
+
+
+def _sum_by_key(
+    keys: NDArray[np.int64],  # [n]
+    rows: NDArray[np.float64],  # [n, width]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    unique, inverse = np.unique(keys, return_inverse=True)
+    sums = [np.bincount(inverse, weights=column, minlength=len(unique)) for column in rows.T]
+    return unique, np.stack(sums, axis=1)
+
+
+def _voxel_keys(
+    points: NDArray[np.float64],  # [n, 3]
+    voxel_m: float,
+    origin: NDArray[np.float64],  # [3] voxels
+    name: str,
+) -> NDArray[np.int64]:
+    cells = np.floor(points / voxel_m) - origin
+    if len(cells) and np.abs(cells).max() >= _HALF_SPAN - 1:
+        raise InputError(
+            f"Frame '{name}': a point lies {np.abs(cells).max() * voxel_m:.0f} m from the first camera, too far for "
+            f"voxels of {voxel_m:g} m; check the units of poses and depth, or set a larger voxel_m."
+        )
+    shifted = cells.astype(np.int64) + _HALF_SPAN
+    keys: NDArray[np.int64] = (shifted[:, 0] << 2 * _AXIS_BITS) | (shifted[:, 1] << _AXIS_BITS) | shifted[:, 2]
+    return keys
+
+
+def _ballots(
+    keys: NDArray[np.int64],  # [n]
+    labels: NDArray[np.uint8],  # [n]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    voting = labels != IGNORE_LABEL
+    return (keys[voting] << _LABEL_BITS) | labels[voting], np.ones((int(voting.sum()), 1))
+
+
+def _majority(
+    keys: NDArray[np.int64],  # [V] ascending
+    ballots: NDArray[np.int64],  # [b] key and label
+    counts: NDArray[np.float64],  # [b, 1]
+) -> NDArray[np.uint8]:  # [V]
+    labels = np.full(len(keys), IGNORE_LABEL, dtype=np.uint8)
+    # Written in ascending count, and descending label within a count, so that the last write per voxel is the winner.
+    order = np.lexsort((-(ballots & (1 << _LABEL_BITS) - 1), counts[:, 0]))
+    labels[np.searchsorted(keys, ballots[order] >> _LABEL_BITS)] = ballots[order] & (1 << _LABEL_BITS) - 1
+    return labels
+
+
+def _depth_edges(
+    depth_m: NDArray[np.float32],  # [H, W]
+    ratio: float,
+) -> NDArray[np.bool_]:  # [H, W]
+    edges = np.zeros(depth_m.shape, dtype=bool)
+    for axis in (0, 1):
+        one, two = (depth_m[:-1], depth_m[1:]) if axis == 0 else (depth_m[:, :-1], depth_m[:, 1:])
+        jump = (np.abs(one - two) > ratio * np.minimum(one, two)) & (one > 0) & (two > 0)
+        if axis == 0:
+            edges[:-1] |= jump
+            edges[1:] |= jump
+        else:
+            edges[:, :-1] |= jump
+            edges[:, 1:] |= jump
+    return edges
+
+
+def _content_key(frames: Sequence[Frame], options: FusionOptions) -> str:
+    digest = hashlib.sha256(repr((_VERSION, sorted(asdict(options).items()))).encode())
+    for frame in frames:
+        parts: list[Any] = [frame.size, frame.depth_scale]
+        parts += [None if raster is None else raster.digest() for raster in (frame.image, frame.depth, frame.labels)]
+        digest.update(repr(parts).encode())
+        digest.update(frame.intrinsics.tobytes() + frame.world_to_camera.tobytes())
+    return digest.hexdigest()[:24]

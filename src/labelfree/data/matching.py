@@ -1,0 +1,173 @@
+"""Which picture, depth map, label map and pose belong to one frame; nothing is ever shifted silently."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from labelfree.data.description import Description, Incomplete
+from labelfree.data.patterns import Pattern, is_number, natural_order
+from labelfree.data.poses import StoredPose, read_pose_file, read_pose_rows
+from labelfree.errors import InputError
+
+MAX_TIME_GAP_S = 0.02
+"""Timestamps this close belong together, as in the tools of the TUM RGB-D benchmark."""
+
+
+@dataclass(frozen=True)
+class FrameFiles:
+    """Everything one frame is made of."""
+
+    name: str
+    image: Path
+    pose: StoredPose
+    depth: Path | None
+    labels: Path | None
+
+
+@dataclass(frozen=True)
+class MatchedFrames:
+    """The complete frames of a capture."""
+
+    frames: tuple[FrameFiles, ...]
+    notes: tuple[str, ...] = ()
+    """What was left out and why, one sentence each."""
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Files and poses by frame name."""
+
+    images: dict[str, Path]
+    depths: dict[str, Path] | None
+    poses: dict[str, StoredPose]
+
+
+def match_frames(folder: Path, description: Description) -> MatchedFrames:
+    """Put the files of a capture together by frame name; a frame that lacks one is an error or left out."""
+    images = Pattern(description.images).find(folder)
+    if not images:
+        raise InputError(f"{folder}: no picture matches '{description.images}'; check the folder or key 'images'.")
+    depths = _find_depths(folder, description, images)
+    names = natural_order({*images, *(depths or {})})
+    columns = _Columns(images, depths, _find_poses(folder, description, names, images))
+    faults = {name: fault for name in names if (fault := _fault(name, columns, description))}
+    if faults and description.incomplete is Incomplete.ERROR:
+        more = f" ({len(faults)} such frames)" if len(faults) > 1 else ""
+        raise InputError(
+            f"{next(iter(faults.values()))}{more}; mend it, or set incomplete: skip to leave such frames out."
+        )
+    complete = [name for name in names if name not in faults]
+    if not complete:
+        raise InputError(f"{folder}: no frame has all its parts: {next(iter(faults.values()))}.")
+    labels, notes = _find_labels(folder, description, complete)
+    if faults:
+        notes = (f"{len(faults)} of {len(names)} frames are left out: {next(iter(faults.values()))}.", *notes)
+    frames = (
+        FrameFiles(n, images[n], columns.poses[n], None if depths is None else depths[n], labels.get(n))
+        for n in complete
+    )
+    return MatchedFrames(tuple(frames), notes)
+
+
+def _find_depths(folder: Path, description: Description, images: dict[str, Path]) -> dict[str, Path] | None:
+    if description.depth is None:
+        return None
+    found = Pattern(description.depth).find(folder)
+    if not found:
+        if "depth" in description.stated or (folder / description.depth.split("/")[0]).is_dir():
+            raise InputError(
+                f"{folder}: no depth map matches '{description.depth}'; check key 'depth' (null for none)."
+            )
+        return None
+    if not set(found) & set(images) and all(is_number(name) for name in (*found, *images)):
+        # Two clocks, as in TUM: the depth map takes the name of the picture nearest in time.
+        times = np.array([float(name) for name in found])
+        paths = list(found.values())
+        nearest = {name: _nearest(times, float(name)) for name in images}
+        return {name: paths[index] for name, index in nearest.items() if index is not None}
+    return found
+
+
+def _find_labels(folder: Path, description: Description, names: list[str]) -> tuple[dict[str, Path], tuple[str, ...]]:
+    if description.labels is None:
+        return {}, ()
+    found = Pattern(description.labels).find(folder)
+    if not found and "labels" in description.stated:
+        raise InputError(f"{folder}: no label picture matches '{description.labels}'; check key 'labels'.")
+    stray = [name for name in found if name not in set(names)]
+    note = f"{len(stray)} label pictures such as {found[stray[0]]} belong to no frame." if stray else ""
+    return found, (note,) if note else ()
+
+
+def _find_poses(
+    folder: Path, description: Description, names: list[str], images: dict[str, Path]
+) -> dict[str, StoredPose]:
+    pattern = Pattern(description.poses)
+    if pattern.has_wildcard:
+        files = pattern.find(folder)
+        if not files:
+            raise InputError(f"{folder}: no pose file matches '{description.poses}'; check key 'poses'.")
+        return {name: read_pose_file(files[name]) for name in names if name in files}
+    path = folder / description.poses
+    rows = read_pose_rows(path)
+    by_time = _by_time(rows, names)
+    if by_time:
+        return by_time
+    if len(rows) != len(names):
+        raise InputError(_count_mismatch(path, len(rows), description, list(images)))
+    return dict(zip(names, rows))
+
+
+def _by_time(rows: list[StoredPose], names: list[str]) -> dict[str, StoredPose]:
+    """Match TUM rows to numeric names by time; nothing if the names are no times of these rows."""
+    if any(row.time is None for row in rows) or not all(is_number(name) for name in names):
+        return {}
+    times = np.array([row.time for row in rows], dtype=np.float64)
+    nearest = {name: _nearest(times, float(name)) for name in names}
+    return {name: rows[index] for name, index in nearest.items() if index is not None}
+
+
+def _nearest(times: np.ndarray[tuple[int], np.dtype[np.float64]], time: float) -> int | None:
+    index = int(np.abs(times - time).argmin())
+    return index if abs(times[index] - time) <= MAX_TIME_GAP_S else None
+
+
+def _fault(name: str, columns: _Columns, description: Description) -> str | None:
+    if name not in columns.images:
+        return f"The image '{Pattern(description.images).fill(name)}' of frame '{name}' is missing"
+    if columns.depths is not None and name not in columns.depths:
+        return f"The depth map '{Pattern(description.depth or '').fill(name)}' of frame '{name}' is missing"
+    if name not in columns.poses:
+        return f"The pose of frame '{name}' is missing in '{Pattern(description.poses).fill(name)}'"
+    pose = columns.poses[name]
+    if not np.isfinite(pose.matrix).all():
+        value = pose.matrix[~np.isfinite(pose.matrix)][0]
+        return f"{pose.where}: the pose of frame '{name}' holds {value}"
+    return None
+
+
+def _count_mismatch(path: Path, rows: int, description: Description, names: list[str]) -> str:
+    gap = _gap(names) if rows > len(names) else ""
+    return (
+        f"{path}: {rows} poses for {len(names)} pictures matching '{description.images}'{gap}; rows belong to pictures "
+        "in order of name, so restore the missing pictures or delete the rows that have none."
+    )
+
+
+def _gap(names: list[str]) -> str:
+    """Say which picture seems to be missing from names that count in regular steps."""
+    if len(names) < 4 or not all(name.isdigit() for name in names):
+        return ""
+    numbers = np.array([int(name) for name in names])
+    steps = np.diff(numbers)
+    step = int(np.median(steps))
+    widest = int(steps.argmax())
+    if steps[widest] < 1.6 * step:
+        return ""
+    before, after = names[widest], names[widest + 1]
+    if steps[widest] == 2 * step:
+        return f" ('{str(numbers[widest] + step).zfill(len(before))}' between '{before}' and '{after}' is missing)"
+    return f" (something is missing between '{before}' and '{after}')"

@@ -1,0 +1,189 @@
+"""How well points fall onto depth maps, and whether another reading of the poses or units would do far better."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from labelfree.data.poses import CameraAxes, PoseConvention, PoseIs
+from labelfree.method.pairing import DEPTH_TOLERANCE_M, project
+from labelfree.scene import Frame
+
+HIDDEN_M = 0.5
+"""A point this far behind the surface is hidden, not wrong; the misfit is taken over points up to this far."""
+RELATIVE_TOLERANCE = 0.05
+"""Share of the depth within which readings of different scale are compared."""
+POINTS_PER_FRAME = 2000
+CLOUD_POINTS = 200_000
+_PARTNER_ANGLE_DEG = 10.0
+_PARTNER_DISTANCE_M = 0.3
+_DEPTH_SCALES = (1.0, 256.0, 1000.0, 4000.0, 5000.0, 6553.5)
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """A frame whose depth map is compared with points seen elsewhere, and whose own points are lent to the others."""
+
+    frame: Frame
+    depth_m: Tensor | None  # [H, W] float64
+    pixels: NDArray[np.float64]  # [n, 3] (u, v, 1) of a sample
+    depths: NDArray[np.float64]  # [n]
+    judged: bool = True
+    """Whether it is measured itself, or only lends points."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One way to read the numbers of a capture."""
+
+    convention: PoseConvention
+    depth_factor: float = 1.0
+    intrinsics_scale: tuple[float, float] = (1.0, 1.0)
+    """Factors on the first and second row of the intrinsics."""
+    remedy: str = ""
+    """What to say if this reading is the right one."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How the points in view of one frame agree with its depth map."""
+
+    name: str
+    in_view: int
+    """Points inside the picture that are not hidden behind its surface."""
+    pairs: int = 0
+    """Points within 5 cm of the surface."""
+    near_relative: int = 0
+    """Points within 5 % of its depth."""
+    misfit_cm: float | None = None
+    """Median distance of the points within half a metre."""
+
+    @property
+    def agree(self) -> float | None:
+        """Share of the points in view that pair."""
+        return self.pairs / self.in_view if self.in_view else None
+
+
+def choose_probes(frames: Sequence[Frame], count: int | None, cloud_given: bool) -> list[Probe]:
+    """Take frames evenly over the capture and, without a cloud, next to each one that sees the same from elsewhere."""
+    step = 1.0 if count is None else max(len(frames) / count, 1.0)
+    chosen = sorted({int(index * step) for index in range(math.ceil(len(frames) / step))} & set(range(len(frames))))
+    partners = set[int]()
+    if not cloud_given:
+        partners = {p for i in chosen if (p := _partner(frames, i)) is not None} - set(chosen)
+    return [_probe(frames[index], index in chosen) for index in sorted({*chosen, *partners})]
+
+
+def measure(
+    probes: Sequence[Probe],
+    cloud: Tensor | None,  # [N, 3] points_world; None: each frame is compared with the points of all others
+    reading: Reading,
+    stated: PoseConvention,
+) -> list[Agreement]:
+    """Return the agreement of every judged frame under a reading."""
+    cameras = [_camera(probe.frame, reading, stated) for probe in probes]
+    lent = [] if cloud is not None else [_lend(p, c, reading) for p, c in zip(probes, cameras)]
+    found = []
+    for index, (probe, (world_to_camera, intrinsics)) in enumerate(zip(probes, cameras)):
+        if probe.judged:
+            points = cloud if cloud is not None else torch.cat([p for i, p in enumerate(lent) if i != index])
+            uv, z = project(points, torch.from_numpy(world_to_camera), torch.from_numpy(intrinsics))
+            found.append(_agreement(probe, uv, z, reading.depth_factor))
+    return found
+
+
+def overall(found: Sequence[Agreement]) -> float:
+    """Return the share of all points in view that lie within 5 % of the depth map's depth."""
+    return sum(a.near_relative for a in found) / max(sum(a.in_view for a in found), 1)
+
+
+def other_readings(frame: Frame, colour_size: tuple[int, int], stated: PoseConvention) -> list[Reading]:
+    """Return the usual mistakes: direction of the poses, camera axes, depth units, intrinsics of the colour picture."""
+    readings = []
+    for pose_is in PoseIs:
+        for axes in CameraAxes:
+            changes = [f"pose_is: {pose_is}"] if pose_is is not stated.pose_is else []
+            changes += [f"camera_axes: {axes}"] if axes is not stated.camera_axes else []
+            if changes:
+                looks = " with ".join(change.split(": ")[1] + " axes" * ("axes" in change) for change in changes)
+                remedy = f"poses look like {looks}: set {' and '.join(changes)}"
+                readings.append(Reading(PoseConvention(pose_is, axes), remedy=remedy))
+    if frame.depth is not None:
+        for scale in _DEPTH_SCALES:
+            if not math.isclose(scale, frame.depth_scale):
+                remedy = f"depth looks like {scale:g} units per metre: set depth_scale: {scale:g}"
+                readings.append(Reading(stated, frame.depth_scale / scale, remedy=remedy))
+    ratios = (frame.size[1] / colour_size[1], frame.size[0] / colour_size[0])
+    if abs(ratios[0] - 1) > 0.02:
+        remedy = f"intrinsics look like those of the colour pictures: set intrinsics_size: {list(colour_size)}"
+        readings.append(Reading(stated, intrinsics_scale=ratios, remedy=remedy))
+    return readings
+
+
+def _partner(frames: Sequence[Frame], index: int) -> int | None:
+    here = frames[index].world_to_camera
+    for other in (*range(index + 1, len(frames)), *range(index - 1, -1, -1)):
+        there = frames[other].world_to_camera
+        cosine = (np.trace(here[:3, :3] @ there[:3, :3].T) - 1) / 2
+        moved = float(np.linalg.norm(frames[index].camera_to_world[:3, 3] - frames[other].camera_to_world[:3, 3]))
+        if cosine < math.cos(math.radians(_PARTNER_ANGLE_DEG)) or moved > _PARTNER_DISTANCE_M:
+            return other
+    return None
+
+
+def _probe(frame: Frame, judged: bool) -> Probe:
+    depth_m = frame.load_depth_m()
+    if depth_m is None:
+        return Probe(frame, None, np.empty((0, 3)), np.empty(0), judged)
+    rows, columns = np.nonzero(depth_m)
+    if len(rows) > POINTS_PER_FRAME:
+        sample = np.random.default_rng(0).choice(len(rows), POINTS_PER_FRAME, replace=False)
+        rows, columns = rows[sample], columns[sample]
+    pixels = np.stack([columns + 0.5, rows + 0.5, np.ones(len(rows))], axis=1)
+    depths = depth_m[rows, columns].astype(np.float64)
+    return Probe(frame, torch.from_numpy(depth_m).double(), pixels, depths, judged)
+
+
+def _camera(
+    frame: Frame, reading: Reading, stated: PoseConvention
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # [4, 4] world_to_camera, [3, 3]
+    world_to_camera = reading.convention.decode(stated.encode(frame.world_to_camera))
+    return world_to_camera, np.diag([*reading.intrinsics_scale, 1.0]) @ frame.intrinsics
+
+
+def _lend(probe: Probe, camera: tuple[NDArray[np.float64], NDArray[np.float64]], reading: Reading) -> Tensor:
+    world_to_camera, intrinsics = camera
+    rays = probe.pixels @ np.linalg.inv(intrinsics).T
+    points = rays * (probe.depths * reading.depth_factor)[:, None]
+    camera_to_world = np.linalg.inv(world_to_camera)
+    return torch.from_numpy(points @ camera_to_world[:3, :3].T + camera_to_world[:3, 3])
+
+
+def _agreement(
+    probe: Probe,
+    uv: Tensor,  # [n, 2]
+    z: Tensor,  # [n]
+    depth_factor: float,
+) -> Agreement:
+    height, width = probe.frame.size
+    inside = (z > 0) & (uv >= 0).all(dim=1) & (uv[:, 0] < width) & (uv[:, 1] < height)
+    if probe.depth_m is None:
+        return Agreement(probe.frame.name, int(inside.sum()))
+    pixels = uv[inside].floor().long()
+    depth = probe.depth_m[pixels[:, 1], pixels[:, 0]] * depth_factor
+    visible = (depth > 0) & (z[inside] <= depth + HIDDEN_M)
+    gap, depth = (z[inside] - depth)[visible].abs(), depth[visible]
+    near = gap[gap <= HIDDEN_M]
+    return Agreement(
+        probe.frame.name,
+        int(visible.sum()),
+        int((gap <= DEPTH_TOLERANCE_M).sum()),
+        int((gap <= RELATIVE_TOLERANCE * depth).sum()),
+        float(near.median()) * 100 if len(near) else None,
+    )

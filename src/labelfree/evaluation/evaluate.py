@@ -1,0 +1,50 @@
+"""Measuring label maps and networks against the truth of whole scenes, by the protocol of the paper's benchmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelfree.evaluation.confusion import ConfusionMatrix, Evaluation
+from labelfree.prediction import Prediction
+from labelfree.raster import resize_nearest
+from labelfree.scene import Frame, Scene
+from labelfree.vocabulary import Vocabulary
+
+LabelFrame = Callable[[Scene, Frame], NDArray[np.uint8]]
+"""Labels [H, W] of a frame at any resolution."""
+
+LabelPoints = Callable[[Scene], Prediction]
+"""Labels of a scene's points."""
+
+
+def evaluate_pixels(
+    scenes: Sequence[Scene], label: LabelFrame, vocabulary: Vocabulary, split: str = ""
+) -> Evaluation | None:
+    """Return the 2D result over all frames with truth, at the truth's own resolution; None without any."""
+    matrix = ConfusionMatrix(len(vocabulary))
+    measured = False
+    for scene in scenes:
+        for frame in scene.frames:
+            truth = frame.load_labels()
+            if truth is None:
+                continue
+            found = label(scene, frame)
+            matrix.update(truth, resize_nearest(found, (truth.shape[0], truth.shape[1])))
+            measured = True
+    return matrix.evaluation(vocabulary, split) if measured else None
+
+
+def evaluate_points(
+    scenes: Sequence[Scene], label: LabelPoints, vocabulary: Vocabulary, split: str = ""
+) -> Evaluation | None:
+    """Return the 3D result over all points with truth, at full resolution; None without any."""
+    matrix = ConfusionMatrix(len(vocabulary))
+    measured = False
+    for scene in scenes:
+        if scene.labels is not None:
+            matrix.update(scene.labels, label(scene).labels)
+            measured = True
+    return matrix.evaluation(vocabulary, split) if measured else None

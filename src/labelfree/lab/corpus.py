@@ -1,0 +1,163 @@
+"""A photo corpus of many rooms on disk, for training the lab's teachers: memory-mapped arrays beside a corpus.json.
+
+Each room contributes its photos first, then the views of a walk. Rooms are written in any order and ticked off,
+so that an interrupted run goes on where it stopped; corpus.json appears only when all is there.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelfree.errors import InputError
+from labelfree.lab.cameras import photo_cameras, walk
+from labelfree.lab.render import render
+from labelfree.lab.rooms import CLASS_NAMES, build_room
+
+UNFINISHED = "unfinished"
+"""Subfolder that holds the arrays until the corpus is complete."""
+
+
+@dataclass(frozen=True)
+class CorpusPlan:
+    """What a corpus holds."""
+
+    rooms: int
+    photos_per_room: int
+    walk_views_per_room: int
+    first_seed: int
+    size: tuple[int, int]
+
+    @property
+    def per_room(self) -> int:
+        """Images of one room."""
+        return self.photos_per_room + self.walk_views_per_room
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """An open corpus; the arrays are read-only memory maps."""
+
+    plan: CorpusPlan
+    images: NDArray[np.uint8]  # [n, H, W, 3]
+    classes: NDArray[np.uint8]  # [n, H, W], 255 on ceilings
+    instances: NDArray[np.uint16]  # [n, H, W], per room
+    room: NDArray[np.int32]  # [n] room seeds
+
+    def __len__(self) -> int:
+        return len(self.room)
+
+
+def write_corpus(
+    folder: Path,
+    rooms: int,
+    photos_per_room: int,
+    walk_views_per_room: int,
+    first_seed: int,
+    processes: int = 1,
+    size: tuple[int, int] = (96, 128),
+) -> None:
+    """Render a corpus into a folder; a second call with the same numbers continues an interrupted one."""
+    plan = CorpusPlan(rooms, photos_per_room, walk_views_per_room, first_seed, size)
+    if rooms < 1 or plan.per_room < 1:
+        raise InputError(f"a corpus of {rooms} rooms with {plan.per_room} views each is empty; ask for at least one")
+    if (folder / "corpus.json").exists():
+        _check_same(folder / "corpus.json", plan)
+        return
+    work = folder / UNFINISHED
+    _prepare(work, plan)
+    done = np.load(work / "done.npy", mmap_mode="r")
+    missing = [int(index) for index in np.flatnonzero(done == 0)]
+    if processes == 1:
+        for index in missing:
+            _write_room(work, plan, index)
+    else:
+        with multiprocessing.get_context("spawn").Pool(processes) as pool:
+            for _ in pool.imap_unordered(partial(_write_room, work, plan), missing, chunksize=4):
+                pass
+    _finish(folder, work, plan)
+
+
+def open_corpus(folder: Path) -> Corpus:
+    """Open a finished corpus."""
+    if not (folder / "corpus.json").exists():
+        raise InputError(f"{folder} holds no corpus.json; write the corpus with write_corpus first")
+    plan = _read_plan(folder / "corpus.json")
+    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _arrays(plan)}
+    return Corpus(plan, arrays["images"], arrays["classes"], arrays["instances"], arrays["room"])
+
+
+def _arrays(plan: CorpusPlan) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Shape and type of each array of a finished corpus."""
+    count, (height, width) = plan.rooms * plan.per_room, plan.size
+    return {
+        "images": ((count, height, width, 3), "uint8"),
+        "classes": ((count, height, width), "uint8"),
+        "instances": ((count, height, width), "uint16"),
+        "room": ((count,), "int32"),
+    }
+
+
+def _prepare(work: Path, plan: CorpusPlan) -> None:
+    """Create empty arrays, unless an earlier run with the same plan left some."""
+    if (work / "plan.json").exists():
+        _check_same(work / "plan.json", plan)
+        return
+    work.mkdir(parents=True, exist_ok=True)
+    for name, (shape, dtype) in (_arrays(plan) | {"done": ((plan.rooms,), "uint8")}).items():
+        np.lib.format.open_memmap(work / f"{name}.npy", mode="w+", dtype=dtype, shape=shape).flush()
+    _write_plan(work / "plan.json", plan)
+
+
+def _write_room(work: Path, plan: CorpusPlan, index: int) -> None:
+    """Render all views of one room into its rows, then tick it off."""
+    room = build_room(plan.first_seed + index)
+    cameras = photo_cameras(room, plan.photos_per_room, plan.size, seed=plan.first_seed)
+    cameras += walk(room, plan.walk_views_per_room, plan.size)
+    views = [render(room, camera) for camera in cameras]
+    rows = slice(index * plan.per_room, (index + 1) * plan.per_room)
+    arrays = {name: np.load(work / f"{name}.npy", mmap_mode="r+") for name in (*_arrays(plan), "done")}
+    arrays["images"][rows] = np.stack([view.image for view in views])
+    arrays["classes"][rows] = np.stack([view.classes for view in views])
+    arrays["instances"][rows] = np.stack([view.instances for view in views])
+    arrays["room"][rows] = room.seed
+    arrays["done"][index] = 1
+
+
+def _finish(folder: Path, work: Path, plan: CorpusPlan) -> None:
+    for name in _arrays(plan):
+        os.replace(work / f"{name}.npy", folder / f"{name}.npy")
+    _write_plan(folder / "corpus.json", plan)
+    for left in work.iterdir():
+        left.unlink()
+    work.rmdir()
+
+
+def _write_plan(path: Path, plan: CorpusPlan) -> None:
+    text = json.dumps({**asdict(plan), "class_names": CLASS_NAMES}, indent=2)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(text + "\n")
+    os.replace(temporary, path)
+
+
+def _read_plan(path: Path) -> CorpusPlan:
+    read = json.loads(path.read_text())
+    return CorpusPlan(
+        rooms=int(read["rooms"]),
+        photos_per_room=int(read["photos_per_room"]),
+        walk_views_per_room=int(read["walk_views_per_room"]),
+        first_seed=int(read["first_seed"]),
+        size=(int(read["size"][0]), int(read["size"][1])),
+    )
+
+
+def _check_same(path: Path, plan: CorpusPlan) -> None:
+    if _read_plan(path) != plan:
+        raise InputError(f"{path} describes another corpus, {_read_plan(path)}, than {plan}; use another folder")

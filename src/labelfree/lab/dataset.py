@@ -1,0 +1,108 @@
+"""The indoor lab on disk: furnished rooms in the posed RGB-D layout that everyone's captures have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from labelfree.data.fusion import FusionOptions, fuse
+from labelfree.data.writing import write_scene
+from labelfree.errors import InputError
+from labelfree.lab.cameras import walk
+from labelfree.lab.render import View, render
+from labelfree.lab.rooms import CLASS_NAMES, build_room, experiment_room_seed
+from labelfree.progress import Progress
+from labelfree.raster import ImageArray
+from labelfree.scene import Frame
+
+HELD_OUT_OFFSET = 500
+"""Held-out rooms of an experiment are numbered from here, so that more training rooms never run into them."""
+
+
+@dataclass(frozen=True)
+class LabSize:
+    """How many rooms and views an indoor lab has."""
+
+    train_rooms: int = 24
+    """Rooms that networks are trained on, without labels."""
+    train_views: int = 8
+    """Images of each training room."""
+    held_out_rooms: int = 10
+    """Rooms that nothing is trained on, for evaluation."""
+    held_out_views: int = 8
+    """Images of each held-out room."""
+    image_size: tuple[int, int] = (96, 128)
+    """(height, width) of the pictures."""
+    cloud_voxel_m: float = 0.05
+    """Spacing of the point clouds."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.train_rooms <= HELD_OUT_OFFSET or not 1 <= self.held_out_rooms <= HELD_OUT_OFFSET:
+            raise InputError(f"A lab has 1 to {HELD_OUT_OFFSET} rooms of each kind, not {self.train_rooms} and so on.")
+
+
+@dataclass(frozen=True)
+class LabFolders:
+    """Where the rooms of a lab are."""
+
+    train: Path
+    held_out: Path
+
+
+def write_lab(folder: Path, seed: int, size: LabSize) -> LabFolders:
+    """Write the rooms of an experiment seed that are not there yet."""
+    folders = LabFolders(folder / "train", folder / "held-out")
+    wanted = [
+        (folders.train / f"room-{index:03d}", experiment_room_seed(seed, index), size.train_views)
+        for index in range(size.train_rooms)
+    ] + [
+        (
+            folders.held_out / f"room-{index:03d}",
+            experiment_room_seed(seed, HELD_OUT_OFFSET + index),
+            size.held_out_views,
+        )
+        for index in range(size.held_out_rooms)
+    ]
+    missing = [job for job in wanted if not job[0].is_dir()]
+    with Progress("build rooms", len(missing)) as progress:
+        for path, room_seed, views in missing:
+            write_room(path, room_seed, views, size)
+            progress.advance()
+    return folders
+
+
+def write_room(folder: Path, room_seed: int, views: int, size: LabSize) -> None:
+    """Render one room's walk and write it as a scene; its cloud is fused from its own depth maps."""
+    room = build_room(room_seed)
+    cameras = walk(room, views, size.image_size)
+    seen = [render(room, camera, seed=index) for index, camera in enumerate(cameras)]
+    cloud = fuse(
+        [_frame(view, index) for index, view in enumerate(seen)], FusionOptions(voxel_m=size.cloud_voxel_m), True
+    )
+    write_scene(
+        folder,
+        [view.image for view in seen],
+        [view.depth_m for view in seen],
+        cameras[0].intrinsics,
+        [camera.world_to_camera for camera in cameras],
+        cloud.points_world,
+        cloud.colours,
+        cloud.labels,
+        [view.classes for view in seen],
+        CLASS_NAMES,
+    )
+
+
+def _frame(view: View, index: int) -> Frame:
+    height, width = view.depth_m.shape
+    return Frame(
+        name=f"{index:06d}",
+        image=ImageArray(view.image),
+        intrinsics=view.camera.intrinsics,
+        world_to_camera=view.camera.world_to_camera,
+        size=(height, width),
+        depth=ImageArray(np.rint(view.depth_m * 1000).astype(np.uint16)),
+        labels=ImageArray(view.classes),
+    )

@@ -1,0 +1,197 @@
+"""Train the lab's stand-in for an ImageNet backbone: `python -m labelfree.lab.train_backbone --corpus DIR ...`.
+
+A narrow ResNet-18 learns which classes are visible in a picture (multi-label tags) and never where. What is shipped is
+the backbone without its tag classifier, the same start for every method of the lab.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from labelfree.atomic import write_text
+from labelfree.lab.corpus import open_corpus
+from labelfree.lab.crops import TaggedPictures, Windows, anywhere, cut_out, jitter_colours, read_tags
+from labelfree.lab.primitives import CLASS_NAMES
+from labelfree.lab.training_log import (
+    append_record,
+    load_checkpoint,
+    save_checkpoint,
+    warm_cosine,
+    write_half_precision,
+)
+from labelfree.nets.resnet import ResNet, resnet18
+from labelfree.precision import fast_autocast
+from labelfree.teachers.images import normalise
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+WIDTH = 24
+"""Channels of the first stage; ResNet-18 has 64."""
+
+WEIGHTS = Path(__file__).parent / "weights" / "tiny-backbone"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the backbone is trained."""
+
+    steps: int = 2000
+    batch: int = 64
+    peak_rate: float = 2e-3
+    warm_up: int = 100
+    weight_decay: float = 0.05
+    scales: tuple[float, float] = (0.6, 1.0)
+    """Size of the random crops, as a share of the picture's sides."""
+    min_share: float = 0.02
+    """Share of a crop that a class must cover to count as visible."""
+    probe_every: int = 250
+    seed: int = 0
+
+
+class TagNet(nn.Module):
+    """A backbone, the mean over its last map and one logit per tag."""
+
+    def __init__(self, backbone: ResNet, classes: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.classifier = nn.Linear(8 * WIDTH, classes)
+
+    def forward(self, pixels: Tensor) -> Tensor:  # [B, 3, H, W] -> [B, K]
+        """Return the logits of the tags."""
+        logits: Tensor = self.classifier(self.backbone(pixels).mean((2, 3)))
+        return logits
+
+
+@dataclass(frozen=True)
+class Course:
+    """All that a training run is given besides the model."""
+
+    pictures: TaggedPictures
+    tuning: TaggedPictures
+    settings: Settings
+    work: Path
+    """Folder of the checkpoint and of the log of single steps."""
+    out: Path
+    """Folder of the weights to ship and of the curve."""
+
+
+def new_tag_net(seed: int, classes: int = len(CLASS_NAMES)) -> TagNet:
+    """Make a randomly initialised network, the same for the same seed."""
+    torch.manual_seed(seed)
+    return TagNet(resnet18(width=WIDTH), classes).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def draw_batch(
+    pictures: TaggedPictures, settings: Settings, step: int
+) -> tuple[Tensor, Tensor]:  # [B, 3, H, W] normalised, [B, K] float32 tags
+    """Draw the crops of one step and their tags; the same for the same seed and step."""
+    rng = np.random.default_rng((settings.seed, step))
+    windows = anywhere(rng, pictures, settings.batch, settings.scales)
+    tags = torch.from_numpy(read_tags(pictures, windows, settings.min_share)).float()
+    height, width = pictures.classes.shape[1:]
+    pixels = cut_out(pictures, windows, (height, width), rng.random(settings.batch) < 0.5)
+    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    pixels = normalise(jitter_colours(pixels, generator), IMAGENET_MEAN, IMAGENET_STD)
+    return pixels.contiguous(memory_format=torch.channels_last), tags
+
+
+def train(model: TagNet, course: Course) -> None:
+    """Train to the last step, going on from the checkpoint; `out` always holds the latest probed weights."""
+    settings, checkpoint = course.settings, course.work / "checkpoint.pt"
+    optimiser = torch.optim.AdamW(model.parameters(), lr=settings.peak_rate, weight_decay=settings.weight_decay)
+    first = load_checkpoint(checkpoint, model, optimiser)
+    started = time.perf_counter()
+    for step in range(first, settings.steps):
+        loss = train_step(model, optimiser, draw_batch(course.pictures, settings, step), settings, step)
+        done = step + 1
+        if done % 20 == 0:
+            pace = (time.perf_counter() - started) / (done - first)
+            append_record(course.work / "steps.jsonl", {"step": done, "loss": loss, "seconds_per_step": pace})
+        if done % settings.probe_every == 0 or done == settings.steps:
+            save_checkpoint(checkpoint, model, optimiser, done)
+            precision = 100 * float(np.nanmean(tag_precision(model, course.tuning, settings)))
+            append_record(course.out / "training.jsonl", {"step": done, "loss": loss, "tag_map": precision})
+            export(model, course.out)
+
+
+def train_step(
+    model: TagNet, optimiser: torch.optim.Optimizer, batch: tuple[Tensor, Tensor], settings: Settings, step: int
+) -> float:
+    """Take one optimiser step and return the loss."""
+    model.train()
+    for group in optimiser.param_groups:
+        group["lr"] = settings.peak_rate * warm_cosine(step, settings.steps, settings.warm_up)
+    pixels, tags = batch
+    with fast_autocast(pixels.device):
+        logits = model(pixels)
+    loss = functional.binary_cross_entropy_with_logits(logits.float(), tags)
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    optimiser.step()
+    return loss.item()
+
+
+@torch.inference_mode()
+def tag_precision(model: TagNet, pictures: TaggedPictures, settings: Settings) -> NDArray[np.float64]:  # [K]
+    """Return the average precision of each tag over whole pictures; `nan` for tags that none or all carry."""
+    model.eval()
+    count, height, width = pictures.classes.shape
+    whole = Windows(np.arange(count), *(np.full(count, side) for side in (0, 0, height, width)))
+    tags = read_tags(pictures, whole, settings.min_share)
+    pixels = normalise(cut_out(pictures, whole, (height, width), np.zeros(count, bool)), IMAGENET_MEAN, IMAGENET_STD)
+    scores = torch.cat([model(part).float() for part in pixels.split(64)]).numpy()
+    return np.asarray([average_precision(scores[:, k], tags[:, k]) for k in range(tags.shape[1])])
+
+
+def average_precision(
+    scores: NDArray[np.float32],  # [B]
+    truth: NDArray[np.bool_],  # [B]
+) -> float:
+    """Return the mean, over the true ones, of the share of true ones among all that score as high or higher."""
+    if truth.all() or not truth.any():
+        return float("nan")
+    ranked = truth[np.argsort(-scores, kind="stable")]
+    return float((ranked.cumsum() / np.arange(1, len(ranked) + 1))[ranked].mean())
+
+
+def export(model: TagNet, out: Path) -> None:
+    """Write the backbone in 16 bit with torchvision's names, and the numbers needed to build it."""
+    config = {"model_type": "resnet18", "width": WIDTH, "mean": IMAGENET_MEAN, "std": IMAGENET_STD}
+    write_text(out / "config.json", json.dumps(config, indent=2) + "\n")
+    write_half_precision(model.backbone.state_dict(), out / "model.safetensors")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the command line and train."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--corpus", type=Path, required=True, help="folder written by labelfree.lab.corpus")
+    parser.add_argument("--tuning", type=Path, required=True, help="such a folder with rooms of their own")
+    parser.add_argument("--out", type=Path, default=WEIGHTS, help="folder for the weights and the log")
+    parser.add_argument("--work", type=Path, required=True, help="folder for the checkpoint")
+    parser.add_argument("--steps", type=int, default=Settings.steps)
+    parser.add_argument("--seed", type=int, default=Settings.seed)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    pictures, tuning = (
+        TaggedPictures.index(corpus.images, corpus.classes, len(CLASS_NAMES))
+        for corpus in (open_corpus(options.corpus), open_corpus(options.tuning))
+    )
+    settings = Settings(steps=options.steps, seed=options.seed)
+    train(new_tag_net(options.seed), Course(pictures, tuning, settings, options.work, options.out))
+
+
+if __name__ == "__main__":
+    main()

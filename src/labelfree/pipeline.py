@@ -1,0 +1,140 @@
+"""The steps of a run put together: teachers, labels, networks, training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+
+from labelfree.config import RunConfig, TeacherConfig
+from labelfree.errors import InputError
+from labelfree.nets.segmenters import Segmenter2D, Segmenter3D
+from labelfree.precision import fabric_precision
+from labelfree.progress import Progress
+from labelfree.scene import Scene
+from labelfree.teachers.cache import TeacherCache
+from labelfree.teachers.files import LabelFiles, MaskFiles
+from labelfree.teachers.labelling import ClipNamer, MaskMaker, PixelNamer, SamMasks
+from labelfree.training.labelled_scenes import LabelConfig, LabelledScenes, Teachers, point_features
+from labelfree.training.loop import CoTrained, train
+from labelfree.vocabulary import Vocabulary
+
+LAB = "lab"
+LAB_WEIGHTS = Path(__file__).parent / "lab" / "weights"
+LAB_NOTICE = (
+    "The class names come from the lab's tiny CLIP, which has only ever seen rendered rooms: on real pictures they are "
+    "poor. For real work repeat the command with --clip openai/clip-vit-base-patch16 --sam facebook/sam-vit-huge "
+    "--recipe scannet."
+)
+
+
+def load_teachers(
+    config: TeacherConfig,
+    labels: LabelConfig,
+    vocabulary: Vocabulary,
+    cache_dir: Path,
+    device: torch.device | str = "cpu",
+) -> Teachers:
+    """Load CLIP and SAM, or the files that stand in for them."""
+    cache = TeacherCache(cache_dir)
+    return Teachers(
+        _load_namer(config, vocabulary, cache, device),
+        _load_masks(config, labels, cache, device),
+    )
+
+
+def _load_namer(
+    config: TeacherConfig, vocabulary: Vocabulary, cache: TeacherCache, device: torch.device | str
+) -> PixelNamer:
+    from labelfree.teachers.clip import DenseClip
+
+    source = _source(config.clip, "tiny-clip", "clip")
+    if _holds_files(source):
+        return LabelFiles(Path(source), vocabulary)
+    clip = DenseClip.from_pretrained(source, config.clip_options, device)
+    return ClipNamer(clip, vocabulary, cache, config.prompt_denoise)
+
+
+def _load_masks(
+    config: TeacherConfig, labels: LabelConfig, cache: TeacherCache, device: torch.device | str
+) -> MaskMaker:
+    from labelfree.teachers.sam import SamTeacher
+
+    source = _source(config.sam, "tiny-sam", "sam")
+    if _holds_files(source):
+        return MaskFiles(Path(source))
+    return SamMasks(SamTeacher.from_pretrained(source, config.sam_options, device), cache, labels.latent_width)
+
+
+def _source(name: str, tiny: str, model_type: str) -> str:
+    """Return the folder or hub name that is meant; a folder may hold the model in a subfolder named after its type."""
+    if name == LAB:
+        return str(LAB_WEIGHTS / tiny)
+    nested = Path(name) / model_type
+    return str(nested) if (nested / "config.json").is_file() else name
+
+
+def _holds_files(source: str) -> bool:
+    folder = Path(source)
+    if not folder.is_dir() or (folder / "config.json").is_file():
+        return False
+    if any(path.suffix in {".png", ".npy", ".safetensors"} for path in folder.iterdir()):
+        return True
+    raise InputError(f"{folder}: holds neither a model (config.json) nor maps per frame (.png, .npy, .safetensors).")
+
+
+def new_networks(config: RunConfig, vocabulary: Vocabulary, text: torch.Tensor, scene: Scene) -> CoTrained:
+    """Build both networks from the seed, with the vocabulary's text embeddings as frozen classifier."""
+    torch.manual_seed(config.seed)
+    net_2d = Segmenter2D(config.networks.net_2d.with_text_width(text.shape[1]), text, vocabulary)
+    channels = point_features(scene).shape[1]
+    net_3d = Segmenter3D(config.networks.net_3d.with_inputs(channels, text.shape[1]), text, vocabulary)
+    if config.networks.backbone_weights is not None:
+        weights = config.networks.backbone_weights
+        net_2d.load_backbone(str(LAB_WEIGHTS / "tiny-backbone") if weights == LAB else weights)
+    return CoTrained(net_2d, net_3d)
+
+
+def label_frames(scenes: Sequence[Scene], teachers: Teachers, labels: LabelConfig, title: str = "label") -> None:
+    """Ask both teachers about every frame, so that later steps only read the cache."""
+    with Progress(title, sum(len(scene.frames) for scene in scenes)) as progress:
+        for scene in scenes:
+            for frame in scene.frames:
+                teachers.masks.mask_ids(frame, labels.image_size)
+                teachers.namer.labels(frame, labels.image_size)
+                progress.advance()
+
+
+def make_fabric(device: str = "auto", processes: int = 1) -> Fabric:
+    """Return Lightning Fabric on a device: number format by hardware, one process or several."""
+    accelerator = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device.split(":")[0]
+    strategy = "ddp" if processes > 1 else "auto"
+    fabric = Fabric(accelerator, strategy, devices=processes, precision=fabric_precision(accelerator))  # type: ignore[arg-type]
+    if processes > 1:
+        fabric.launch()
+    return fabric
+
+
+def cotrain(
+    scenes: Sequence[Scene],
+    vocabulary: Vocabulary,
+    config: RunConfig,
+    out: Path,
+    teachers: Teachers | None = None,
+    fabric: Fabric | None = None,
+) -> tuple[Segmenter2D, Segmenter3D]:
+    """Train a 2D and a 3D network on scenes without labels; goes on where an earlier call with the same `out` stopped.
+
+    Checkpoint and metrics are written to `out/training`, both networks to `out/networks/2d` and `out/networks/3d`.
+    """
+    fabric = fabric or make_fabric()
+    teachers = teachers or load_teachers(config.teachers, config.labels, vocabulary, out / "cache", fabric.device)
+    networks = new_networks(config, vocabulary, teachers.namer.text, scenes[0])
+    labelled = LabelledScenes(scenes, teachers, config.labels, config.pairing, config.memory_gb)
+    train(fabric, networks, labelled, config.plan(), out / "training")
+    if fabric.is_global_zero:
+        networks.net_2d.save_pretrained(out / "networks" / "2d")
+        networks.net_3d.save_pretrained(out / "networks" / "3d")
+    return networks.net_2d, networks.net_3d

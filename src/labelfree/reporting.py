@@ -1,0 +1,135 @@
+"""From a finished run to its files: labelled clouds and pictures, results.json, report.html."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelfree.comparison import NetworkLabels, TeacherLabels
+from labelfree.evaluation.tables import MethodResult
+from labelfree.progress import Progress
+from labelfree.results.cloud_view import CloudLayer, CloudView, label_layer, up_from_cameras
+from labelfree.results.curves import MetricSeries
+from labelfree.results.environment import environment_facts
+from labelfree.results.export import save_prediction
+from labelfree.results.panels import FrameRow, cloud_panel, frame_panel
+from labelfree.results.report import ClassShare, PanelFigure, ReportContent, class_share, write_report
+from labelfree.scene import Frame, Scene
+from labelfree.vocabulary import Vocabulary
+
+Item = TypeVar("Item")
+
+FRAMES_SHOWN = 6
+CLOUDS_SHOWN = 2
+
+
+@dataclass(frozen=True)
+class RunResults:
+    """What a run has to show."""
+
+    title: str
+    summary: tuple[str, ...]
+    notices: tuple[str, ...]
+    command: str
+    vocabulary: Vocabulary
+    methods: tuple[MethodResult, ...]
+    metrics: tuple[MetricSeries, ...]
+    timings: tuple[tuple[str, float], ...]
+    facts: tuple[tuple[str, str], ...]
+
+
+def save_predictions(scenes: Sequence[Scene], networks: NetworkLabels, out: Path) -> tuple[ClassShare, ...]:
+    """Write the networks' labels of every point and pixel; return how much each class received.
+
+    Scene NAME gives `points/NAME.ply` and `.npy`, and per frame `pixels/NAME/FRAME.png` with an overlay.
+    """
+    pixels: list[NDArray[np.uint8]] = []
+    points: list[NDArray[np.uint8]] = []
+    with Progress("predict", sum(len(scene.frames) + 1 for scene in scenes)) as progress:
+        for scene in scenes:
+            cloud = networks.points(scene)
+            save_prediction(cloud, out / "points")
+            points.append(cloud.labels)
+            progress.advance()
+            for frame in scene.frames:
+                picture = networks.pixels(scene, frame)
+                save_prediction(picture, out / "pixels" / scene.name, frame.load_image())
+                pixels.append(picture.labels)
+                progress.advance()
+    vocabulary = networks.net_2d.vocabulary
+    return (
+        class_share("2D network, pixels", pixels, vocabulary),
+        class_share("3D network, points", points, vocabulary),
+    )
+
+
+def report(
+    path: Path,
+    results: RunResults,
+    scenes: Sequence[Scene],
+    teachers: TeacherLabels,
+    networks: NetworkLabels,
+    shares: tuple[ClassShare, ...] = (),
+) -> None:
+    """Write the HTML report: panels of a few frames and clouds, tables, curves, settings."""
+    shown = [(scene, frame) for scene in _spread(scenes, 3) for frame in _spread(scene.frames, FRAMES_SHOWN // 3)]
+    rows = [_row(scene, frame, teachers, networks) for scene, frame in shown]
+    clouds = tuple(_cloud(scene, teachers, networks) for scene in _spread(scenes, CLOUDS_SHOWN))
+    panels = (
+        PanelFigure("Images", frame_panel(rows, results.vocabulary)),
+        PanelFigure("Point clouds", cloud_panel(clouds, results.vocabulary)),
+    )
+    write_report(
+        path,
+        ReportContent(
+            title=results.title,
+            summary=results.summary,
+            notices=results.notices,
+            command=results.command,
+            vocabulary=results.vocabulary,
+            methods=results.methods,
+            panels=panels,
+            clouds=clouds,
+            metrics=results.metrics,
+            timings=results.timings,
+            facts=(*results.facts, *environment_facts()),
+            shares=shares,
+        ),
+    )
+
+
+def _row(scene: Scene, frame: Frame, teachers: TeacherLabels, networks: NetworkLabels) -> FrameRow:
+    size = teachers.labels.image_size
+    return FrameRow(
+        name=f"{scene.name} {frame.name}",
+        image=frame.load_image(),
+        masks=teachers.teachers.masks.mask_ids(frame, size),
+        clip=teachers.teachers.namer.labels(frame, size),
+        voted=teachers.teachers.refined_labels(frame, size),
+        ours=networks.pixels(scene, frame).labels,
+        truth=frame.load_labels(),
+    )
+
+
+def _cloud(scene: Scene, teachers: TeacherLabels, networks: NetworkLabels) -> CloudView:
+    clip = TeacherLabels(teachers.teachers, teachers.labels, teachers.pairing, teachers.vocabulary, voted=False)
+    layers = [CloudLayer("input", scene.colours)] if scene.colours is not None else []
+    layers += [
+        label_layer("CLIP labels", clip.points(scene).labels, teachers.vocabulary),
+        label_layer("labels after the vote", teachers.points(scene).labels, teachers.vocabulary),
+        label_layer("ours", networks.points(scene).labels, teachers.vocabulary),
+    ]
+    if scene.labels is not None:
+        layers.append(label_layer("truth", scene.labels, teachers.vocabulary))
+    return CloudView(scene.name, scene.points_world, tuple(layers), up_from_cameras(scene.frames))
+
+
+def _spread(items: Sequence[Item], count: int) -> list[Item]:
+    """Return up to `count` items, evenly spaced."""
+    chosen = np.unique(np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int))
+    return [items[int(index)] for index in chosen]

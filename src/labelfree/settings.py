@@ -1,0 +1,108 @@
+"""Reading a `RunConfig`: a recipe's YAML, then `--a.b=c` overrides; unknown keys name the nearest one."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields, is_dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import yaml
+from jsonargparse import ArgumentParser, Namespace
+
+from labelfree.config import RunConfig
+from labelfree.errors import InputError
+
+
+def read_settings(recipe: Path | None, overrides: Sequence[str] = ()) -> RunConfig:
+    """Return the run's configuration: defaults, then the recipe, then overrides such as `--train.epochs=3`."""
+    tree: dict[str, Any] = {}
+    if recipe is not None:
+        tree = _read_recipe(recipe)
+        _check_keys(tree, RunConfig, str(recipe))
+    for override in overrides:
+        _apply(tree, override)
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(RunConfig)
+    try:
+        parsed: Namespace = parser.parse_object(tree)
+        config = parser.instantiate_classes(parsed)
+        return RunConfig(**vars(config))
+    except InputError:
+        raise
+    except Exception as error:  # jsonargparse wraps what it meets in several kinds of its own
+        cause = _input_error(error)
+        raise cause or InputError(f"{recipe or 'settings'}: {_first_sentence(str(error))}") from error
+
+
+def settings_yaml(config: RunConfig) -> str:
+    """Return the whole configuration as YAML that `read_settings` reads back."""
+    return yaml.safe_dump(_plain(asdict(config)), sort_keys=False)
+
+
+def _read_recipe(path: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: cannot be read as YAML ({str(error).splitlines()[0]}).") from error
+    if not isinstance(tree, dict):
+        raise InputError(f"{path}: expected keys such as 'train:', found {type(tree).__name__}.")
+    return tree
+
+
+def _apply(tree: dict[str, Any], override: str) -> None:
+    """Write one `--a.b=c` into the tree."""
+    key, found, value = override.removeprefix("--").partition("=")
+    if not found:
+        raise InputError(f"'{override}' is not an override: write --{key}=VALUE.")
+    nested: Any = yaml.safe_load(value)
+    for part in reversed(key.split(".")):
+        nested = {part: nested}
+    _check_keys(nested, RunConfig, f"--{key}")
+    _merge(tree, nested)
+
+
+def _merge(tree: dict[str, Any], other: Mapping[str, Any]) -> None:
+    for key, value in other.items():
+        if isinstance(value, dict) and isinstance(tree.get(key), dict):
+            _merge(tree[key], value)
+        else:
+            tree[key] = value
+
+
+def _check_keys(tree: Mapping[str, Any], schema: type[Any], source: str, prefix: str = "") -> None:
+    hints = get_type_hints(schema)
+    names = [field.name for field in fields(schema)]
+    for key, value in tree.items():
+        if key not in names:
+            near = difflib.get_close_matches(str(key), names, n=1, cutoff=0.0)[0]
+            raise InputError(f"{source}: unknown key '{prefix}{key}'; did you mean '{prefix}{near}'?")
+        if is_dataclass(hints[key]) and isinstance(value, dict):
+            _check_keys(value, hints[key], source, f"{prefix}{key}.")  # type: ignore[arg-type]
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case dict():
+            return {key: _plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_plain(item) for item in value]
+        case Enum():
+            return value.name
+        case _:
+            return value
+
+
+def _input_error(error: BaseException | None) -> InputError | None:
+    while error is not None:
+        if isinstance(error, InputError):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _first_sentence(text: str) -> str:
+    lines = [line.strip(" -") for line in text.splitlines() if line.strip(" -")]
+    return " ".join(lines[:3])[:400]
