@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from labelfree.data.check import CheckReport, check_collection, raise_problems
 from labelfree.data.collection import SceneCollection, open_scenes
 from labelfree.errors import InputError
 from labelfree.vocabulary import Vocabulary
@@ -44,6 +45,13 @@ def open_data(options: argparse.Namespace) -> SceneCollection:
     """Open the scenes that DATA, --root, --every and --limit name."""
     cache = cache_dir(options) / "clouds" if getattr(options, "out", None) else None
     return open_scenes(options.data, options.root, options.every, options.limit, cache)
+
+
+def require_sound(scenes: SceneCollection) -> tuple[CheckReport, ...]:
+    """Check the capture before any work and stop with one sentence if something is wrong."""
+    reports = check_collection(scenes)
+    raise_problems(reports)
+    return reports
 
 
 def vocabulary(options: argparse.Namespace, scenes: SceneCollection) -> Vocabulary:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from labelfree.cli.arguments import add_data, open_data
-from labelfree.data.check import require_sound
+from labelfree.cli.arguments import add_data, open_data, require_sound
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

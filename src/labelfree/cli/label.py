@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from labelfree.atomic import write_png
-from labelfree.cli.arguments import add_classes, add_data, add_teachers, cache_dir, open_data, vocabulary
+from labelfree.cli.arguments import add_classes, add_data, add_teachers, cache_dir, open_data, require_sound, vocabulary
 from labelfree.cli.settings import run_config, save_settings
 from labelfree.comparison import TeacherLabels
-from labelfree.data.check import require_sound
 from labelfree.pipeline import label_frames, load_teachers, pick_device
 from labelfree.results.export import file_stem, save_prediction
 
@@ -21,7 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_classes(parser)
     add_teachers(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder for labels, masks and clouds")
-    parser.add_argument("--shard", default="1/1", help="i/n: do the i-th of n parts of the scenes, for several machines")
+    parser.add_argument(
+        "--shard", default="1/1", help="i/n: do the i-th of n parts of the scenes, for several machines"
+    )
 
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:

@@ -27,8 +27,12 @@ class Verb:
 
 
 VERBS = (
-    Verb("demo", "labelfree.cli.demo", "build a small lab, label it, train CNS and compare: no data, no download", True),
-    Verb("run", "labelfree.cli.run", "check, label, train, predict and report on your own capture in one command", True),
+    Verb(
+        "demo", "labelfree.cli.demo", "build a small lab, label it, train CNS and compare: no data, no download", True
+    ),
+    Verb(
+        "run", "labelfree.cli.run", "check, label, train, predict and report on your own capture in one command", True
+    ),
     Verb("check", "labelfree.cli.check", "validate a capture before work starts and say how to mend it"),
     Verb("label", "labelfree.cli.label", "CLIP labels, SAM masks and the vote, without training", True),
     Verb("train", "labelfree.cli.train", "co-train the 2D and the 3D network", True),
@@ -38,7 +42,9 @@ VERBS = (
     Verb("info", "labelfree.cli.info", "versions, device and teachers, for bug reports"),
 )
 
-DESCRIPTION = "Label-free 2D and 3D semantic segmentation: CLIP names, SAM tidies, two networks learn (CNS, NeurIPS 2023)."
+DESCRIPTION = (
+    "Label-free 2D and 3D semantic segmentation: CLIP names, SAM tidies, two networks learn (CNS, NeurIPS 2023)."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,7 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parse(verb: Verb, given: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     epilog = "Any setting of a recipe may follow as --a.b=c, for example --train.epochs=3." if verb.overrides else None
-    parser = argparse.ArgumentParser(prog=f"labelfree {verb.name}", description=verb.help, epilog=epilog, allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        prog=f"labelfree {verb.name}", description=verb.help, epilog=epilog, allow_abbrev=False
+    )
     parser.add_argument("--threads", type=int, default=None, help="CPU threads (default: all cores)")
     import_module(verb.module).add_arguments(parser)
     options, rest = parser.parse_known_args(list(given))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,11 +15,11 @@ from labelfree.cli.arguments import (
     cache_dir,
     command_line,
     open_data,
+    require_sound,
     vocabulary,
 )
 from labelfree.cli.settings import facts, notices, run_config, save_settings
 from labelfree.comparison import NetworkLabels, TeacherLabels, measure
-from labelfree.data.check import require_sound
 from labelfree.pipeline import cotrain, label_frames, load_teachers, make_fabric
 from labelfree.reporting import RunResults, report, save_predictions
 from labelfree.results.curves import read_metrics
@@ -43,7 +44,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     names = vocabulary(options, scenes)
     marks = [("check", time.monotonic())]
     for checked in require_sound(scenes):
-        print(checked.summary())
+        print(checked.render(max_rows=0))
     save_settings(config, options.out)
     fabric = make_fabric(options.device, options.processes)
     teachers = load_teachers(config.teachers, config.labels, names, cache_dir(options), fabric.device)
@@ -60,7 +61,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     clip = TeacherLabels(teachers, config.labels, config.pairing, names, voted=False)
     methods = measure(scenes, (clip, voted, networks), names, "the capture itself")
     marks.append(("end", time.monotonic()))
-    timings = tuple((name, after - start) for (name, start), (_, after) in zip(marks, marks[1:]))
+    timings = tuple((name, after - start) for (name, start), (_, after) in itertools.pairwise(marks))
     save_results(options.out / "results.json", methods, {"seed": config.seed, "seconds": dict(timings)})
     results = RunResults(
         title=f"labelfree: {options.data.stem}",

@@ -6,9 +6,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from labelfree.cli.arguments import add_classes, add_data, add_teachers, cache_dir, open_data, vocabulary
+from labelfree.cli.arguments import add_classes, add_data, add_teachers, cache_dir, open_data, require_sound, vocabulary
 from labelfree.cli.settings import run_config, save_settings
-from labelfree.data.check import require_sound
 from labelfree.errors import InputError
 from labelfree.pipeline import cotrain, label_frames, load_teachers, make_fabric
 from labelfree.training.checkpoint import CHECKPOINT

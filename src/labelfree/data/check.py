@@ -16,6 +16,7 @@ from labelfree.data.misfit import (
     Agreement,
     Probe,
     Reading,
+    Subject,
     choose_probes,
     measure,
     other_readings,
@@ -55,8 +56,13 @@ class CheckContext:
     convention: PoseConvention = field(default_factory=PoseConvention)
     poses: str = "The poses"
     intrinsics: str = "The intrinsics"
+    depth: str = "The depth maps"
     cloud: str = "The point cloud"
     num_classes: int | None = None
+
+    def of(self, subject: Subject) -> str:
+        """Return the words for a part of the capture."""
+        return {Subject.POSES: self.poses, Subject.DEPTH: self.depth, Subject.INTRINSICS: self.intrinsics}[subject]
 
 
 @dataclass(frozen=True)
@@ -123,6 +129,7 @@ def check_source(source: SceneSource, probes: int | None = PROBE_FRAMES, num_cla
         source.description.convention,
         str(source.folder / source.description.poses),
         str(source.near(stated)) if isinstance(stated, str) else "The description's intrinsics",
+        str(source.folder / (source.description.depth or "")),
         str(path),
         num_classes,
     )
@@ -181,18 +188,18 @@ def _judge(
     context: CheckContext,
 ) -> tuple[list[str], list[str]]:
     """Return problems and warnings about the measured agreement."""
-    stated, frame = context.convention, probes[0].frame
+    stated = context.convention
     seen, share = sum(row.in_view for row in rows), overall(rows)
-    if frame.depth is None:
+    if probes[0].frame.depth is None:
         return _judge_without_depth(probes, cloud, rows, context), []
     if seen >= _FEWEST_POINTS and share >= GOOD_AGREEMENT:
         return [], _odd_frames(rows)
-    trials = [(r, measure(probes, cloud, r, stated)) for r in other_readings(frame, facts[0].colour_size, stated)]
+    trials = [(r, measure(probes, cloud, r, stated)) for r in other_readings(probes[0], facts[0].colour_size, stated)]
     trials = [(reading, found) for reading, found in trials if sum(a.in_view for a in found) >= _FEWEST_POINTS]
     best, found = max(trials, key=lambda trial: overall(trial[1]), default=(Reading(stated), rows))
     if overall(found) >= max(share + FAR_BETTER, GOOD_AGREEMENT - FAR_BETTER / 2):
         change = f"then {overall(found):.0%} of the points agree with the depth maps instead of {share:.0%}"
-        return [f"{context.poses}: {best.remedy} ({change})."], []
+        return [f"{context.of(best.about)}: {best.remedy} ({change})."], []
     if seen < _FEWEST_POINTS:
         return _judge_unseen(cloud, seen, context)
     if share >= POOR_AGREEMENT:
@@ -203,8 +210,8 @@ def _judge(
             "other: the cloud is in another coordinate system or unit than the poses; export both together."
         ], []
     return [
-        f"{context.poses}: only {share:.0%} of the points in view agree with the depth maps within 5 %: poses, "
-        "depth and intrinsics contradict each other; check the units of the poses (metres), depth_scale and the intrinsics."
+        f"{context.poses}: only {share:.0%} of the points in view agree with the depth maps within 5 %, so poses, depth "
+        "and intrinsics contradict each other; check that each pose is that of its picture, and the intrinsics."
     ], []
 
 
@@ -213,9 +220,11 @@ def _judge_without_depth(
 ) -> list[str]:
     if sum(row.in_view for row in rows):
         return []
-    for reading in other_readings(probes[0].frame, probes[0].frame.size, context.convention):
+    for reading in other_readings(probes[0], probes[0].frame.size, context.convention):
         if sum(row.in_view for row in measure(probes, cloud, reading, context.convention)):
-            return [f"{context.poses}: {reading.remedy} (as they are no point of the cloud falls into any picture)."]
+            return [
+                f"{context.of(reading.about)}: {reading.remedy} (as they are no point of the cloud falls into any picture)."
+            ]
     return [
         f"{context.cloud}: no point falls into any picture; cloud and poses must share one coordinate system in metres."
     ]

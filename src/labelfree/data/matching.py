@@ -53,11 +53,11 @@ def match_frames(folder: Path, description: Description) -> MatchedFrames:
     depths = _find_depths(folder, description, images)
     names = natural_order({*images, *(depths or {})})
     columns = _Columns(images, depths, _find_poses(folder, description, names, images))
-    faults = {name: fault for name in names if (fault := _fault(name, columns, description))}
+    faults = {name: fault for name in names if (fault := _fault(name, columns, folder, description))}
     if faults and description.incomplete is Incomplete.ERROR:
         more = f" ({len(faults)} such frames)" if len(faults) > 1 else ""
         raise InputError(
-            f"{next(iter(faults.values()))}{more}; mend it, or set incomplete: skip to leave such frames out."
+            f"{next(iter(faults.values()))}{more}; restore it, or set incomplete: skip to leave such frames out."
         )
     complete = [name for name in names if name not in faults]
     if not complete:
@@ -135,13 +135,15 @@ def _nearest(times: np.ndarray[tuple[int], np.dtype[np.float64]], time: float) -
     return index if abs(times[index] - time) <= MAX_TIME_GAP_S else None
 
 
-def _fault(name: str, columns: _Columns, description: Description) -> str | None:
+def _fault(name: str, columns: _Columns, folder: Path, description: Description) -> str | None:
     if name not in columns.images:
-        return f"The image '{Pattern(description.images).fill(name)}' of frame '{name}' is missing"
+        there = "" if columns.depths is None else f" (its depth map {columns.depths[name].name} is there)"
+        return f"{folder / Pattern(description.images).fill(name)}: the image of frame '{name}' is missing{there}"
     if columns.depths is not None and name not in columns.depths:
-        return f"The depth map '{Pattern(description.depth or '').fill(name)}' of frame '{name}' is missing"
+        path = folder / Pattern(description.depth or "").fill(name)
+        return f"{path}: the depth map of frame '{name}' is missing"
     if name not in columns.poses:
-        return f"The pose of frame '{name}' is missing in '{Pattern(description.poses).fill(name)}'"
+        return f"{folder / Pattern(description.poses).fill(name)}: the pose of frame '{name}' is missing"
     pose = columns.poses[name]
     if not np.isfinite(pose.matrix).all():
         value = pose.matrix[~np.isfinite(pose.matrix)][0]

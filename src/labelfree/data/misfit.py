@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 import torch
@@ -23,7 +24,11 @@ POINTS_PER_FRAME = 2000
 CLOUD_POINTS = 200_000
 _PARTNER_ANGLE_DEG = 10.0
 _PARTNER_DISTANCE_M = 0.3
+SCENE_DEPTH_M = (0.15, 30.0)
+"""Median depth of a capture that is believed."""
 _DEPTH_SCALES = (1.0, 256.0, 1000.0, 4000.0, 5000.0, 6553.5)
+_INTRINSICS_SCALES = (2 / 3, 3 / 4, 4 / 5, 5 / 4, 4 / 3, 3 / 2)
+"""Pictures whose intrinsics would still look plausible; others are found by their principal point."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,14 +43,26 @@ class Probe:
     """Whether it is measured itself, or only lends points."""
 
 
+class Subject(StrEnum):
+    """Part of a capture that can be misread."""
+
+    POSES = "poses"
+    DEPTH = "depth"
+    INTRINSICS = "intrinsics"
+
+
 @dataclass(frozen=True)
 class Reading:
     """One way to read the numbers of a capture."""
 
     convention: PoseConvention
     depth_factor: float = 1.0
+    pose_unit_m: float = 1.0
+    """Metres per unit of the poses' translations."""
     intrinsics_scale: tuple[float, float] = (1.0, 1.0)
     """Factors on the first and second row of the intrinsics."""
+    about: Subject = Subject.POSES
+    """What would have been misread if this reading is the right one."""
     remedy: str = ""
     """What to say if this reading is the right one."""
 
@@ -103,26 +120,39 @@ def overall(found: Sequence[Agreement]) -> float:
     return sum(a.near_relative for a in found) / max(sum(a.in_view for a in found), 1)
 
 
-def other_readings(frame: Frame, colour_size: tuple[int, int], stated: PoseConvention) -> list[Reading]:
-    """Return the usual mistakes: direction of the poses, camera axes, depth units, intrinsics of the colour picture."""
-    readings = []
+def other_readings(probe: Probe, colour_size: tuple[int, int], stated: PoseConvention) -> list[Reading]:
+    """Return the usual mistakes: direction or axes or unit of the poses, depth units, intrinsics of another picture."""
+    frame = probe.frame
+    readings = _pose_readings(stated)
+    median_m = float(np.median(probe.depths)) if len(probe.depths) else 0.0
+    for scale in _DEPTH_SCALES:
+        factor = frame.depth_scale / scale
+        if factor != 1 and SCENE_DEPTH_M[0] <= median_m * factor <= SCENE_DEPTH_M[1]:
+            remedy = f"depth looks like {scale:g} units per metre: set depth_scale: {scale:g}"
+            readings.append(Reading(stated, depth_factor=factor, about=Subject.DEPTH, remedy=remedy))
+    height, width = frame.size
+    sizes = [colour_size, *((round(height * s), round(width * s)) for s in _INTRINSICS_SCALES)]
+    for rows, columns in sizes:
+        if (rows, columns) != frame.size:
+            scale_by = (width / columns, height / rows)
+            remedy = (
+                f"intrinsics look like those of a {columns}x{rows} picture: set intrinsics_size: [{rows}, {columns}]"
+            )
+            readings.append(Reading(stated, intrinsics_scale=scale_by, about=Subject.INTRINSICS, remedy=remedy))
+    return readings
+
+
+def _pose_readings(stated: PoseConvention) -> list[Reading]:
+    readings = [Reading(stated, pose_unit_m=0.001, remedy="poses look like millimetres: write them in metres")]
     for pose_is in PoseIs:
         for axes in CameraAxes:
-            changes = [f"pose_is: {pose_is}"] if pose_is is not stated.pose_is else []
-            changes += [f"camera_axes: {axes}"] if axes is not stated.camera_axes else []
+            changes = {"pose_is": str(pose_is)} if pose_is is not stated.pose_is else {}
+            if axes is not stated.camera_axes:
+                changes["camera_axes"] = str(axes)
             if changes:
-                looks = " with ".join(change.split(": ")[1] + " axes" * ("axes" in change) for change in changes)
-                remedy = f"poses look like {looks}: set {' and '.join(changes)}"
+                keys = " and ".join(f"{key}: {value}" for key, value in changes.items())
+                remedy = f"poses look like {' in '.join(changes.values())}: set {keys}"
                 readings.append(Reading(PoseConvention(pose_is, axes), remedy=remedy))
-    if frame.depth is not None:
-        for scale in _DEPTH_SCALES:
-            if not math.isclose(scale, frame.depth_scale):
-                remedy = f"depth looks like {scale:g} units per metre: set depth_scale: {scale:g}"
-                readings.append(Reading(stated, frame.depth_scale / scale, remedy=remedy))
-    ratios = (frame.size[1] / colour_size[1], frame.size[0] / colour_size[0])
-    if abs(ratios[0] - 1) > 0.02:
-        remedy = f"intrinsics look like those of the colour pictures: set intrinsics_size: {list(colour_size)}"
-        readings.append(Reading(stated, intrinsics_scale=ratios, remedy=remedy))
     return readings
 
 
@@ -153,7 +183,9 @@ def _probe(frame: Frame, judged: bool) -> Probe:
 def _camera(
     frame: Frame, reading: Reading, stated: PoseConvention
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # [4, 4] world_to_camera, [3, 3]
-    world_to_camera = reading.convention.decode(stated.encode(frame.world_to_camera))
+    stored = stated.encode(frame.world_to_camera)
+    stored[:3, 3] *= reading.pose_unit_m
+    world_to_camera = reading.convention.decode(stored)
     return world_to_camera, np.diag([*reading.intrinsics_scale, 1.0]) @ frame.intrinsics
 
 

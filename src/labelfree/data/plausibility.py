@@ -10,14 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from labelfree.data.misfit import SCENE_DEPTH_M
 from labelfree.data.posed_rgbd import ASPECT_TOLERANCE
 from labelfree.errors import InputError
 from labelfree.raster import Raster
 from labelfree.scene import Frame
 from labelfree.vocabulary import IGNORE_LABEL
 
-SCENE_DEPTH_M = (0.15, 30.0)
-"""Median depth of a capture that is believed."""
 FRAME_DEPTH_M = (0.03, 100.0)
 """Median depth of a single frame that is believed: one may stand close to a wall."""
 CENTRE_RANGE = (0.3, 0.7)

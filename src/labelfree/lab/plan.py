@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from labelfree.lab.furniture import Rng
+from labelfree.lab.materials import Rng
 from labelfree.lab.primitives import Piece, Placement, Primitive, free_placement, place
 
 Bounds = tuple[tuple[float, float, float], tuple[float, float, float]]

@@ -33,6 +33,7 @@ SHELL = 6
 
 Colour = tuple[float, float, float]
 Point = tuple[float, float, float]
+Range = tuple[float, float]
 
 
 class Texture(IntEnum):
@@ -89,6 +90,21 @@ class Piece:
         return (low[0], low[1], low[2]), (high[0], high[1], high[2])
 
 
+def box(x: Range, y: Range, z: Range, material: Material) -> Part:
+    """A box spanning three ranges."""
+    return Part((x[0], y[0], z[0]), (x[1], y[1], z[1]), material)
+
+
+def tube(x: Range, y: Range, z: Range, material: Material) -> Part:
+    """A vertical elliptic cylinder inscribed in three ranges."""
+    return Part((x[0], y[0], z[0]), (x[1], y[1], z[1]), material, round=True)
+
+
+def piece(name: str, parts: list[Part]) -> Piece:
+    """A piece of a named class."""
+    return Piece(CLASS_NAMES.index(name), tuple(parts))
+
+
 @dataclass(frozen=True)
 class Placement:
     """Where a piece's own frame sits in the room: a point of the floor plan and a yaw given by cosine and sine."""
@@ -137,10 +153,10 @@ class PrimitiveTable:
         return len(self.cos)
 
 
-def place(piece: Piece, placement: Placement, instance: int) -> list[Primitive]:
+def place(item: Piece, placement: Placement, instance: int) -> list[Primitive]:
     """The primitives of one piece, moved into the room."""
     primitives = []
-    for part in piece.parts:
+    for part in item.parts:
         middle = [(low + high) / 2 for low, high in zip(part.low, part.high, strict=True)]
         half = [(high - low) / 2 for low, high in zip(part.low, part.high, strict=True)]
         x, y = placement.apply(middle[0], middle[1])
@@ -151,7 +167,7 @@ def place(piece: Piece, placement: Placement, instance: int) -> list[Primitive]:
                 cos=placement.cos,
                 sin=placement.sin,
                 round=part.round,
-                class_id=piece.class_id,
+                class_id=item.class_id,
                 instance=instance,
                 material=part.material,
             )

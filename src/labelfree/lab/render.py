@@ -164,13 +164,13 @@ def _turns(room: Room, camera: Camera) -> Floats:
     cos, sin = room.primitives.cos[:, None], room.primitives.sin[:, None]
     first, second = cos * to_world[0] + sin * to_world[1], cos * to_world[1] - sin * to_world[0]
     turns = np.stack([first, second, np.broadcast_to(to_world[2], first.shape)], 1)
-    # keeps directions exactly parallel to a face from dividing zero by zero
-    turns[:, :, 2] += 1e-9
     return turns.astype(np.float32)
 
 
 def _slab(origin: np.float32, direction: Floats, half: np.float32) -> tuple[Floats, Floats]:
-    inverse = np.float32(1.0) / direction
+    # a ray exactly parallel to the slab must not divide zero by zero
+    safe: Floats = np.where(direction == 0, np.float32(1e-9), direction)
+    inverse = np.float32(1.0) / safe
     middle, reach = inverse * -origin, np.abs(inverse) * half
     return middle - reach, middle + reach
 

@@ -1,25 +1,26 @@
 """Room layouts: from a seed to a furnished room, the same on every machine.
 
-Ranges of room seeds, so that no room serves two purposes:
-experiments 0..999_999 (experiment seed S owns S * 1000 .. S * 1000 + 999), the teachers' corpus from 1_000_000,
-rooms for tuning from 2_000_000.
+Ranges of room seeds, so that no room serves two purposes: the teachers' corpus from 1_000_000, rooms for tuning from
+2_000_000, all other millions for experiments (experiment seed S owns a thousand rooms, see `experiment_room_seed`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from labelfree.errors import InputError
-from labelfree.lab import furniture
-from labelfree.lab.furniture import Rng
+from labelfree.lab import fixtures, furniture, materials
+from labelfree.lab.materials import Rng
 from labelfree.lab.plan import FloorPlan
 from labelfree.lab.primitives import (
     CLASS_NAMES,
     IGNORE,
     Material,
+    Piece,
     Point,
     Primitive,
     PrimitiveTable,
@@ -31,6 +32,7 @@ __all__ = ["CLASS_NAMES", "IGNORE", "Primitive", "Room", "build_room", "experime
 
 TEACHER_ROOMS = 1_000_000
 TUNING_ROOMS = 2_000_000
+ROOMS_PER_EXPERIMENT = 1000
 WALL_INSTANCE, FLOOR_INSTANCE, CEILING_INSTANCE = 1, 2, 3
 
 KINDS: dict[str, tuple[str, ...]] = {
@@ -38,14 +40,26 @@ KINDS: dict[str, tuple[str, ...]] = {
     "living room": ("sofa", "bookshelf", "table", "chair", "cabinet", "curtain", "refrigerator"),
     "kitchen": ("counter", "refrigerator", "cabinet", "table", "chair", "curtain", "toilet"),
     "bathroom": ("bathtub", "toilet", "toilet", "counter", "cabinet", "curtain", "chair"),
-    "study": ("table", "chair", "bookshelf", "bookshelf", "sofa", "cabinet", "toilet"),
+    "study": ("table", "chair", "bookshelf", "sofa", "cabinet", "toilet"),
     "dining room": ("table", "chair", "refrigerator", "cabinet", "sofa", "curtain", "bookshelf"),
     "studio": ("bed", "counter", "refrigerator", "toilet", "bathtub", "table", "chair"),
 }
 """What makes the kind; every room also has a door, windows and pictures."""
 EXTRAS = ("bed", "sofa", "counter", "refrigerator", "toilet", "toilet", "bathtub", "curtain", "bookshelf", "cabinet")
 """Lab rooms mix functions, so that every class is common: each room takes a few of these besides."""
+BUILDERS: dict[str, Callable[[Rng], Piece]] = {
+    "cabinet": furniture.cabinet,
+    "bed": furniture.bed,
+    "sofa": furniture.sofa,
+    "bookshelf": furniture.bookshelf,
+    "counter": fixtures.counter,
+    "refrigerator": fixtures.refrigerator,
+    "toilet": fixtures.toilet,
+    "bathtub": fixtures.bathtub,
+}
+"""What stands along the walls by name."""
 LONG = {"counter": 0, "bathtub": 0, "sofa": 1, "bed": 1}
+"""Order of placing by need of wall; everything else comes after, in random order."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +80,13 @@ class Room:
 
 
 def experiment_room_seed(seed: int, index: int) -> int:
-    """The room seed of the index-th room of an experiment."""
-    if not (0 <= seed < 1000 and 0 <= index < 1000):
-        raise InputError(f"experiment seed {seed} and room index {index} must both lie in 0..999")
-    return seed * 1000 + index
+    """Return the room seed of the index-th of 1000 rooms of an experiment; never one of the teachers' or for tuning."""
+    if seed < 0 or not 0 <= index < ROOMS_PER_EXPERIMENT:
+        raise InputError(
+            f"experiment seed {seed} must be 0 or more, room index {index} in 0..{ROOMS_PER_EXPERIMENT - 1}."
+        )
+    first = seed * ROOMS_PER_EXPERIMENT
+    return first + index + (0 if first < TEACHER_ROOMS else 2 * TEACHER_ROOMS)
 
 
 def build_room(seed: int) -> Room:
@@ -103,7 +120,7 @@ def _furnish(plan: FloorPlan, rng: Rng, kind: str) -> None:
     extras = rng.choice(len(EXTRAS), size=int(rng.integers(3, 5)), replace=False)
     wanted = [*KINDS[kind], *(EXTRAS[i] for i in extras)]
     curtains = "curtain" in wanted
-    plan.stand_at_wall(furniture.door(rng), rng, front=0.3)
+    plan.stand_at_wall(fixtures.door(rng), rng, front=0.3)
     _hang_window(plan, rng, curtains)
     hung = ("curtain", "chair")
     standing = sorted({name for name in wanted if name not in hung}) + ["toilet"] * (wanted.count("toilet") > 1)
@@ -115,26 +132,26 @@ def _furnish(plan: FloorPlan, rng: Rng, kind: str) -> None:
     for _ in range(2 * wanted.count("chair") - 1):
         plan.stand_anywhere(furniture.chair(rng), rng)
     for _ in range(int(rng.integers(3, 6))):
-        plan.stand_at_wall(furniture.picture(rng), rng)
+        plan.stand_at_wall(fixtures.picture(rng), rng)
 
 
 def _stand(plan: FloorPlan, rng: Rng, name: str, wanted: list[str]) -> None:
     if name == "table":
         _set_table(plan, rng)
         return
-    plan.stand_at_wall(furniture.BUILDERS[name](rng), rng)
+    plan.stand_at_wall(BUILDERS[name](rng), rng)
     if name == "counter" and "cabinet" in wanted and rng.random() < 0.6:
         plan.stand_above_last(furniture.wall_cabinet(rng))
 
 
 def _hang_window(plan: FloorPlan, rng: Rng, curtains: bool) -> None:
     """A window, with a long or short curtain on each side where there is room for all three."""
-    pane = furniture.window(rng)
+    pane = fixtures.window(rng)
     low, high = pane.bounds()
-    material = furniture.curtain_material(rng)
+    material = fixtures.curtain_material(rng)
     for bottom in (rng.uniform(0.04, 0.6), rng.uniform(0.75, low[2])) if curtains else ():
         width = rng.uniform(0.26, 0.5)
-        hanging = [furniture.curtain(rng, material, width, (bottom, high[2] + 0.1)) for _ in range(2)]
+        hanging = [fixtures.curtain(rng, material, width, (bottom, high[2] + 0.1)) for _ in range(2)]
         away = high[0] + width / 2 - 0.06
         if plan.stand_at_wall(pane, rng, beside=[(-away, hanging[0]), (away, hanging[1])]):
             return
@@ -161,7 +178,7 @@ def _shell(rng: Rng, length: float, width: float, height: float) -> list[Primiti
     """Floor, ceiling and four walls as slabs outside the room, and a skirting board."""
     wall = _wall_material(rng)
     accent = _wall_material(rng) if rng.random() < 0.3 else wall
-    ceiling = furniture.finish(rng, Texture.PLAIN, (0.85, 0.85, 0.83))
+    ceiling = materials.finish(rng, Texture.PLAIN, (0.85, 0.85, 0.83))
     floor = _floor_material(rng)
     x, y, z, t = length / 2, width / 2, height / 2, 0.05
     slabs = [
@@ -173,7 +190,7 @@ def _shell(rng: Rng, length: float, width: float, height: float) -> list[Primiti
         ((-t, y, z), (t, y, z), 0, WALL_INSTANCE, wall),
     ]
     if rng.random() < 0.7:
-        board = furniture.finish(rng, Texture.PLAIN, furniture.colour(rng, furniture.SMOOTH))
+        board = materials.finish(rng, Texture.PLAIN, materials.colour(rng, materials.SMOOTH))
         tall, thick = rng.uniform(0.03, 0.05), 0.006
         for middle, half in (
             ((x, thick, tall), (x, thick, tall)),
@@ -189,16 +206,16 @@ def _wall_material(rng: Rng) -> Material:
     texture = (Texture.PLAIN, Texture.PLAIN, Texture.SPECKLE, Texture.STRIPES, Texture.DOTS, Texture.TILES)[
         int(rng.integers(6))
     ]
-    base = furniture.colour(rng, furniture.SMOOTH)
-    second = furniture.shade(base, rng.uniform(0.75, 0.92))
+    base = materials.colour(rng, materials.SMOOTH)
+    second = materials.shade(base, rng.uniform(0.75, 0.92))
     size = rng.uniform(0.15, 0.3)
     return Material(texture, (base, second, base), (size, 1.0, 0.0, 0.0), int(rng.integers(1 << 31)))
 
 
 def _floor_material(rng: Rng) -> Material:
     texture = (Texture.PLANKS, Texture.PLANKS, Texture.TILES, Texture.SPECKLE, Texture.FABRIC)[int(rng.integers(5))]
-    base = furniture.colour(rng, (0.45, 0.3, 0.25))
-    second = furniture.shade(base, rng.uniform(0.5, 0.8))
+    base = materials.colour(rng, (0.45, 0.3, 0.25))
+    second = materials.shade(base, rng.uniform(0.5, 0.8))
     params = (rng.uniform(0.09, 0.18), rng.uniform(0.7, 1.3), 0.0, 0.0)
     if texture is Texture.TILES:
         params = (rng.uniform(0.25, 0.45), 0.0, 0.0, 0.0)

@@ -18,8 +18,11 @@ from labelfree.vocabulary import Vocabulary
 MAX_SHOWN_POINTS = 60_000
 """Points that a browser turns smoothly without a strong GPU."""
 
-CAMERA_DISTANCE = 2.0
-"""Where the interactive view starts, in Plotly's units: about half the cloud's size."""
+CAMERA_DISTANCE = 1.15
+"""Where the interactive view starts, in diagonals of the cloud from its middle."""
+
+STRAY_SHARE = 0.005
+"""Share of the points at each end of an axis that may lie outside what the first view is made to fit."""
 
 CEILING_SLAB = 0.08
 """Share of a room's height that is searched for a ceiling, from the top."""
@@ -114,14 +117,24 @@ def cloud_payload(view: CloudView, vocabulary: Vocabulary) -> dict[str, Any]:
         "shown": len(shown.points_world),
         "total": len(view.points_world),
         "up": list(view.up_world),
-        "eye": (-CAMERA_DISTANCE * ViewPoint(view.up_world).axes()[2]).tolist(),
         "cut": _cut_percent(heights, ceiling),
         "low": low.tolist(),
         "step": step.tolist(),
+        "camera": _camera(shown, low, 65535 * step),
         "points": _base64(np.rint((shown.points_world - low) / step).astype("<u2")),
         "layers": [_layer_payload(layer) for layer in shown.layers],
         "classes": [{"name": n, "colour": list(c)} for n, c in zip(vocabulary.names, vocabulary.colours)],
     }
+
+
+def _camera(view: CloudView, low: NDArray[np.float64], extent: NDArray[np.float64]) -> dict[str, list[float]]:
+    """Return Plotly's aspect ratio, centre and eye so that the cloud fills the view, a few stray points or not."""
+    start, end = np.quantile(view.points_world, (STRAY_SHARE, 1 - STRAY_SHARE), axis=0)
+    # Plotly measures the scene in its own units, from the middle of the axes: here a unit is the cloud's diagonal.
+    diagonal = max(float(np.linalg.norm(end - start)), 1e-6)
+    centre = ((start + end) / 2 - (low + extent / 2)) / diagonal
+    eye = centre - CAMERA_DISTANCE * ViewPoint(view.up_world).axes()[2]
+    return {"aspect": (extent / diagonal).tolist(), "centre": centre.tolist(), "eye": eye.tolist()}
 
 
 def _cut_percent(heights: NDArray[np.float32], ceiling: float | None) -> int:

@@ -129,7 +129,11 @@ def _counted_sentence(methods: Sequence[MethodResult]) -> str:
 
 def _shares(content: ReportContent) -> str:
     shares = content.shares or tuple(
-        class_share(f"{view.name}: {layer.title}", [layer.labels], content.vocabulary)
+        class_share(
+            layer.title if len(content.clouds) == 1 else f"{view.name}: {layer.title}",
+            [layer.labels],
+            content.vocabulary,
+        )
         for view in content.clouds
         for layer in view.layers
         if layer.labels is not None

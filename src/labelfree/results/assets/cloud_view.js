@@ -80,9 +80,10 @@
 
   const layout = (cloud, state) => {
     const narrow = plot.clientWidth < 640;
-    const [x, y, z] = cloud.eye.map((along) => along * (narrow ? 1.25 : 1));
-    const axis = { visible: false, showspikes: false };
-    const [ux, uy, uz] = cloud.up;
+    const vector = ([x, y, z]) => ({ x, y, z });
+    const { aspect, centre, eye } = cloud.camera;
+    const seenFrom = eye.map((along, i) => centre[i] + (along - centre[i]) * (narrow ? 1.35 : 1));
+    const axis = (i) => ({ visible: false, showspikes: false, range: [cloud.low[i], cloud.low[i] + 65535 * cloud.step[i]] });
     return {
       margin: { l: 0, r: 0, t: 0, b: 0 },
       paper_bgcolor: "rgba(0,0,0,0)",
@@ -94,9 +95,9 @@
         ...(narrow ? { orientation: "h", x: 0, y: 0, yanchor: "top" } : { x: 1, xanchor: "right", y: 0.94 }),
       },
       scene: {
-        xaxis: axis, yaxis: axis, zaxis: axis, aspectmode: "data", uirevision: `scene-${state.cloud}`,
+        xaxis: axis(0), yaxis: axis(1), zaxis: axis(2), aspectmode: "manual", aspectratio: vector(aspect), uirevision: `scene-${state.cloud}`,
         dragmode: "orbit",
-        camera: { up: { x: ux, y: uy, z: uz }, eye: { x, y, z }, center: { x: 0, y: 0, z: 0 } },
+        camera: { up: vector(cloud.up), eye: vector(seenFrom), center: vector(centre) },
       },
     };
   };
@@ -107,7 +108,7 @@
   };
 
   const start = (clouds) => {
-    const state = { cloud: 0, layer: 0, size: 2.5, cut: 100 };
+    const state = { cloud: 0, layer: 0, size: 2, cut: 100 };
     const current = () => clouds[state.cloud];
 
     const draw = () => {

@@ -1,0 +1,1 @@
+"""The two networks: DeepLabV3 for images, MinkowskiNet for points, and their heads."""

@@ -1,0 +1,108 @@
+"""MinkowskiNet: the sparse residual U-Net of MinkowskiEngine's MinkUNet family, with its parameter names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from labelfree.errors import InputError
+from labelfree.nets.sparse.kernel_map import SparseGeometry
+from labelfree.nets.sparse.layers import BasicBlock, SparseBatchNorm, SparseConv, SparseConvTranspose, SparseTensor, relu
+
+LEVELS = 4
+
+LAYERS_14 = (1, 1, 1, 1, 1, 1, 1, 1)
+LAYERS_18 = (2, 2, 2, 2, 2, 2, 2, 2)
+LAYERS_34 = (2, 3, 4, 6, 2, 2, 2, 2)
+
+
+@dataclass(frozen=True)
+class MinkUNetShape:
+    """Blocks and widths of the four encoder and the four decoder stages."""
+
+    layers: tuple[int, ...]
+    planes: tuple[int, ...]
+    first_width: int = 32
+    """Width of the first convolution."""
+    first_kernel: int = 5
+    """Its kernel; MinkowskiEngine's nets have 5, CLIP2Scene's has 3."""
+
+    def __post_init__(self) -> None:
+        for what, values in (("layers", self.layers), ("planes", self.planes)):
+            if len(values) != 2 * LEVELS or min(values) < 1:
+                raise InputError(f"MinkUNet {what} are {values}: give {2 * LEVELS} positive numbers.")
+        if self.first_kernel not in {3, 5, 7}:
+            raise InputError(f"MinkUNet first_kernel is {self.first_kernel}: use 3, 5 or 7.")
+
+
+VARIANTS: dict[str, MinkUNetShape] = {
+    "MinkUNet14A": MinkUNetShape(LAYERS_14, (32, 64, 128, 256, 128, 128, 96, 96)),
+    "MinkUNet14B": MinkUNetShape(LAYERS_14, (32, 64, 128, 256, 128, 128, 128, 128)),
+    "MinkUNet14C": MinkUNetShape(LAYERS_14, (32, 64, 128, 256, 192, 192, 128, 128)),
+    "MinkUNet14D": MinkUNetShape(LAYERS_14, (32, 64, 128, 256, 384, 384, 384, 384)),
+    "MinkUNet18A": MinkUNetShape(LAYERS_18, (32, 64, 128, 256, 128, 128, 96, 96)),
+    "MinkUNet18B": MinkUNetShape(LAYERS_18, (32, 64, 128, 256, 128, 128, 128, 128)),
+    "MinkUNet18D": MinkUNetShape(LAYERS_18, (32, 64, 128, 256, 384, 384, 384, 384)),
+    "MinkUNet34A": MinkUNetShape(LAYERS_34, (32, 64, 128, 256, 256, 128, 64, 64)),
+    "MinkUNet34B": MinkUNetShape(LAYERS_34, (32, 64, 128, 256, 256, 128, 64, 32)),
+    "MinkUNet34C": MinkUNetShape(LAYERS_34, (32, 64, 128, 256, 256, 128, 96, 96)),
+}
+"""MinkowskiEngine's `examples/minkunet.py`; the paper's MinkowskiNet34 is read as 34C."""
+
+
+class MinkUNet(nn.Module):
+    """The network up to its last block; `out_channels` adds MinkowskiEngine's classifier `final`."""
+
+    def __init__(self, in_channels: int, shape: MinkUNetShape, out_channels: int | None = None) -> None:
+        super().__init__()
+        planes, layers, first = shape.planes, shape.layers, shape.first_width
+        self.out_width = planes[-1] if out_channels is None else out_channels
+        self.conv0p1s1 = SparseConv(in_channels, first, shape.first_kernel)
+        self.bn0 = SparseBatchNorm(first)
+        inputs = first
+        for level in range(1, LEVELS + 1):
+            self.add_module(f"conv{level}p{2 ** (level - 1)}s2", SparseConv(inputs, inputs, 2, stride=2))
+            self.add_module(f"bn{level}", SparseBatchNorm(inputs))
+            self.add_module(f"block{level}", _blocks(inputs, planes[level - 1], layers[level - 1]))
+            inputs = planes[level - 1]
+        skips = (planes[2], planes[1], planes[0], first)
+        for stage, skip in zip(range(LEVELS, 2 * LEVELS), skips):
+            self.add_module(f"convtr{stage}p{_stride_before(stage)}s2", SparseConvTranspose(inputs, planes[stage]))
+            self.add_module(f"bntr{stage}", SparseBatchNorm(planes[stage]))
+            self.add_module(f"block{stage + 1}", _blocks(planes[stage] + skip, planes[stage], layers[stage]))
+            inputs = planes[stage]
+        self.final = None if out_channels is None else SparseConv(inputs, out_channels, 1, bias=True)
+
+    def forward(
+        self,
+        features: Tensor,  # [V, C]
+        geometry: SparseGeometry,
+    ) -> Tensor:  # [V, D]
+        """Return one feature per voxel."""
+        out = relu(self.bn0(self.conv0p1s1(SparseTensor(features, geometry))))
+        skips = [out]
+        for level in range(1, LEVELS + 1):
+            out = relu(self._at(f"bn{level}", self._at(f"conv{level}p{2 ** (level - 1)}s2", out)))
+            out = self._at(f"block{level}", out)
+            skips.append(out)
+        skips.pop()
+        for stage in range(LEVELS, 2 * LEVELS):
+            out = relu(self._at(f"bntr{stage}", self._at(f"convtr{stage}p{_stride_before(stage)}s2", out)))
+            joined = torch.cat([out.features, skips.pop().features.to(out.features.dtype)], dim=1)
+            out = self._at(f"block{stage + 1}", out.with_features(joined))
+        return out.features if self.final is None else self.final(out).features
+
+    def _at(self, name: str, x: SparseTensor) -> SparseTensor:
+        out: SparseTensor = self.get_submodule(name)(x)
+        return out
+
+
+def _blocks(inputs: int, outputs: int, count: int) -> nn.Sequential:
+    return nn.Sequential(*(BasicBlock(inputs if index == 0 else outputs, outputs) for index in range(count)))
+
+
+def _stride_before(stage: int) -> int:
+    """Return the tensor stride that decoder stage 4..7 starts from: 16, 8, 4, 2."""
+    return 2 ** (2 * LEVELS - stage)

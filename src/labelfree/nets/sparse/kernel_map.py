@@ -1,0 +1,202 @@
+"""Which input voxel feeds which output voxel through which weight of a sparse convolution.
+
+Weights are laid out as MinkowskiEngine's `kernel` tensor, [K^3, Cin, Cout]: the first spatial axis varies fastest, so
+that index i is the offset x = i % k, y = (i // k) % k, z = i // k^2, counted from -(k // 2) for odd k and from 0 for
+even k, times the tensor stride. Read in `kernel_region.hpp` (iterator and `set_bounds`) and, for transposed kernels,
+which swap the roles of the strided map, in `coordinate_map_manager.cpp`; not yet run against a published checkpoint.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from labelfree.errors import InputError
+from labelfree.nets.sparse.keys import MARGIN, KeyLayout, key_offset, round_down
+from labelfree.nets.sparse.rows import RowSums, row_sums
+
+GROUP_ROWS = {"cpu": 1 << 18}
+"""Products held at once by one convolution; more rows mean fewer passes over the output."""
+DEVICE_GROUP_ROWS = 1 << 22
+
+
+@dataclass(frozen=True, eq=False)
+class OffsetGroup:
+    """Consecutive offsets whose products are summed into the output in one pass."""
+
+    offsets: range
+    rows: int
+    sums: RowSums
+
+
+@dataclass(frozen=True, eq=False)
+class KernelMap:
+    """For each kernel offset the pairs (input voxel, output voxel) that it connects."""
+
+    inputs: tuple[Tensor, ...]  # per offset [M_k] int32
+    outputs: tuple[Tensor, ...]  # per offset [M_k] int32
+    num_inputs: int
+    num_outputs: int
+    centre: int | None = None
+    """Set where inputs and outputs are the same voxels: the offset zero; offsets k and K-1-k then mirror each other."""
+
+    @property
+    def volume(self) -> int:
+        """Number of kernel offsets, K."""
+        return len(self.inputs)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the rows lie."""
+        return self.inputs[0].device
+
+    def mirrored(self, offset: int) -> int:
+        """Return the weight index that `offset` of the transposed map stands for."""
+        return offset if self.centre is None else self.volume - 1 - offset
+
+    @cached_property
+    def transposed(self) -> KernelMap:
+        """The map from outputs back to inputs; its weights are at `mirrored` offsets."""
+        if self.centre is not None:
+            return self
+        return KernelMap(self.outputs, self.inputs, self.num_outputs, self.num_inputs)
+
+    @cached_property
+    def groups(self) -> tuple[OffsetGroup, ...]:
+        """The offsets in groups of a bounded number of products."""
+        limit = GROUP_ROWS.get(self.device.type, DEVICE_GROUP_ROWS)
+        groups, first, rows = [], 0, 0
+        for offset in range(self.volume):
+            here = self.outputs[offset].numel()
+            if rows and rows + here > limit:
+                groups.append(self._group(range(first, offset), rows))
+                first, rows = offset, 0
+            rows += here
+        return (*groups, self._group(range(first, self.volume), rows))
+
+    def _group(self, offsets: range, rows: int) -> OffsetGroup:
+        targets = torch.cat([self.outputs[offset] for offset in offsets])
+        return OffsetGroup(offsets, rows, row_sums(targets, self.num_outputs))
+
+    @cached_property
+    def table(self) -> Tensor:  # [Vout, K] int32
+        """Input voxel at each output voxel and offset, `num_inputs` where there is none."""
+        table = torch.full((self.num_outputs, self.volume), self.num_inputs, dtype=torch.int32, device=self.device)
+        counts = torch.tensor([rows.numel() for rows in self.inputs], device=self.device)
+        offset = torch.repeat_interleave(torch.arange(self.volume, device=self.device), counts)
+        table.view(-1)[torch.cat(self.outputs).long() * self.volume + offset] = torch.cat(self.inputs)
+        return table
+
+
+def submanifold_map(
+    keys: Tensor,  # [V] int64 sorted
+    kernel_size: int,
+    stride: int,
+) -> KernelMap:
+    """Connect each voxel to the occupied voxels of the odd cube around it.
+
+    One binary search finds a column of neighbours: keys are sorted with z last, so the next occupied cell of the column
+    is the next key. Half the columns are searched; the other half are the same pairs the other way round.
+    """
+    reach, volume = kernel_size // 2, kernel_size**3
+    inputs: list[Tensor] = [keys.new_empty(0)] * volume
+    outputs = list(inputs)
+    for dx in range(-reach, 1):
+        for row, (source, target) in enumerate(_column_pairs(keys, dx * stride, reach, stride)):
+            dz, dy = divmod(row, kernel_size)
+            offset = (dx + reach) + kernel_size * dy + kernel_size**2 * dz
+            inputs[offset], outputs[offset] = source, target
+            if dx < 0:
+                inputs[volume - 1 - offset], outputs[volume - 1 - offset] = target, source
+    return KernelMap(tuple(inputs), tuple(outputs), keys.numel(), keys.numel(), centre=volume // 2)
+
+
+def _column_pairs(
+    keys: Tensor,  # [V] int64 sorted
+    dx: int,
+    reach: int,
+    stride: int,
+) -> list[tuple[Tensor, Tensor]]:
+    """Return (input, output) rows for one dx and every (dz, dy), z-major."""
+    columns = [key_offset(dx, dy * stride, -reach * stride) for dy in range(-reach, reach + 1)]
+    wanted = keys + torch.tensor(columns, device=keys.device)[:, None]
+    position = torch.searchsorted(keys, wanted, out_int32=True)
+    closed = torch.cat([keys, keys.new_full((1,), torch.iinfo(torch.int64).max)])
+    positions, hits = [], []
+    for _ in range(2 * reach + 1):
+        hit = closed[position] == wanted
+        positions.append(position)
+        hits.append(hit)
+        position = position + hit
+        wanted = wanted + stride
+    found = torch.cat(hits)
+    counts = found.sum(dim=1).tolist()
+    source = torch.cat(positions)[found].split(counts)
+    target = found.nonzero()[:, 1].int().split(counts)
+    return list(zip(source, target))
+
+
+def strided_map(
+    fine: Tensor,  # [V] int64 sorted keys at `stride`
+    coarse: Tensor,  # [V'] int64 sorted keys at 2 * `stride`
+    stride: int,
+) -> KernelMap:
+    """Connect each fine voxel to the coarse voxel that holds it: kernel 2, stride 2."""
+    holder = torch.searchsorted(coarse, round_down(fine, 2 * stride), out_int32=True)
+    odd = [(fine & key_offset(*step)) != 0 for step in ((stride, 0, 0), (0, stride, 0), (0, 0, stride))]
+    offset = odd[0].long() + 2 * odd[1].long() + 4 * odd[2].long()
+    order = torch.sort(offset, stable=True).indices
+    counts = torch.bincount(offset, minlength=8).tolist()
+    return KernelMap(order.int().split(counts), holder[order].split(counts), fine.numel(), coarse.numel())
+
+
+class SparseGeometry:
+    """The voxels of a batch at every stride and the kernel maps between them, each built once and reused."""
+
+    def __init__(
+        self,
+        coords: Tensor,  # [V, 4] integer (batch, x, y, z), sorted and without repeats, as `voxelise` returns
+    ) -> None:
+        self._layout = KeyLayout.around(coords)
+        keys = self._layout.pack(coords)
+        if not bool((keys[1:] > keys[:-1]).all()):
+            raise InputError("Voxel coordinates are not sorted or repeat: use voxelise, which sorts and merges them.")
+        self._keys = {1: keys}
+        self._maps: dict[tuple[int, int], KernelMap] = {}
+
+    def keys(self, stride: int) -> Tensor:  # [V] int64
+        """Return the sorted packed coordinates at a stride."""
+        if stride not in self._keys:
+            self._keys[stride] = torch.unique(round_down(self.keys(stride // 2), stride))
+        return self._keys[stride]
+
+    def coords(self, stride: int) -> Tensor:  # [V, 4] int64 (batch, x, y, z)
+        """Return the voxels at a stride; coordinates stay in units of the finest voxel, as in MinkowskiEngine."""
+        return self._layout.unpack(self.keys(stride))
+
+    def count(self, stride: int) -> int:
+        """Return how many voxels there are at a stride."""
+        return self.keys(stride).numel()
+
+    def submanifold(self, stride: int, kernel_size: int) -> KernelMap:
+        """Return the map of a stride-1 convolution that keeps the voxels."""
+        if kernel_size % 2 == 0 or (kernel_size // 2) * stride >= MARGIN:
+            raise InputError(f"kernel_size is {kernel_size} at stride {stride}: use a small odd size.")
+        if (stride, kernel_size) not in self._maps:
+            self._maps[stride, kernel_size] = submanifold_map(self.keys(stride), kernel_size, stride)
+        return self._maps[stride, kernel_size]
+
+    def down(self, stride: int) -> KernelMap:
+        """Return the map of a kernel-2 stride-2 convolution from `stride` to `2 * stride`."""
+        if 2 * stride > MARGIN:
+            raise InputError(f"stride is {stride}: at most {MARGIN // 2} can be halved again.")
+        if (stride, 2) not in self._maps:
+            self._maps[stride, 2] = strided_map(self.keys(stride), self.keys(2 * stride), stride)
+        return self._maps[stride, 2]
+
+    def up(self, stride: int) -> KernelMap:
+        """Return the map of the transposed convolution from `2 * stride` back onto the voxels at `stride`."""
+        return self.down(stride).transposed
