@@ -22,8 +22,13 @@ from labelfree.vocabulary import Vocabulary
 class Labeller(Protocol):
     """Anything that labels frames and clouds."""
 
-    name: str
-    note: str
+    @property
+    def name(self) -> str:
+        """Row name in tables."""
+
+    @property
+    def note(self) -> str:
+        """What the row means."""
 
     def pixels(self, scene: Scene, frame: Frame) -> Prediction:
         """Label a frame."""
@@ -96,9 +101,7 @@ def measure(
     """Evaluate each labeller in 2D and in 3D where the scenes have truth."""
     results = []
     for labeller in labellers:
-        pixels = evaluate_pixels(
-            scenes, lambda scene, frame, by=labeller: by.pixels(scene, frame).labels, vocabulary, split
-        )
+        pixels = evaluate_pixels(scenes, labeller.pixels, vocabulary, split)
         points = evaluate_points(scenes, labeller.points, vocabulary, split)
         results.append(MethodResult(labeller.name, pixels, points, labeller.note))
         advance()

@@ -107,11 +107,21 @@ def label_frames(scenes: Sequence[Scene], teachers: Teachers, labels: LabelConfi
                 progress.advance()
 
 
+def pick_device(device: str) -> torch.device:
+    """Return the device that `auto`, `cpu` or `cuda` means here."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise InputError(f"--device is {device} but PyTorch sees no CUDA device here; use --device cpu.")
+    return torch.device(device)
+
+
 def make_fabric(device: str = "auto", processes: int = 1) -> Fabric:
     """Return Lightning Fabric on a device: number format by hardware, one process or several."""
-    accelerator = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device.split(":")[0]
+    accelerator = pick_device(device).type
     strategy = "ddp" if processes > 1 else "auto"
-    fabric = Fabric(accelerator, strategy, devices=processes, precision=fabric_precision(accelerator))  # type: ignore[arg-type]
+    precision = fabric_precision(accelerator)
+    fabric = Fabric(accelerator=accelerator, strategy=strategy, devices=processes, precision=precision)
     if processes > 1:
         fabric.launch()
     return fabric

@@ -31,10 +31,9 @@ class Prediction:
             raise InputError(f"Prediction '{self.name}': labels must be [H, W] or [N], found {list(labels.shape)}.")
         wrong = (labels >= len(self.vocabulary)) & (labels != self.vocabulary.ignore)
         if labels.size and (wrong.any() or labels.min() < 0):
-            raise InputError(
-                f"Prediction '{self.name}': label {int(labels[wrong][0]) if wrong.any() else int(labels.min())} is not one of the "
-                f"{len(self.vocabulary)} classes nor {self.vocabulary.ignore}."
-            )
+            found = int(labels[wrong][0]) if wrong.any() else int(labels.min())
+            classes = f"{len(self.vocabulary)} classes nor {self.vocabulary.ignore}"
+            raise InputError(f"Prediction '{self.name}': label {found} is not one of the {classes}.")
         object.__setattr__(self, "labels", labels.astype(np.uint8))
         if self.scores is not None:
             scores = np.asarray(self.scores, dtype=np.float32)

@@ -17,7 +17,10 @@ ROTATION_TOLERANCE = 1e-2
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One posed image. Pixel (column u, row v) has its centre at (u + 0.5, v + 0.5); camera axes x right, y down, z forward."""
+    """One posed image.
+
+    Pixel (column u, row v) has its centre at (u + 0.5, v + 0.5); camera axes are x right, y down, z forward.
+    """
 
     name: str
     """Unique within its scene; names the files written for this frame."""
@@ -55,7 +58,7 @@ class Frame:
     @property
     def camera_to_world(self) -> NDArray[np.float64]:
         """[4, 4] inverse of `world_to_camera`."""
-        return np.linalg.inv(self.world_to_camera)
+        return np.asarray(np.linalg.inv(self.world_to_camera), dtype=np.float64)
 
     def load_image(self) -> NDArray[np.uint8]:
         """Return the colours, uint8 [H, W, 3] at `size`."""
@@ -91,7 +94,7 @@ class Frame:
         return labels.astype(np.uint8)
 
     def resized(self, size: tuple[int, int]) -> Frame:
-        """Return the same frame on a grid of another (height, width): intrinsics scaled, pictures resized when loaded."""
+        """Return the frame on a grid of another (height, width): intrinsics scaled, pictures resized when loaded."""
         scale = np.diag([size[1] / self.size[1], size[0] / self.size[0], 1.0])
         return replace(self, size=size, intrinsics=scale @ self.intrinsics)
 
@@ -177,6 +180,6 @@ def _check_rigid(name: str, transform: NDArray[np.float64]) -> None:
     misfit = float(np.abs(rotation @ rotation.T - np.eye(3)).max())
     if misfit > ROTATION_TOLERANCE or np.linalg.det(rotation) < 0:
         raise InputError(
-            f"Frame '{name}': the rotation of its pose is off by {misfit:.3g} (determinant {np.linalg.det(rotation):.3g}); "
-            "check that poses are 4x4 row-major rigid transforms."
+            f"Frame '{name}': the rotation of its pose is off by {misfit:.3g} (determinant "
+            f"{np.linalg.det(rotation):.3g}); check that poses are 4x4 row-major rigid transforms."
         )

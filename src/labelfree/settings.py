@@ -80,7 +80,7 @@ def _check_keys(tree: Mapping[str, Any], schema: type[Any], source: str, prefix:
             near = difflib.get_close_matches(str(key), names, n=1, cutoff=0.0)[0]
             raise InputError(f"{source}: unknown key '{prefix}{key}'; did you mean '{prefix}{near}'?")
         if is_dataclass(hints[key]) and isinstance(value, dict):
-            _check_keys(value, hints[key], source, f"{prefix}{key}.")  # type: ignore[arg-type]
+            _check_keys(value, hints[key], source, f"{prefix}{key}.")
 
 
 def _plain(value: Any) -> Any:

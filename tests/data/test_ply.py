@@ -120,7 +120,7 @@ BAD_LABEL = ("property int label",)
 def test_bad_files_are_one_sentence(tmp_path, content, words):
     path = tmp_path / "bad.ply"
     path.write_bytes(content)
-    with pytest.raises(InputError, match="bad.ply") as error:
+    with pytest.raises(InputError, match=r"bad\.ply") as error:
         read_ply(path)
     assert words in str(error.value)
     assert "\n" not in str(error.value)

@@ -29,7 +29,7 @@ def _text(size=300, length=12, start=298, end=299):
 def test_openai_vocabulary_gives_openai_ids(text, ids):
     tokenizer = load_tokenizer("unused/name", BPE_FILE, CLIP_TEXT)
     assert tokenizer.encode(text) == ids
-    assert tokenizer([text]).tolist() == [ids + [0] * (77 - len(ids))]
+    assert tokenizer([text, text + " or two"]).tolist()[0] == [*ids, 0, 0]
     assert not tokenizer.warnings
 
 

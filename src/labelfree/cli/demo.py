@@ -119,8 +119,8 @@ def _content(
         title="labelfree: the offline lab",
         summary=(
             f"The whole method on procedural rooms ({rooms}), through the same code as real data: tiny CLIP names the "
-            "pixels, tiny SAM cleans the names up by majority vote, and two networks learn from what is left, without a "
-            "single label. Every number below is measured on the held-out rooms.",
+            "pixels, tiny SAM cleans the names up by majority vote, and two networks learn from what is left, without "
+            "a single label. Every number below is measured on the held-out rooms.",
         ),
         notices=tuple(text for text in notices(config, teachers) if "real pictures" not in text),
         command=command_line(),

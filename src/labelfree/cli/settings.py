@@ -11,6 +11,8 @@ from labelfree.atomic import write_text
 from labelfree.config import RunConfig, recipe_path
 from labelfree.pipeline import LAB, LAB_NOTICE
 from labelfree.settings import read_settings, settings_yaml
+from labelfree.teachers.clip import ClipOptions
+from labelfree.teachers.sam import SamOptions
 from labelfree.training.labelled_scenes import Teachers
 
 
@@ -18,20 +20,15 @@ def run_config(options: argparse.Namespace, overrides: Sequence[str]) -> RunConf
     """Return the recipe's settings with --clip, --sam, --seed and the overrides applied."""
     config = read_settings(recipe_path(options.recipe), overrides)
     teachers = config.teachers
-    for name in ("clip", "sam"):
-        value = getattr(options, name, None)
-        if value is not None and value != getattr(teachers, name):
-            teachers = replace(teachers, **{name: value}, **_plain_options(name, value, config))
+    # A model other than the lab's is read as the paper reads it, not with what suits the lab's tiny one.
+    if options.clip is not None and options.clip != teachers.clip:
+        plain = ClipOptions() if teachers.clip == LAB else teachers.clip_options
+        teachers = replace(teachers, clip=options.clip, clip_options=plain)
+    if options.sam is not None and options.sam != teachers.sam:
+        everything = SamOptions() if teachers.sam == LAB else teachers.sam_options
+        teachers = replace(teachers, sam=options.sam, sam_options=everything)
     seed = getattr(options, "seed", None)
     return replace(config, teachers=teachers, seed=config.seed if seed is None else seed)
-
-
-def _plain_options(name: str, value: str, config: RunConfig) -> dict[str, object]:
-    """A model other than the lab's is read as the paper reads it, not with what suits the lab's tiny one."""
-    was_lab = getattr(config.teachers, name) == LAB
-    field = f"{name}_options"
-    current = getattr(config.teachers, field)
-    return {field: type(current)()} if was_lab and value != LAB else {}
 
 
 def save_settings(config: RunConfig, out: Path) -> None:

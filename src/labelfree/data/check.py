@@ -167,9 +167,8 @@ def check_frames(
         return CheckReport(name, 0, points, problems=(f"Scene '{name}' has no frames; check its pictures.",))
     facts = gather_facts(frames)
     problems = [fact.error for fact in facts if fact.error is not None]
-    if not problems:
-        problems += size_problems(frames, facts) + depth_problems(frames, facts)
-        problems += intrinsics_problems(frames, facts, context.intrinsics)
+    problems = problems or size_problems(frames, facts)
+    problems = problems or depth_problems(frames, facts) + intrinsics_problems(frames, facts, context.intrinsics)
     if problems:
         return CheckReport(name, len(frames), points, problems=tuple(problems))
     cloud = None if points_world is None else _thin(points_world)
@@ -210,7 +209,7 @@ def _judge(
             "other: the cloud is in another coordinate system or unit than the poses; export both together."
         ], []
     return [
-        f"{context.poses}: only {share:.0%} of the points in view agree with the depth maps within 5 %, so poses, depth "
+        f"{context.poses}: only {share:.0%} of the points in view agree with the depth maps within 5 %: poses, depth "
         "and intrinsics contradict each other; check that each pose is that of its picture, and the intrinsics."
     ], []
 
@@ -222,9 +221,7 @@ def _judge_without_depth(
         return []
     for reading in other_readings(probes[0], probes[0].frame.size, context.convention):
         if sum(row.in_view for row in measure(probes, cloud, reading, context.convention)):
-            return [
-                f"{context.of(reading.about)}: {reading.remedy} (as they are no point of the cloud falls into any picture)."
-            ]
+            return [f"{context.of(reading.about)}: {reading.remedy} (as it is, no point falls into any picture)."]
     return [
         f"{context.cloud}: no point falls into any picture; cloud and poses must share one coordinate system in metres."
     ]

@@ -20,8 +20,9 @@ HIDDEN_M = 0.5
 """A point this far behind the surface is hidden, not wrong; the misfit is taken over points up to this far."""
 RELATIVE_TOLERANCE = 0.05
 """Share of the depth within which readings of different scale are compared."""
-POINTS_PER_FRAME = 2000
-CLOUD_POINTS = 200_000
+POINTS_PER_FRAME = 1000
+CLOUD_POINTS = 100_000
+_SATURATED = 65535
 _PARTNER_ANGLE_DEG = 10.0
 _PARTNER_DISTANCE_M = 0.3
 SCENE_DEPTH_M = (0.15, 30.0)
@@ -171,6 +172,7 @@ def _probe(frame: Frame, judged: bool) -> Probe:
     depth_m = frame.load_depth_m()
     if depth_m is None:
         return Probe(frame, None, np.empty((0, 3)), np.empty(0), judged)
+    depth_m[depth_m >= np.float32(_SATURATED / frame.depth_scale)] = 0  # how some sensors write missing
     rows, columns = np.nonzero(depth_m)
     if len(rows) > POINTS_PER_FRAME:
         sample = np.random.default_rng(0).choice(len(rows), POINTS_PER_FRAME, replace=False)

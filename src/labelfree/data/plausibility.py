@@ -125,7 +125,7 @@ def depth_problems(frames: Sequence[Frame], facts: Sequence[FrameFacts]) -> list
         ]
     stored = float(np.median([median for _, median in medians.values() if median is not None]))
     if not SCENE_DEPTH_M[0] <= stored / scale <= SCENE_DEPTH_M[1]:
-        return [_scale_problem(_where(with_depth[0][0].depth), stored, scale)]
+        return [_scale_problem(*with_depth[0], stored)]
     for frame, median in medians.values():
         if median is not None and not FRAME_DEPTH_M[0] <= median / scale <= FRAME_DEPTH_M[1]:
             return [
@@ -135,14 +135,21 @@ def depth_problems(frames: Sequence[Frame], facts: Sequence[FrameFacts]) -> list
     return []
 
 
-def _scale_problem(where: str, stored: float, scale: float) -> str:
-    low, high = SCENE_DEPTH_M
+def _scale_problem(frame: Frame, fact: FrameFacts, stored: float) -> str:
+    scale, (low, high) = frame.depth_scale, SCENE_DEPTH_M
     guess = next((value for value in (1, 1000) if value != scale and low <= stored / value <= high), None)
-    unit = {1: "metres", 1000: "millimetres", None: ""}[guess]
-    remedy = f"the values look like {unit}: set depth_scale: {guess}" if guess else "set depth_scale to units per metre"
+    match guess:
+        case 1 if fact.depth_bits == 16:
+            remedy = (
+                "they look like whole metres (depth_scale: 1), which is too coarse: export millimetres as 16-bit PNG"
+            )
+        case 1 | 1000:
+            remedy = f"they look like {'metres' if guess == 1 else 'millimetres'}: set depth_scale: {guess}"
+        case _:
+            remedy = "set depth_scale to stored units per metre"
     return (
-        f"{where}: with depth_scale {scale:g} the median depth of the capture is {stored / scale:.3g} m "
-        f"(stored value {stored:g}); {remedy}."
+        f"{_where(frame.depth)}: with depth_scale {scale:g} the median depth of the capture is {stored / scale:.3g} m; "
+        f"stored values are around {stored:g}: {remedy}."
     )
 
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
 from labelfree.evaluation.confusion import ConfusionMatrix, Evaluation
 from labelfree.prediction import Prediction
 from labelfree.raster import resize_nearest
 from labelfree.scene import Frame, Scene
 from labelfree.vocabulary import Vocabulary
 
-LabelFrame = Callable[[Scene, Frame], NDArray[np.uint8]]
-"""Labels [H, W] of a frame at any resolution."""
+LabelFrame = Callable[[Scene, Frame], Prediction]
+"""Labels of a frame at any resolution."""
 
 LabelPoints = Callable[[Scene], Prediction]
 """Labels of a scene's points."""
@@ -31,7 +28,7 @@ def evaluate_pixels(
             truth = frame.load_labels()
             if truth is None:
                 continue
-            found = label(scene, frame)
+            found = label(scene, frame).labels
             matrix.update(truth, resize_nearest(found, (truth.shape[0], truth.shape[1])))
             measured = True
     return matrix.evaluation(vocabulary, split) if measured else None

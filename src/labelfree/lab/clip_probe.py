@@ -88,7 +88,7 @@ def probe_scores(
 @torch.inference_mode()
 def retrieval_at_1(model: CLIPModel, batch: Batch) -> float:
     """Return the share of pictures whose CLS token is nearest to their own caption, or to one that says the same."""
-    images = model.eval().get_image_features(pixel_values=batch.pixels).pooler_output
+    images = model.eval().get_image_features(pixel_values=normalise(batch.pixels)).pooler_output
     texts = model.get_text_features(input_ids=batch.tokens).pooler_output
     best = (functional.normalize(images, dim=-1) @ functional.normalize(texts, dim=-1).T).argmax(1)
     same = (batch.named[:, None] == batch.named[None]).all(-1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import time
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from torch.nn import functional
 
 from labelfree.atomic import write_text
 from labelfree.lab.corpus import open_corpus
-from labelfree.lab.crops import TaggedPictures, Windows, anywhere, cut_out, jitter_colours, read_tags
+from labelfree.lab.crops import TaggedPictures, Windows, aim_at_objects, cut_out, jitter_colours, read_tags
 from labelfree.lab.primitives import CLASS_NAMES
 from labelfree.lab.training_log import (
     append_record,
@@ -31,14 +32,16 @@ from labelfree.lab.training_log import (
     warm_cosine,
     write_half_precision,
 )
-from labelfree.nets.resnet import ResNet, resnet18
+from labelfree.nets.resnet import ResNet
 from labelfree.precision import fast_autocast
-from labelfree.teachers.images import normalise
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 WIDTH = 24
 """Channels of the first stage; ResNet-18 has 64."""
+
+SIDE = 64
+"""Side of a training picture."""
 
 WEIGHTS = Path(__file__).parent / "weights" / "tiny-backbone"
 
@@ -47,31 +50,35 @@ WEIGHTS = Path(__file__).parent / "weights" / "tiny-backbone"
 class Settings:
     """How the backbone is trained."""
 
-    steps: int = 2000
-    batch: int = 64
+    steps: int = 2600
+    batch: int = 96
     peak_rate: float = 2e-3
     warm_up: int = 100
     weight_decay: float = 0.05
-    scales: tuple[float, float] = (0.6, 1.0)
-    """Size of the random crops, as a share of the picture's sides."""
-    min_share: float = 0.02
+    crop_sides: tuple[int, int] = (28, 96)
+    """Sides of the photographs, in pixels of the corpus' pictures."""
+    min_share: float = 0.04
     """Share of a crop that a class must cover to count as visible."""
     probe_every: int = 250
     seed: int = 0
 
 
 class TagNet(nn.Module):
-    """A backbone, the mean over its last map and one logit per tag."""
+    """A backbone, a linear classifier at every place of its last map, and one logit per tag: their soft maximum.
+
+    A tag says that a class is somewhere in the picture, so the place that shows it best decides (multiple-instance
+    learning); the classifier's map tells where, although nobody ever told it.
+    """
 
     def __init__(self, backbone: ResNet, classes: int) -> None:
         super().__init__()
         self.backbone = backbone
-        self.classifier = nn.Linear(8 * WIDTH, classes)
+        self.classifier = nn.Conv2d(8 * WIDTH, classes, 1)
 
     def forward(self, pixels: Tensor) -> Tensor:  # [B, 3, H, W] -> [B, K]
         """Return the logits of the tags."""
-        logits: Tensor = self.classifier(self.backbone(pixels).mean((2, 3)))
-        return logits
+        places = self.classifier(self.backbone(pixels)).float().flatten(2)
+        return places.logsumexp(2) - math.log(places.shape[2])
 
 
 @dataclass(frozen=True)
@@ -90,7 +97,20 @@ class Course:
 def new_tag_net(seed: int, classes: int = len(CLASS_NAMES)) -> TagNet:
     """Make a randomly initialised network, the same for the same seed."""
     torch.manual_seed(seed)
-    return TagNet(resnet18(width=WIDTH), classes).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return TagNet(ResNet("resnet18", WIDTH, 32), classes).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def load_tag_net(checkpoint: Path) -> TagNet:
+    """Load a trained tag network, frozen, with maps at an eighth of the picture: dilation changes no weight."""
+    model = TagNet(ResNet("resnet18", WIDTH, 8), len(CLASS_NAMES))
+    load_checkpoint(checkpoint, model)
+    return model.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def normalise(pixels: Tensor) -> Tensor:  # [B, 3, H, W] in 0..1
+    """Subtract ImageNet's mean colour and divide by its deviation, as `Segmenter2D` does."""
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    return (pixels - mean) / std
 
 
 def draw_batch(
@@ -98,12 +118,11 @@ def draw_batch(
 ) -> tuple[Tensor, Tensor]:  # [B, 3, H, W] normalised, [B, K] float32 tags
     """Draw the crops of one step and their tags; the same for the same seed and step."""
     rng = np.random.default_rng((settings.seed, step))
-    windows = anywhere(rng, pictures, settings.batch, settings.scales)
+    windows = aim_at_objects(rng, pictures, settings.batch, settings.crop_sides)
     tags = torch.from_numpy(read_tags(pictures, windows, settings.min_share)).float()
-    height, width = pictures.classes.shape[1:]
-    pixels = cut_out(pictures, windows, (height, width), rng.random(settings.batch) < 0.5)
+    pixels = cut_out(pictures, windows, (SIDE, SIDE), rng.random(settings.batch) < 0.5)
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    pixels = normalise(jitter_colours(pixels, generator), IMAGENET_MEAN, IMAGENET_STD)
+    pixels = normalise(jitter_colours(pixels, generator))
     return pixels.contiguous(memory_format=torch.channels_last), tags
 
 
@@ -150,7 +169,7 @@ def tag_precision(model: TagNet, pictures: TaggedPictures, settings: Settings) -
     count, height, width = pictures.classes.shape
     whole = Windows(np.arange(count), *(np.full(count, side) for side in (0, 0, height, width)))
     tags = read_tags(pictures, whole, settings.min_share)
-    pixels = normalise(cut_out(pictures, whole, (height, width), np.zeros(count, bool)), IMAGENET_MEAN, IMAGENET_STD)
+    pixels = normalise(cut_out(pictures, whole, (height, width), np.zeros(count, bool)))
     scores = torch.cat([model(part).float() for part in pixels.split(64)]).numpy()
     return np.asarray([average_precision(scores[:, k], tags[:, k]) for k in range(tags.shape[1])])
 

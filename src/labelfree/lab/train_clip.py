@@ -1,9 +1,11 @@
-"""Train the lab's tiny CLIP from tagged photographs: `python -m labelfree.lab.train_clip --corpus DIR --out DIR`.
+"""Train the lab's tiny CLIP from tagged photographs: `python -m labelfree.lab.train_clip --corpus DIR --work DIR ...`.
 
-The text says which things are in a picture and never where. Two contrastive losses are added: CLIP's own, on the CLS
-token, and the same on the mean over patches of the value path that dense labelling reads (last block's values, output
-projection, post-LN, visual projection). The second is a departure from CLIP's recipe: at this size, the CLS token
-alone would leave the value path without meaning, which in the real model it has.
+The text says which things are in a picture and never where. The CLS token learns by CLIP's own contrastive loss. The
+value path that dense labelling reads (last block's values, output projection, post-LN, visual projection) would stay
+without meaning at this size, which in the real model it has; and a tiny ViT learns from tags alone far too slowly for
+an afternoon on a CPU. So each patch follows the class activation map of the lab's tag network (`train_backbone`), a
+convolutional network that was itself trained on nothing but tags, among the classes that the picture's tags name. No
+dense label is ever read, and the maps are as noisy as such maps are.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -26,6 +29,8 @@ from labelfree.lab.clip_probe import TABLE, probe_scores, retrieval_at_1
 from labelfree.lab.corpus import open_corpus
 from labelfree.lab.crops import TaggedPictures, aim_at_objects, cut_out, jitter_colours, normalise, read_tags
 from labelfree.lab.primitives import CLASS_NAMES
+from labelfree.lab.train_backbone import TagNet, load_tag_net
+from labelfree.lab.train_backbone import normalise as normalise_for_backbone
 from labelfree.lab.training_log import (
     append_record,
     load_checkpoint,
@@ -63,9 +68,9 @@ class Settings:
     whole_weight: float = 0.5
     """Weight of CLIP's own loss, on the CLS token."""
     patch_weight: float = 1.0
-    """Weight of the same loss on the mean of the value path's patches."""
-    dropout_until: float = 0.85
-    """Share of the steps that look at a random half of the patches (FLIP), which makes them almost twice as fast."""
+    """Weight of the patches' loss against the tag network's maps."""
+    sharpness: float = 1.0
+    """Factor of the maps' logits before the softmax over classes."""
     probe_every: int = 300
     seed: int = 0
 
@@ -74,21 +79,22 @@ class Settings:
 class Batch:
     """B photographs with one caption each."""
 
-    pixels: Tensor  # [B, 3, 64, 64] normalised
-    kept: Tensor | None  # [B, n] int64 patches that the step looks at
+    pixels: Tensor  # [B, 3, 64, 64] in 0..1
     tokens: Tensor  # [B, L] int64
+    single: Tensor  # [K, L] int64: one sentence for each class alone
     named: Tensor  # [B, K] bool: what each caption names
+    visible: Tensor  # [B, K] bool: the tags
     true_of: Tensor  # [B pictures, B captions] bool: the caption names only what this picture shows
 
 
 def tiny_clip_config(vocabulary_size: int, layers: int = 4) -> CLIPConfig:
-    """Return CLIP's real architecture at a 1.7 M parameter size; exact GELU, because it is much faster on CPUs."""
+    """Return CLIP's real architecture at a 1 M parameter size; exact GELU, because it is much faster on CPUs."""
     from transformers import CLIPConfig
 
     text = {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 2, "num_attention_heads": 4}
     text |= {"vocab_size": vocabulary_size, "max_position_embeddings": MAX_TOKENS}
     text |= {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
-    vision = {"hidden_size": 192, "intermediate_size": 384, "num_hidden_layers": layers, "num_attention_heads": 4}
+    vision = {"hidden_size": 128, "intermediate_size": 384, "num_hidden_layers": layers, "num_attention_heads": 4}
     vision |= {"image_size": IMAGE_SIDE, "patch_size": PATCH}
     shared = {"hidden_act": "gelu", "projection_dim": 128}
     return CLIPConfig(text_config=text | shared, vision_config=vision | shared, projection_dim=128)
@@ -105,19 +111,14 @@ def new_tiny_clip(config: CLIPConfig, seed: int) -> CLIPModel:
 
 def image_features(
     model: CLIPModel,
-    pixels: Tensor,  # [B, 3, H, W]
-    kept: Tensor | None = None,  # [B, n] int64: the patches to look at, all if None
+    pixels: Tensor,  # [B, 3, H, W] normalised
 ) -> tuple[Tensor, Tensor]:  # [B, E], [B, n, E]
     """Return the embedding of the CLS token and those of `dense_values` without residual.
 
     They share all layers but the last, whose attention and MLP are computed for the CLS token alone.
     """
     vision = model.vision_model
-    hidden = vision.embeddings(pixels)
-    if kept is not None:
-        patches = hidden[:, 1:].gather(1, kept[..., None].expand(-1, -1, hidden.shape[-1]))
-        hidden = torch.cat([hidden[:, :1], patches], 1)
-    hidden = vision.pre_layrnorm(hidden)
+    hidden = vision.pre_layrnorm(vision.embeddings(pixels))
     for layer in vision.encoder.layers[:-1]:
         hidden = layer(hidden, None)
     last = vision.encoder.layers[-1]
@@ -152,15 +153,39 @@ def caption_loss(
     return (functional.cross_entropy(logits, target) + functional.cross_entropy(logits.T, target)) / 2
 
 
-def batch_loss(model: CLIPModel, batch: Batch, settings: Settings) -> tuple[Tensor, Tensor]:
-    """Return the losses of the CLS token and of the mean patch of the value path."""
-    whole, patches = image_features(model, batch.pixels, batch.kept)
-    texts = model.text_projection(model.text_model(input_ids=batch.tokens).pooler_output)
+def map_loss(
+    patches: Tensor,  # [B, n, E]
+    texts: Tensor,  # [K, E] one sentence for each class
+    scale: Tensor,
+    maps: Tensor,  # [B, K, h, w] logits of the tag network, h * w = n
+    visible: Tensor,  # [B, K] bool
+) -> Tensor:
+    """Return the cross-entropy of each patch against the tag network's map, among the classes that the tags name."""
+    cosines = functional.normalize(patches.float(), dim=-1) @ functional.normalize(texts.float(), dim=-1).T
+    wanted = maps.flatten(2).transpose(1, 2).masked_fill(~visible[:, None], -torch.inf).softmax(-1)
+    return -(wanted * (scale * cosines).log_softmax(-1)).sum(-1).mean()
+
+
+@torch.no_grad()
+def activation_maps(tag_net: TagNet, pixels: Tensor, cells: int) -> Tensor:  # [B, 3, H, W] in 0..1 -> [B, K, h, w]
+    """Return the tag network's class activation maps on a grid of cells x cells."""
+    images = normalise_for_backbone(pixels).contiguous(memory_format=torch.channels_last)
+    maps = tag_net.classifier(tag_net.backbone(images)).float()
+    return functional.interpolate(maps, (cells, cells), mode="bilinear", align_corners=False)
+
+
+def batch_loss(model: CLIPModel, tag_net: TagNet, batch: Batch, settings: Settings) -> tuple[Tensor, Tensor]:
+    """Return the loss of the CLS token against captions and that of the patches against the tag network's maps."""
+    whole, patches = image_features(model, normalise(batch.pixels))
+    captions, single = (
+        model.text_projection(model.text_model(input_ids=tokens).pooler_output)
+        for tokens in (batch.tokens, batch.single)
+    )
     scale = model.logit_scale.exp().clamp(max=100)
-    mean_patch = functional.normalize(patches.float(), dim=-1).mean(1)
+    maps = settings.sharpness * activation_maps(tag_net, batch.pixels, IMAGE_SIDE // PATCH)
     return (
-        caption_loss(whole, texts, scale, batch.true_of),
-        caption_loss(mean_patch, texts, scale, batch.true_of),
+        caption_loss(whole, captions, scale, batch.true_of),
+        map_loss(patches, single, scale, maps, batch.visible),
     )
 
 
@@ -176,16 +201,17 @@ def draw_batch(
     windows = aim_at_objects(rng, pictures, settings.batch, settings.crop_sides)
     visible = read_tags(pictures, windows, settings.min_share)
     named = draw_names(rng, visible, names)
-    captions = [write_caption(rng, row, names) for row in named]
-    tokens = tokenizer(captions, padding=True, truncation=True, return_tensors="pt")["input_ids"]
+
+    def tokens(rows: NDArray[np.bool_]) -> Tensor:
+        sentences = [write_caption(rng, row, names) for row in rows]
+        encoded = tokenizer(sentences, padding=True, truncation=True, return_tensors="pt")
+        return torch.as_tensor(encoded["input_ids"])
+
+    captions, single = tokens(named), tokens(np.eye(len(names), dtype=bool))
     pixels = cut_out(pictures, windows, (IMAGE_SIDE, IMAGE_SIDE), rng.random(settings.batch) < 0.5)
-    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    pixels = normalise(jitter_colours(pixels, generator))
-    kept = None
-    if step < settings.steps * settings.dropout_until:
-        patches = torch.rand(settings.batch, (IMAGE_SIDE // PATCH) ** 2, generator=generator).argsort(1)
-        kept = patches[:, patches.shape[1] // 2 :]
-    return Batch(pixels, kept, tokens, torch.from_numpy(named), torch.from_numpy(statements_hold(named, visible)))
+    pixels = jitter_colours(pixels, torch.Generator().manual_seed(int(rng.integers(2**62))))
+    true_of = torch.from_numpy(statements_hold(named, visible))
+    return Batch(pixels, captions, single, torch.from_numpy(named), torch.from_numpy(visible), true_of)
 
 
 @dataclass(frozen=True)
@@ -201,6 +227,8 @@ class Course:
     """Folder of the checkpoint and of the log of single steps."""
     out: Path
     """Folder of the weights to ship and of the curve."""
+    tag_net: TagNet
+    """The trained tag network, frozen."""
 
 
 def train(model: CLIPModel, course: Course) -> None:
@@ -211,7 +239,7 @@ def train(model: CLIPModel, course: Course) -> None:
     started = time.perf_counter()
     for step in range(first, settings.steps):
         batch = draw_batch(course.pictures, course.vocabulary.names, course.tokenizer, settings, step)
-        whole, patch = train_step(model, optimiser, batch, settings, step)
+        whole, patch = train_step(model, optimiser, course.tag_net, batch, settings, step)
         done = step + 1
         if done % 20 == 0:
             pace = (time.perf_counter() - started) / (done - first)
@@ -244,14 +272,19 @@ def new_optimiser(model: CLIPModel, settings: Settings) -> torch.optim.Optimizer
 
 
 def train_step(
-    model: CLIPModel, optimiser: torch.optim.Optimizer, batch: Batch, settings: Settings, step: int
+    model: CLIPModel,
+    optimiser: torch.optim.Optimizer,
+    tag_net: TagNet,
+    batch: Batch,
+    settings: Settings,
+    step: int,
 ) -> tuple[float, float]:
     """Take one optimiser step and return both losses."""
     model.train()
     for group in optimiser.param_groups:
         group["lr"] = settings.peak_rate * warm_cosine(step, settings.steps, settings.warm_up)
     with fast_autocast("cpu"):
-        whole, patch = batch_loss(model, batch, settings)
+        whole, patch = batch_loss(model, tag_net, batch, settings)
     optimiser.zero_grad(set_to_none=True)
     (settings.whole_weight * whole + settings.patch_weight * patch).backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -274,6 +307,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--tuning", type=Path, required=True, help="such a folder with rooms of their own")
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="folder for the weights and the log")
     parser.add_argument("--work", type=Path, required=True, help="folder for the checkpoint")
+    parser.add_argument("--tag-net", type=Path, required=True, help="checkpoint.pt of labelfree.lab.train_backbone")
     parser.add_argument("--steps", type=int, default=Settings.steps)
     parser.add_argument("--seed", type=int, default=Settings.seed)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
@@ -285,7 +319,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     model = new_tiny_clip(tiny_clip_config(len(tokenizer)), options.seed)
     pictures, held_out = (TaggedPictures.index(c.images, c.classes, len(CLASS_NAMES)) for c in (corpus, tuning))
     settings = Settings(steps=options.steps, seed=options.seed)
-    train(model, Course(pictures, held_out, vocabulary, tokenizer, settings, options.work, options.out))
+    train(
+        model,
+        Course(
+            pictures,
+            held_out,
+            vocabulary,
+            tokenizer,
+            settings,
+            options.work,
+            options.out,
+            load_tag_net(options.tag_net),
+        ),
+    )
 
 
 if __name__ == "__main__":

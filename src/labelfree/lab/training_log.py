@@ -30,13 +30,14 @@ def save_checkpoint(path: Path, model: nn.Module, optimiser: torch.optim.Optimiz
     os.replace(partial, path)
 
 
-def load_checkpoint(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> int:
-    """Restore the model and the optimiser and return the number of steps done; 0 if there is no checkpoint."""
+def load_checkpoint(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer | None = None) -> int:
+    """Restore the model and, if given, the optimiser and return the number of steps done; 0 if there is no checkpoint."""
     if not path.is_file():
         return 0
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     model.load_state_dict(state["model"])
-    optimiser.load_state_dict(state["optimiser"])
+    if optimiser is not None:
+        optimiser.load_state_dict(state["optimiser"])
     return int(state["step"])
 
 

@@ -68,7 +68,9 @@ def spread_to_pixels(
     height, width = mask_ids.shape[1:]
     flat = (pairs.image * height + pairs.row) * width + pairs.column
     pixels = torch.full_like(mask_ids, IGNORE_LABEL)
-    pixels.view(-1).scatter_reduce_(0, flat, pair_labels, "amin")  # two points on one pixel: the lowest class id, always
+    pixels.view(-1).scatter_reduce_(
+        0, flat, pair_labels, "amin"
+    )  # two points on one pixel: the lowest class id, always
     winners = mask_winners(pair_labels, pairs.gather(mask_ids), int(mask_ids.max()), num_classes)
     return paint_winners(winners, mask_ids, torch.where(mask_ids == NO_MASK, pixels, IGNORE_LABEL))
 

@@ -9,7 +9,14 @@ from torch import Tensor, nn
 
 from labelfree.errors import InputError
 from labelfree.nets.sparse.kernel_map import SparseGeometry
-from labelfree.nets.sparse.layers import BasicBlock, SparseBatchNorm, SparseConv, SparseConvTranspose, SparseTensor, relu
+from labelfree.nets.sparse.layers import (
+    BasicBlock,
+    SparseBatchNorm,
+    SparseConv,
+    SparseConvTranspose,
+    SparseTensor,
+    relu,
+)
 
 LEVELS = 4
 

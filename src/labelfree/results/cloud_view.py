@@ -18,7 +18,7 @@ from labelfree.vocabulary import Vocabulary
 MAX_SHOWN_POINTS = 60_000
 """Points that a browser turns smoothly without a strong GPU."""
 
-CAMERA_DISTANCE = 1.15
+CAMERA_DISTANCE = 1.25
 """Where the interactive view starts, in diagonals of the cloud from its middle."""
 
 STRAY_SHARE = 0.005

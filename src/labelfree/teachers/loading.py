@@ -57,7 +57,7 @@ def load_pretrained(
                 part, _, key = path.rpartition(".")
                 setattr(getattr(config, part) if part else config, key, value)
             model, report = model_class.from_pretrained(
-                source, config=config, dtype=torch.float32, attn_implementation="eager", output_loading_info=True
+                source, config=config, dtype=torch.float32, attn_implementation="sdpa", output_loading_info=True
             )
     except (OSError, ValueError, RuntimeError, EOFError, SafetensorError, UnpicklingError) as error:
         remedy = (

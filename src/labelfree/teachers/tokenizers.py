@@ -34,14 +34,15 @@ class Tokenizer:
     warnings: tuple[str, ...] = ()
 
     def __call__(self, sentences: Sequence[str]) -> Tensor:  # [B, L] int64
-        """Return ids padded with 0 behind the end token, which causal attention never looks at."""
-        rows = torch.zeros(len(sentences), self.length, dtype=torch.int64)
-        for row, sentence in zip(rows, sentences):
-            ids = self.encode(sentence)
-            if len(ids) > self.length:
-                ids = [*ids[: self.length - 1], ids[-1]]
+        """Return ids padded with 0 to the longest sentence; causal attention never sees what follows the end token."""
+        encoded = [self._cut(self.encode(sentence)) for sentence in sentences]
+        rows = torch.zeros(len(sentences), max(map(len, encoded)), dtype=torch.int64)
+        for row, ids in zip(rows, encoded):
             row[: len(ids)] = torch.tensor(ids)
         return rows
+
+    def _cut(self, ids: list[int]) -> list[int]:
+        return ids if len(ids) <= self.length else [*ids[: self.length - 1], ids[-1]]
 
 
 def load_tokenizer(name_or_folder: str | Path, tokenizer: str | Path | None, text_config: Any) -> Tokenizer:

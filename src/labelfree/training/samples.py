@@ -73,6 +73,8 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on a device."""
+        if device == self.images.device:
+            return self
         moved = {f.name: getattr(self, f.name) for f in fields(self)}
         return replace(self, **{name: _move(value, device) for name, value in moved.items()})
 

@@ -140,12 +140,12 @@ def step_losses(
     joint_mean: JointMean,
 ) -> StepLosses:
     """Return the losses of one step; `joint_mean` makes several processes equal one on the joint batch."""
-    zero = output_2d.logits.new_zeros(())
-    latent_2d = latent_3d = zero
+    # Zero, but attached to the heads: several processes expect a gradient for every parameter.
+    latent_2d, latent_3d = output_2d.latent.float().sum() * 0.0, output_3d.latent.float().sum() * 0.0
     if len(batch.targets):
         size = (batch.images.shape[-2], batch.images.shape[-1])
         pixels = latent_at_pixels(output_2d.latent, batch.pairs.image, batch.pairs.row, batch.pairs.column, size)
-        pairs = joint_mean(torch.tensor(float(len(batch.targets)), device=zero.device))
+        pairs = joint_mean(torch.tensor(float(len(batch.targets)), device=batch.targets.device))
         latent_2d = latent_consistency(pixels, batch.targets, pairs)
         latent_3d = latent_consistency(output_3d.latent[batch.pair_voxel], batch.targets, pairs)
     return StepLosses(

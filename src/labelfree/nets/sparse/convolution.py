@@ -52,7 +52,7 @@ class _SparseConv(torch.autograd.Function):
         return _convolve_offsets(features, weight, kernel_map)
 
     @staticmethod
-    @once_differentiable  # type: ignore[misc]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         features, weight = ctx.saved_tensors
         grad = grad.contiguous()
@@ -70,13 +70,12 @@ def _convolve_offsets(
     kernel_map: KernelMap,
 ) -> Tensor:  # [Vout, Cout]
     total: Tensor | None = None
+    weights = weight.unbind()
     for group in kernel_map.groups:
-        products = _scratch("products", group.rows, weight.shape[2], features)
-        end = 0
-        for offset in group.offsets:
+        products = _scratch("products", sum(group.counts), weight.shape[2], features)
+        for offset, part in zip(group.offsets, products.split(group.counts)):
             rows = _gather("features", features, kernel_map.inputs[offset], offset == kernel_map.centre)
-            start, end = end, end + rows.shape[0]
-            torch.mm(rows, weight[offset], out=products[start:end])
+            torch.mm(rows, weights[offset], out=part)
         total = _add(total, sum_rows(products, group.sums), len(kernel_map.groups))
     return features.new_zeros(0, weight.shape[2]) if total is None else total.to(features.dtype)
 
@@ -91,17 +90,17 @@ def _gradients(
     """Return the gradient of the features; each gathered row of `grad` serves both gradients."""
     back = kernel_map.transposed
     total: Tensor | None = None
+    weights = weight.transpose(1, 2).unbind()
+    grad_weights = () if grad_weight is None else grad_weight.unbind()
     for group in back.groups:
-        products = _scratch("products", group.rows, weight.shape[1], grad)
-        end = 0
-        for offset in group.offsets:
+        products = _scratch("products", sum(group.counts), weight.shape[1], grad)
+        for offset, part in zip(group.offsets, products.split(group.counts)):
             index, same = kernel_map.mirrored(offset), offset == back.centre
             rows = _gather("grad", grad, back.inputs[offset], same)
-            start, end = end, end + rows.shape[0]
-            torch.mm(rows, weight[index].t(), out=products[start:end])
-            if grad_weight is not None:
+            torch.mm(rows, weights[index], out=part)
+            if grad_weights:
                 sources = _gather("features", features, back.outputs[offset], same)
-                torch.mm(sources.t(), rows, out=grad_weight[index])
+                torch.mm(sources.t(), rows, out=grad_weights[index])
         total = _add(total, sum_rows(products, group.sums), len(back.groups))
     return features.new_zeros(0, weight.shape[1]) if total is None else total.to(features.dtype)
 
@@ -114,10 +113,10 @@ def _weight_gradient(
 ) -> None:
     if features.shape[1] <= TABLE_CHANNELS:
         return _weight_gradient_table(grad, features, kernel_map, grad_weight)
-    for offset in range(kernel_map.volume):
+    for offset, out in enumerate(grad_weight.unbind()):
         same = offset == kernel_map.centre
         sources = _gather("features", features, kernel_map.inputs[offset], same)
-        torch.mm(sources.t(), _gather("grad", grad, kernel_map.outputs[offset], same), out=grad_weight[offset])
+        torch.mm(sources.t(), _gather("grad", grad, kernel_map.outputs[offset], same), out=out)
     return None
 
 

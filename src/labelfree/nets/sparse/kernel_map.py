@@ -28,7 +28,7 @@ class OffsetGroup:
     """Consecutive offsets whose products are summed into the output in one pass."""
 
     offsets: range
-    rows: int
+    counts: list[int]
     sums: RowSums
 
 
@@ -72,23 +72,24 @@ class KernelMap:
         for offset in range(self.volume):
             here = self.outputs[offset].numel()
             if rows and rows + here > limit:
-                groups.append(self._group(range(first, offset), rows))
+                groups.append(self._group(range(first, offset)))
                 first, rows = offset, 0
             rows += here
-        return (*groups, self._group(range(first, self.volume), rows))
+        return (*groups, self._group(range(first, self.volume)))
 
-    def _group(self, offsets: range, rows: int) -> OffsetGroup:
-        targets = torch.cat([self.outputs[offset] for offset in offsets])
-        return OffsetGroup(offsets, rows, row_sums(targets, self.num_outputs))
+    def _group(self, offsets: range) -> OffsetGroup:
+        targets = self.outputs[offsets.start : offsets.stop]
+        counts = [rows.numel() for rows in targets]
+        return OffsetGroup(offsets, counts, row_sums(torch.cat(targets), self.num_outputs))
 
     @cached_property
     def table(self) -> Tensor:  # [Vout, K] int32
         """Input voxel at each output voxel and offset, `num_inputs` where there is none."""
-        table = torch.full((self.num_outputs, self.volume), self.num_inputs, dtype=torch.int32, device=self.device)
-        counts = torch.tensor([rows.numel() for rows in self.inputs], device=self.device)
-        offset = torch.repeat_interleave(torch.arange(self.volume, device=self.device), counts)
-        table.view(-1)[torch.cat(self.outputs).long() * self.volume + offset] = torch.cat(self.inputs)
-        return table
+        # filled offset by offset, so that writes stay close together, then turned
+        table = torch.full((self.volume, self.num_outputs), self.num_inputs, dtype=torch.int32, device=self.device)
+        for column, source, target in zip(table, self.inputs, self.outputs):
+            column.index_copy_(0, target.long(), source)
+        return table.t().contiguous()
 
 
 def submanifold_map(
@@ -127,15 +128,16 @@ def _column_pairs(
     closed = torch.cat([keys, keys.new_full((1,), torch.iinfo(torch.int64).max)])
     positions, hits = [], []
     for _ in range(2 * reach + 1):
-        hit = closed[position] == wanted
+        hit = closed.index_select(0, position.view(-1)).view_as(wanted) == wanted
         positions.append(position)
         hits.append(hit)
         position = position + hit
         wanted = wanted + stride
     found = torch.cat(hits)
     counts = found.sum(dim=1).tolist()
-    source = torch.cat(positions)[found].split(counts)
-    target = found.nonzero()[:, 1].int().split(counts)
+    places = found.view(-1).nonzero()[:, 0]  # row * V + voxel
+    source = torch.cat(positions).view(-1).index_select(0, places).split(counts)
+    target = [(place - row * keys.numel()).int() for row, place in enumerate(places.split(counts))]
     return list(zip(source, target))
 
 

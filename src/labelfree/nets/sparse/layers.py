@@ -50,7 +50,9 @@ class SparseConv(nn.Module):
         if self.kernel_size == 1:
             out = x.with_features(x.features @ self.kernel)
         elif self.stride == 1:
-            out = x.with_features(sparse_conv(x.features, x.geometry.submanifold(x.stride, self.kernel_size), self.kernel))
+            out = x.with_features(
+                sparse_conv(x.features, x.geometry.submanifold(x.stride, self.kernel_size), self.kernel)
+            )
         else:
             features = sparse_conv(x.features, x.geometry.down(x.stride), self.kernel)
             out = SparseTensor(features, x.geometry, 2 * x.stride)

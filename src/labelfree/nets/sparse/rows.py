@@ -69,7 +69,7 @@ class _BlendRows(torch.autograd.Function):
         return functional.embedding_bag(index, table, mode="sum", per_sample_weights=weight.to(table.dtype))
 
     @staticmethod
-    @once_differentiable  # type: ignore[misc]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         index, weight = ctx.saved_tensors
         sums = row_sums(index.reshape(-1), ctx.rows)

@@ -113,7 +113,7 @@
 
     const draw = () => {
       const cloud = current();
-      byId("cloud-cut-text").textContent = state.cut >= 100 ? "everything" : `${state.cut} % of the height`;
+      byId("cloud-cut-text").textContent = state.cut >= 100 ? "all" : `${state.cut} %`;
       const thinned = cloud.shown < cloud.total ? `${cloud.shown.toLocaleString("en")} of ${cloud.total.toLocaleString("en")} points are shown. ` : "";
       about.textContent = `${thinned}Drag to turn, scroll to come nearer. Click a class to hide it, double-click to see it alone.`;
       Plotly.react(plot, traces(cloud, state), layout(cloud, state), config);

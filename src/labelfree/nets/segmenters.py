@@ -1,0 +1,318 @@
+"""The two trained networks with their heads: class logits against text embeddings, and latent features for Eq. 7."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from labelfree.errors import InputError
+from labelfree.nets.deeplabv3 import DeepLabV3, load_published
+from labelfree.nets.minkunet import VARIANTS, MinkUNet, MinkUNetShape
+from labelfree.nets.pretrained import read_model, read_weights, write_model
+from labelfree.nets.resnet import RESNETS, ResNet
+from labelfree.nets.sparse.rows import blend_rows
+from labelfree.nets.sparse.voxels import Voxels
+from labelfree.vocabulary import Vocabulary
+
+IMAGE_MEAN = (0.485, 0.456, 0.406)
+IMAGE_STD = (0.229, 0.224, 0.225)
+"""ImageNet's colour statistics, which published backbones expect."""
+
+
+@dataclass(frozen=True)
+class Segmenter2DConfig:
+    """DeepLabV3 and its heads."""
+
+    backbone: str = "resnet50"
+    """resnet18, resnet34, resnet50 or resnet101; the paper leaves the depth open."""
+    width: int = 64
+    """Channels of the backbone's first stage; 64 fits published weights."""
+    output_stride: int = 8
+    """Image pixels per feature: 8 or 16."""
+    aspp_channels: int = 256
+    """Width of the atrous pyramid and of the features the heads read."""
+    dropout: float = 0.5
+    """Dropout after the pyramid, as in torchvision."""
+    text_width: int = 512
+    """Width of the text embeddings."""
+    latent_width: int = 64
+    """Width of the latent features of Eq. 7."""
+
+    def __post_init__(self) -> None:
+        if self.backbone not in RESNETS:
+            raise InputError(f"net_2d.backbone is '{self.backbone}': use one of {', '.join(RESNETS)}.")
+        if self.output_stride not in {8, 16, 32}:
+            raise InputError(f"net_2d.output_stride is {self.output_stride}: use 8, 16 or 32.")
+        if not 0.0 <= self.dropout < 1.0:
+            raise InputError(f"net_2d.dropout is {self.dropout}: give a number from 0 up to, not including, 1.")
+        _check_positive("net_2d", width=self.width, aspp_channels=self.aspp_channels)
+        _check_positive("net_2d", text_width=self.text_width, latent_width=self.latent_width)
+
+    def with_text_width(self, text_width: int) -> Segmenter2DConfig:
+        """Return the configuration for text embeddings of a width."""
+        return replace(self, text_width=text_width)
+
+
+@dataclass(frozen=True)
+class Segmenter3DConfig:
+    """MinkowskiNet and its heads."""
+
+    variant: str = "MinkUNet34C"
+    """A name of MinkowskiEngine's family: MinkUNet14A, MinkUNet18A, MinkUNet34C and others."""
+    planes: tuple[int, ...] | None = None
+    """Eight stage widths in place of the variant's own."""
+    first_width: int = 32
+    """Width of the first convolution."""
+    first_kernel: int = 5
+    """Kernel of the first convolution: 5 in MinkowskiEngine's nets, 3 in CLIP2Scene's."""
+    in_channels: int = 3
+    """Input features per point: 3 for colour in 0..1, 1 for lidar intensity."""
+    voxel_m: float = 0.05
+    """Edge of a voxel in metres: 0.05 for ScanNet, 0.1 for nuScenes."""
+    text_width: int = 512
+    """Width of the text embeddings."""
+    latent_width: int = 64
+    """Width of the latent features of Eq. 7."""
+
+    def __post_init__(self) -> None:
+        if self.variant not in VARIANTS:
+            raise InputError(f"net_3d.variant is '{self.variant}': use one of {', '.join(VARIANTS)}.")
+        if not self.voxel_m > 0:
+            raise InputError(f"net_3d.voxel_m is {self.voxel_m}: give the voxel's edge in metres, such as 0.05.")
+        _check_positive("net_3d", in_channels=self.in_channels, first_width=self.first_width)
+        _check_positive("net_3d", text_width=self.text_width, latent_width=self.latent_width)
+        self.shape()
+
+    def with_inputs(self, in_channels: int, text_width: int) -> Segmenter3DConfig:
+        """Return the configuration for point features and text embeddings of these widths."""
+        return replace(self, in_channels=in_channels, text_width=text_width)
+
+    def shape(self) -> MinkUNetShape:
+        """Return blocks and widths of the network."""
+        named = VARIANTS[self.variant]
+        planes = named.planes if self.planes is None else tuple(self.planes)
+        return MinkUNetShape(named.layers, planes, self.first_width, self.first_kernel)
+
+
+@dataclass(frozen=True, eq=False)
+class Output2D:
+    """What the 2D network says about a batch of images."""
+
+    logits: Tensor  # [B, K, H, W]
+    latent: Tensor  # [B, D, h, w] theta_f(x), at the features' stride
+
+
+@dataclass(frozen=True, eq=False)
+class Output3D:
+    """What the 3D network says about a batch of voxels; `voxels.inverse` carries it to the points."""
+
+    logits: Tensor  # [V, K]
+    latent: Tensor  # [V, D] varphi_f(p)
+
+
+class Segmenter(nn.Module):
+    """What both networks share: frozen text embeddings as classifier, and saving."""
+
+    kind = ""
+    text_embeddings: Tensor  # [K, E] unit
+    vocabulary: Vocabulary
+    config: Segmenter2DConfig | Segmenter3DConfig
+
+    def set_vocabulary(
+        self,
+        text_embeddings: Tensor,  # [K, E] unit
+        vocabulary: Vocabulary,
+    ) -> None:
+        """Change the classes: the classifier is nothing but their text embeddings."""
+        expected = (len(vocabulary), self.config.text_width)
+        if tuple(text_embeddings.shape) != expected:
+            raise InputError(
+                f"text_embeddings are {tuple(text_embeddings.shape)}, expected {expected}: one row per class of the "
+                "vocabulary, as wide as the CLIP the network was trained with."
+            )
+        held = getattr(self, "text_embeddings", None)
+        device = text_embeddings.device if held is None else held.device
+        self.register_buffer("text_embeddings", text_embeddings.detach().float().clone().to(device))
+        self.vocabulary = vocabulary
+
+    def _classifier(self, head: nn.Linear) -> tuple[Tensor, Tensor]:  # [K, D], [K]
+        """Fold a semantic head into the text embeddings: text (W x + b) = (text W) x + text b, K rows instead of E."""
+        with torch.autocast(self.text_embeddings.device.type, enabled=False):
+            return self.text_embeddings @ head.weight.float(), self.text_embeddings @ head.bias.float()
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write `config.json` (network, classes) and `model.safetensors`."""
+        description = {
+            "library": "labelfree",
+            "network": self.kind,
+            "config": asdict(self.config),
+            "vocabulary": self.vocabulary.to_dict(),
+        }
+        write_model(folder, description, self.state_dict())
+
+    @classmethod
+    def from_pretrained(cls, folder_or_hub_id: str | Path) -> Self:
+        """Load a network that `save_pretrained` wrote, from a folder or the hub, in evaluation mode."""
+        description, weights, source = read_model(folder_or_hub_id)
+        if description.get("network") != cls.kind or "text_embeddings" not in weights:
+            raise InputError(f"{source}: network is {description.get('network')!r} but {cls.kind!r} is needed here.")
+        vocabulary = Vocabulary.from_dict(description.get("vocabulary", {}), source)
+        network = cls._build(_settings(description, source), weights["text_embeddings"], vocabulary)
+        try:
+            network.load_state_dict(weights)
+        except RuntimeError as error:
+            raise InputError(f"{source}: the weights do not fit the configuration; copy both files again.") from error
+        return network.eval()
+
+    @classmethod
+    def _build(cls, settings: dict[str, Any], text_embeddings: Tensor, vocabulary: Vocabulary) -> Self:
+        raise NotImplementedError
+
+
+class Segmenter2D(Segmenter):
+    """DeepLabV3 with theta_s (semantic) and theta_f (latent)."""
+
+    kind = "segmenter_2d"
+    config: Segmenter2DConfig
+    image_mean: Tensor
+    image_std: Tensor
+
+    def __init__(self, config: Segmenter2DConfig, text_embeddings: Tensor, vocabulary: Vocabulary) -> None:
+        super().__init__()
+        self.config = config
+        backbone = ResNet(config.backbone, config.width, config.output_stride)
+        self.network = DeepLabV3(backbone, config.output_stride, config.aspp_channels, config.dropout)
+        self.theta_s = nn.Linear(config.aspp_channels, config.text_width)
+        self.theta_f = nn.Linear(config.aspp_channels, config.latent_width)
+        self.register_buffer("image_mean", torch.tensor(IMAGE_MEAN)[:, None, None], persistent=False)
+        self.register_buffer("image_std", torch.tensor(IMAGE_STD)[:, None, None], persistent=False)
+        self.set_vocabulary(text_embeddings, vocabulary)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @classmethod
+    def _build(cls, settings: dict[str, Any], text_embeddings: Tensor, vocabulary: Vocabulary) -> Self:
+        return cls(Segmenter2DConfig(**settings), text_embeddings, vocabulary)
+
+    def load_backbone(self, weights: str | Path) -> list[str]:
+        """Start from published ResNet or DeepLabV3 weights (file, folder or hub name); returns names left out."""
+        return load_published(self.network, read_weights(weights), str(weights))
+
+    def features(
+        self,
+        images: Tensor,  # [B, 3, H, W] in 0..1
+    ) -> Tensor:  # [B, D, h, w]
+        """Return the features both heads read."""
+        normalised = (images - self.image_mean) / self.image_std
+        features: Tensor = self.network(normalised.contiguous(memory_format=torch.channels_last))
+        return features
+
+    def forward(
+        self,
+        images: Tensor,  # [B, 3, H, W] in 0..1
+    ) -> Output2D:
+        """Run network and heads at the features' stride; only the K logits are brought to the image's size."""
+        features = self.features(images)
+        coarse = _at_each_pixel(features, *self._classifier(self.theta_s))
+        size = (images.shape[-2], images.shape[-1])
+        logits = functional.interpolate(coarse, size=size, mode="bilinear", align_corners=False)
+        return Output2D(logits, _at_each_pixel(features, self.theta_f.weight, self.theta_f.bias))
+
+    def semantic_features(
+        self,
+        images: Tensor,  # [B, 3, H, W] in 0..1
+    ) -> Tensor:  # [B, E, h, w]
+        """Return theta_s of the features, in CLIP's text space: their dot product with any text is its logit."""
+        return _at_each_pixel(self.features(images), self.theta_s.weight, self.theta_s.bias)
+
+
+class Segmenter3D(Segmenter):
+    """MinkowskiNet with varphi_s (semantic) and varphi_f (latent)."""
+
+    kind = "segmenter_3d"
+    config: Segmenter3DConfig
+
+    def __init__(self, config: Segmenter3DConfig, text_embeddings: Tensor, vocabulary: Vocabulary) -> None:
+        super().__init__()
+        self.config = config
+        self.network = MinkUNet(config.in_channels, config.shape())
+        self.varphi_s = nn.Linear(self.network.out_width, config.text_width)
+        self.varphi_f = nn.Linear(self.network.out_width, config.latent_width)
+        self.set_vocabulary(text_embeddings, vocabulary)
+
+    @classmethod
+    def _build(cls, settings: dict[str, Any], text_embeddings: Tensor, vocabulary: Vocabulary) -> Self:
+        return cls(Segmenter3DConfig(**settings), text_embeddings, vocabulary)
+
+    def features(self, voxels: Voxels) -> Tensor:  # [V, D]
+        """Return the features both heads read."""
+        if voxels.features.shape[1] != self.config.in_channels:
+            raise InputError(
+                f"Points have {voxels.features.shape[1]} features but the 3D network reads {self.config.in_channels}: "
+                "3 for colour, 1 for intensity."
+            )
+        features: Tensor = self.network(voxels.features, voxels.geometry)
+        return features
+
+    def forward(self, voxels: Voxels) -> Output3D:
+        """Run network and heads on every voxel."""
+        features = self.features(voxels)
+        logits = functional.linear(features, *self._classifier(self.varphi_s))
+        return Output3D(logits, self.varphi_f(features))
+
+    def semantic_features(self, voxels: Voxels) -> Tensor:  # [V, E]
+        """Return varphi_s of the features, in CLIP's text space."""
+        out: Tensor = self.varphi_s(self.features(voxels))
+        return out
+
+
+def latent_at_pixels(
+    latent: Tensor,  # [B, D, h, w]
+    image: Tensor,  # [P] int64
+    row: Tensor,  # [P] int64
+    column: Tensor,  # [P] int64
+    size: tuple[int, int],  # H, W
+) -> Tensor:  # [P, D]
+    """Sample latent maps bilinearly at pixel centres, where upsampling them to H x W would put the same values."""
+    batch, width, height, columns = latent.shape
+    top, down = _grid_position(row, size[0], height)
+    left, right = _grid_position(column, size[1], columns)
+    corner = (image * height + top) * columns + left
+    below, beside = columns * int(height > 1), int(columns > 1)
+    index = torch.stack([corner, corner + beside, corner + below, corner + below + beside], dim=1)
+    weight = torch.stack([(1 - down) * (1 - right), (1 - down) * right, down * (1 - right), down * right], dim=1)
+    table = latent.float().permute(0, 2, 3, 1).reshape(batch * height * columns, width)
+    return blend_rows(table, index, weight)
+
+
+def _grid_position(pixel: Tensor, pixels: int, cells: int) -> tuple[Tensor, Tensor]:
+    """Return the cell before each pixel centre and how far (0..1) the centre lies towards the next."""
+    position = ((pixel.float() + 0.5) * (cells / pixels) - 0.5).clamp(0, cells - 1)
+    before = position.floor().clamp(max=max(cells - 2, 0))
+    return before.long(), position - before
+
+
+def _at_each_pixel(
+    features: Tensor,  # [B, D, h, w]
+    weight: Tensor,  # [O, D]
+    bias: Tensor,  # [O]
+) -> Tensor:  # [B, O, h, w]
+    return functional.conv2d(features, weight[:, :, None, None], bias)
+
+
+def _settings(description: Mapping[str, Any], source: str) -> dict[str, Any]:
+    settings = description.get("config")
+    if not isinstance(settings, dict):
+        raise InputError(f"{source}: 'config' is missing; give a folder that save_pretrained wrote.")
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
+
+
+def _check_positive(section: str, **values: int) -> None:
+    for name, value in values.items():
+        if value < 1:
+            raise InputError(f"{section}.{name} is {value}: give a positive number.")

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from labelfree.data.ply import read_ply
+from labelfree.errors import InputError
+from labelfree.prediction import Prediction
+from labelfree.results import overlay, save_prediction
+from labelfree.vocabulary import Vocabulary
+
+AB = Vocabulary(("a", "b"), colours=((250, 0, 0), (0, 0, 250)))
+
+
+def test_cloud_gives_ply_array_and_legend(tmp_path):
+    points = np.array([[0, 0, 0], [1, 2, 3], [4, 5, 6]], np.float32)
+    labels = np.array([0, 1, 255], np.uint8)
+    scores = np.array([0.5, 0.25, 0.0], np.float32)
+    files = save_prediction(Prediction(labels, AB, scores, points, "room 1"), tmp_path)
+    assert [path.name for path in files] == ["room 1.ply", "room 1.npy"]
+    cloud = read_ply(files[0])
+    np.testing.assert_array_equal(cloud.points_world, points)
+    np.testing.assert_array_equal(cloud.colours, [[250, 0, 0], [0, 0, 250], [128, 128, 128]])
+    np.testing.assert_array_equal(cloud.labels, labels)
+    np.testing.assert_array_equal(np.load(files[1]), labels)
+    assert Vocabulary.from_file(tmp_path / "classes.json") == AB
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_picture_gives_labels_and_overlay(tmp_path):
+    labels = np.array([[0, 255], [0, 1]], np.uint8)
+    files = save_prediction(Prediction(labels, AB, name="walk/0003"), tmp_path, np.full((4, 4, 3), 100, np.uint8))
+    assert [path.name for path in files] == ["walk_0003.png", "walk_0003_overlay.png"]
+    with Image.open(files[0]) as picture:
+        assert picture.mode == "L"
+        np.testing.assert_array_equal(np.asarray(picture), labels)
+    with Image.open(files[1]) as picture:
+        assert picture.size == (2, 2)
+
+
+def test_overlay_blends_darkens_edges_and_leaves_the_unlabelled():
+    labels = np.array([[0, 0, 255, 1]], np.uint8)
+    blended = overlay(np.full((1, 4, 3), 100, np.uint8), labels, AB)
+    np.testing.assert_array_equal(blended[0, 0], [190, 40, 40])
+    np.testing.assert_array_equal(blended[0, 2], [100, 100, 100])
+    np.testing.assert_array_equal(blended[0, 3], np.rint(np.array([40, 40, 190]) * 0.35))
+
+
+def test_legend_is_not_overwritten_by_other_classes(tmp_path):
+    labels = np.zeros((1, 1), np.uint8)
+    save_prediction(Prediction(labels, AB, name="x"), tmp_path)
+    save_prediction(Prediction(labels, AB, name="y"), tmp_path)
+    with pytest.raises(InputError, match=r"classes\.json: this folder holds predictions of other classes"):
+        save_prediction(Prediction(labels, Vocabulary(("a", "c")), name="z"), tmp_path)
+    assert len(json.loads((tmp_path / "classes.json").read_text())["classes"]) == 2
+
+
+def test_refuses_what_cannot_be_saved(tmp_path):
+    with pytest.raises(InputError, match="needs a name"):
+        save_prediction(Prediction(np.zeros((1, 1), np.uint8), AB), tmp_path)
+    with pytest.raises(InputError, match="has no points"):
+        save_prediction(Prediction(np.zeros(3, np.uint8), AB, name="room"), tmp_path)
