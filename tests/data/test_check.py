@@ -207,6 +207,19 @@ def test_a_lost_frame_is_a_warning(scene):
     assert report.warnings[0].startswith("1 of 12 checked frames disagree with the rest: '000006'")
 
 
+def test_a_single_frame_cannot_be_compared(scene):
+    (report,) = check_collection(open_scenes(scene, limit=1))
+    assert report.problems == ()
+    assert "frames see too little of each other (0 points)" in report.warnings[0]
+
+
+def test_a_still_camera_is_no_problem(scene):
+    for name in ("color", "depth", "pose"):
+        for file in sorted((scene / name).iterdir())[1:]:
+            shutil.copy(sorted((scene / name).iterdir())[0], file)
+    assert check(scene).problems == ()
+
+
 def test_other_warnings(scene):
     (scene / "classes.txt").write_text("wall\nfloor\n")
     change_poses(scene, lambda pose: pose + np.eye(4)[[0]].T * [0, 0, 0, 5e5])

@@ -22,7 +22,7 @@ def test_cloud_gives_ply_array_and_legend(tmp_path):
     files = save_prediction(Prediction(labels, AB, scores, points, "room 1"), tmp_path)
     assert [path.name for path in files] == ["room 1.ply", "room 1.npy"]
     cloud = read_ply(files[0])
-    np.testing.assert_array_equal(cloud.points_world, points)
+    np.testing.assert_array_equal(cloud.points, points)
     np.testing.assert_array_equal(cloud.colours, [[250, 0, 0], [0, 0, 250], [128, 128, 128]])
     np.testing.assert_array_equal(cloud.labels, labels)
     np.testing.assert_array_equal(np.load(files[1]), labels)

@@ -22,7 +22,22 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: the report was not opened in a browser"),
 ]
 
-SOFTWARE_GL = ("--use-angle=swiftshader", "--enable-unsafe-swiftshader")
+SECONDS = 300
+"""Far more than the few seconds needed, for machines whose cores are busy with training."""
+
+QUIET = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--hide-scrollbars",
+    "--no-first-run",
+    "--disable-extensions",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--proxy-server=127.0.0.1:9",
+    "--enable-logging=stderr",
+    "--v=0",
+)
 
 # Chromium's log does not tell errors from remarks, so only these known remarks of Plotly's drawing are let through.
 REMARKS = re.compile(r"ReadPixels|willReadFrequently")
@@ -31,15 +46,24 @@ PRESS_EVERYTHING = """<script>
   window.addEventListener("load", () => {
     const seen = [];
     const plot = document.getElementById("cloud-plot");
-    const note = (what) => seen.push([what, (plot.data || []).reduce((sum, trace) => sum + trace.x.length, 0)]);
-    const scene = document.getElementById("cloud-scene");
-    for (const index of [1, 0]) {
-      scene.value = String(index); scene.dispatchEvent(new Event("change"));
-      for (let i = 0; i < 5; i++) { const b = document.querySelectorAll("#cloud-modes button")[i]; b && b.click(); note(b ? b.textContent : "-"); }
+    const note = (what) => seen.push([what, plot.data.reduce((sum, trace) => sum + trace.x.length, 0)]);
+    const set = (id, value, event) => {
+      const control = document.getElementById(id);
+      control.value = value;
+      control.dispatchEvent(new Event(event));
+    };
+    for (const scene of ["1", "0"]) {
+      set("cloud-scene", scene, "change");
+      for (let i = 0; i < 5; i++) {
+        const button = document.querySelectorAll("#cloud-modes button")[i];
+        button.click();
+        note(button.textContent);
+      }
     }
-    const cut = document.getElementById("cloud-cut");
-    cut.value = "10"; cut.dispatchEvent(new Event("input")); note("cut");
-    cut.value = "100"; cut.dispatchEvent(new Event("input")); note("uncut");
+    set("cloud-cut", "10", "input");
+    note("cut");
+    set("cloud-cut", "100", "input");
+    note("uncut");
     document.body.insertAdjacentHTML("beforeend", "<pre id='probe'>" + JSON.stringify(seen) + "</pre>");
   });
 </script>"""
@@ -47,26 +71,8 @@ PRESS_EVERYTHING = """<script>
 
 def browse(page: Path, *flags: str) -> tuple[str, list[str]]:
     """Return the document after its scripts ran and what the page wrote to the console."""
-    done = subprocess.run(
-        [
-            str(CHROMIUM),
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--hide-scrollbars",
-            f"--user-data-dir={page.parent / 'profile'}",
-            "--host-resolver-rules=MAP * ~NOTFOUND",
-            "--virtual-time-budget=1500",
-            "--enable-logging=stderr",
-            "--v=0",
-            *flags,
-            page.as_uri(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=True,
-    )
+    command = [str(CHROMIUM), *QUIET, f"--user-data-dir={page.parent / 'profile'}", *flags, "--dump-dom", page.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=True)
     lines = [line for line in done.stderr.splitlines() if "CONSOLE" in line and f"source: {page.as_uri()}" in line]
     return done.stdout, [line for line in lines if not REMARKS.search(line)]
 
@@ -80,21 +86,16 @@ def report(folder: Path, probe: str = "") -> Path:
     return path
 
 
-def test_the_cloud_is_visible_and_the_console_silent(tmp_path):
-    page, shot = report(tmp_path), tmp_path / "shot.png"
-    _, console = browse(page, *SOFTWARE_GL, "--window-size=900,1500", f"--screenshot={shot}")
+def test_the_cloud_is_visible_every_control_works_and_the_console_stays_silent(tmp_path):
+    page, shot = report(tmp_path, PRESS_EVERYTHING), tmp_path / "shot.png"
+    software_gl = ("--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--virtual-time-budget=1000")
+    document, console = browse(page, *software_gl, "--window-size=900,1300", f"--screenshot={shot}")
     assert console == []
-    with Image.open(shot) as picture:
-        pixels = np.asarray(picture.convert("RGB")).astype(int)
-    # The interactive view is far larger than a still picture, so most of the table's pixels are its own.
-    table = np.abs(pixels - np.array(VOCABULARY.colours[TABLE])).max(axis=-1) < 12
-    assert table.sum() > 4000
+    check_controls(document)
+    check_picture(shot)
 
 
-def test_every_control_works(tmp_path):
-    page = report(tmp_path, PRESS_EVERYTHING)
-    document, console = browse(page, *SOFTWARE_GL, "--dump-dom")
-    assert console == []
+def check_controls(document: str) -> None:
     found = re.search(r"<pre id=\"probe\">(.*?)</pre>", document)
     assert found is not None
     seen = json.loads(found.group(1))
@@ -102,16 +103,25 @@ def test_every_control_works(tmp_path):
     assert [what for what, _ in seen] == [*titles, *titles, "cut", "uncut"]
     counts = [count for _, count in seen]
     everything = len(room_view().points_world)
-    # The second room starts with its ceiling cut off; the cut that follows leaves little of the first.
+    with_ceiling = len(room_view(ceiling=True).points_world)
+    # The second room starts with its ceiling cut off; the low cut that follows leaves little of the first.
     assert counts[:5] == [counts[0]] * 5
-    assert counts[0] <= everything
+    assert 0.8 * everything < counts[0] < with_ceiling
     assert counts[5:10] == [everything] * 5
     assert 0 < counts[10] < 0.6 * everything
     assert counts[11] == everything
 
 
+def check_picture(shot: Path) -> None:
+    with Image.open(shot) as picture:
+        pixels = np.asarray(picture.convert("RGB")).astype(int)
+    # The still pictures lie below the window's edge, and the legend's dots cover some 300 pixels.
+    table = np.abs(pixels - np.array(VOCABULARY.colours[TABLE])).max(axis=-1) < 12
+    assert table.sum() > 3000
+
+
 def test_without_webgl_the_still_pictures_remain(tmp_path):
-    document, console = browse(report(tmp_path), "--disable-3d-apis", "--dump-dom")
+    document, console = browse(report(tmp_path), "--disable-3d-apis")
     assert console == []
     assert "This browser offers no WebGL" in document
     assert 'id="cloud-plot" hidden' in document

@@ -110,7 +110,8 @@ def measure(
     found = []
     for index, (probe, (world_to_camera, intrinsics)) in enumerate(zip(probes, cameras)):
         if probe.judged:
-            points = cloud if cloud is not None else torch.cat([p for i, p in enumerate(lent) if i != index])
+            none = torch.empty(0, 3, dtype=torch.float64)
+            points = cloud if cloud is not None else torch.cat([none, *lent[:index], *lent[index + 1 :]])
             uv, z = project(points, torch.from_numpy(world_to_camera), torch.from_numpy(intrinsics))
             found.append(_agreement(probe, uv, z, reading.depth_factor))
     return found

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from labelfree.evaluation.confusion import ConfusionMatrix
-from labelfree.lab.crops import TaggedPictures
+from labelfree.lab.crops import TaggedPictures, normalise
 from labelfree.method.clip_labels import clip_labels
 from labelfree.teachers.clip import ClipOptions, DenseClip
 from labelfree.teachers.tokenizers import Tokenizer

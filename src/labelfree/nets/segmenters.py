@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -100,6 +100,9 @@ class Segmenter3DConfig:
         return MinkUNetShape(named.layers, planes, self.first_width, self.first_kernel)
 
 
+Config = TypeVar("Config", Segmenter2DConfig, Segmenter3DConfig)
+
+
 @dataclass(frozen=True, eq=False)
 class Output2D:
     """What the 2D network says about a batch of images."""
@@ -163,7 +166,7 @@ class Segmenter(nn.Module):
         if description.get("network") != cls.kind or "text_embeddings" not in weights:
             raise InputError(f"{source}: network is {description.get('network')!r} but {cls.kind!r} is needed here.")
         vocabulary = Vocabulary.from_dict(description.get("vocabulary", {}), source)
-        network = cls._build(_settings(description, source), weights["text_embeddings"], vocabulary)
+        network = cls._build(description, weights["text_embeddings"], vocabulary, source)
         try:
             network.load_state_dict(weights)
         except RuntimeError as error:
@@ -171,7 +174,7 @@ class Segmenter(nn.Module):
         return network.eval()
 
     @classmethod
-    def _build(cls, settings: dict[str, Any], text_embeddings: Tensor, vocabulary: Vocabulary) -> Self:
+    def _build(cls, description: Mapping[str, Any], text: Tensor, vocabulary: Vocabulary, source: str) -> Self:
         raise NotImplementedError
 
 
@@ -196,8 +199,8 @@ class Segmenter2D(Segmenter):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @classmethod
-    def _build(cls, settings: dict[str, Any], text_embeddings: Tensor, vocabulary: Vocabulary) -> Self:
-        return cls(Segmenter2DConfig(**settings), text_embeddings, vocabulary)
+    def _build(cls, description: Mapping[str, Any], text: Tensor, vocabulary: Vocabulary, source: str) -> Self:
+        return cls(_read_config(Segmenter2DConfig, description, source), text, vocabulary)
 
     def load_backbone(self, weights: str | Path) -> list[str]:
         """Start from published ResNet or DeepLabV3 weights (file, folder or hub name); returns names left out."""
@@ -246,8 +249,8 @@ class Segmenter3D(Segmenter):
         self.set_vocabulary(text_embeddings, vocabulary)
 
     @classmethod
-    def _build(cls, settings: dict[str, Any], text_embeddings: Tensor, vocabulary: Vocabulary) -> Self:
-        return cls(Segmenter3DConfig(**settings), text_embeddings, vocabulary)
+    def _build(cls, description: Mapping[str, Any], text: Tensor, vocabulary: Vocabulary, source: str) -> Self:
+        return cls(_read_config(Segmenter3DConfig, description, source), text, vocabulary)
 
     def features(self, voxels: Voxels) -> Tensor:  # [V, D]
         """Return the features both heads read."""
@@ -305,11 +308,15 @@ def _at_each_pixel(
     return functional.conv2d(features, weight[:, :, None, None], bias)
 
 
-def _settings(description: Mapping[str, Any], source: str) -> dict[str, Any]:
+def _read_config(kind: type[Config], description: Mapping[str, Any], source: str) -> Config:
     settings = description.get("config")
     if not isinstance(settings, dict):
         raise InputError(f"{source}: 'config' is missing; give a folder that save_pretrained wrote.")
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
+    unknown = sorted(set(settings) - {field.name for field in fields(kind)})
+    if unknown:
+        raise InputError(f"{source}: '{unknown[0]}' is not a setting of this version's networks; update labelfree.")
+    values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in settings.items()}
+    return kind(**values)
 
 
 def _check_positive(section: str, **values: int) -> None:

@@ -75,6 +75,13 @@ class TrainingPlan:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
+class HeldVoxels:
+    """Voxels on their way through Fabric's wrapper, which refuses frozen dataclasses and casts bare tensors."""
+
+    def __init__(self, voxels: Voxels) -> None:
+        self.voxels = voxels
+
+
 class CoTrained(nn.Module):
     """The 2D and the 3D network as one module, so that one optimiser and one process group hold both."""
 
@@ -83,9 +90,10 @@ class CoTrained(nn.Module):
         self.net_2d = net_2d
         self.net_3d = net_3d
 
-    def forward(self, images: Tensor, voxels: Voxels) -> tuple[Output2D, Output3D]:
-        """Run both networks."""
-        return self.net_2d(images), self.net_3d(voxels)
+    def forward(self, images: Tensor, held: HeldVoxels) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Run both networks: logits and latent maps of the images, then of the voxels."""
+        output_2d, output_3d = self.net_2d(images), self.net_3d(held.voxels)
+        return output_2d.logits, output_2d.latent, output_3d.logits, output_3d.latent
 
 
 class _EpochBatches(Dataset[Batch]):
@@ -185,7 +193,8 @@ def training_step(
     position: Position,
 ) -> StepLosses:
     """Take one optimiser step on one batch."""
-    output_2d, output_3d = model(batch.images, batch.voxels)
+    logits_2d, latent_2d, logits_3d, latent_3d = model(batch.images, HeldVoxels(batch.voxels))
+    output_2d, output_3d = Output2D(logits_2d, latent_2d), Output3D(logits_3d, latent_3d)
     labels = step_labels(
         batch,
         output_2d.logits,

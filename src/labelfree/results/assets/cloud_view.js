@@ -138,6 +138,8 @@
       state.layer = Math.max(titles.includes("ours") ? titles.indexOf("ours") : labelled, 0);
       state.cut = current().cut;
       byId("cloud-cut").value = state.cut;
+      state.size = Math.min(5, Math.max(2, Math.round(4 * Math.sqrt(40000 / current().shown)) / 2));
+      byId("cloud-size").value = state.size;
       showModes();
       draw();
     };

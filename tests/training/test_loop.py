@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from lightning_fabric import Fabric
+from tests.training.toy import STILL, toy_networks, toy_plan, toy_scene
+from torch import nn
+
+from labelfree import InputError
+from labelfree.training import loop
+from labelfree.training.checkpoint import CHECKPOINT, METRICS, Position
+from labelfree.training.loop import CoTrained, TrainConfig, learning_rate, steps_per_epoch, train
+from labelfree.training.samples import collate, draw_sample, scene_random
+
+SCENES = [toy_scene(i) for i in range(5)]
+
+
+def cpu() -> Fabric:
+    return Fabric(accelerator="cpu", devices=1)
+
+
+def weights(networks: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in networks.state_dict().items()}
+
+
+def lines(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
+
+
+class Killed(BaseException):
+    """Stands in for the power going off."""
+
+
+@pytest.mark.parametrize("at_step", [0, 1, 3, 7])
+def test_interrupted_equals_undisturbed_bit_for_bit(
+    at_step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undisturbed = toy_networks()
+    train(cpu(), undisturbed, SCENES, toy_plan(), tmp_path / "a")
+
+    original = loop.training_step
+
+    def die(*args: object) -> object:
+        position = args[5]
+        assert isinstance(position, Position)
+        if position.step == at_step:
+            raise Killed
+        return original(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(loop, "training_step", die)
+    with pytest.raises(Killed):
+        train(cpu(), toy_networks(), SCENES, toy_plan(), tmp_path / "b")
+    monkeypatch.setattr(loop, "training_step", original)
+    resumed = toy_networks(seed=99)  # whatever it starts from is overwritten by the checkpoint, if there is one
+    if not (tmp_path / "b" / CHECKPOINT).exists():
+        resumed = toy_networks()
+    train(cpu(), resumed, SCENES, toy_plan(), tmp_path / "b")
+    expected, found = weights(undisturbed), weights(resumed)
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    assert lines(tmp_path / "a") == lines(tmp_path / "b")
+
+
+def test_metrics_show_both_stages(tmp_path: Path) -> None:
+    train(cpu(), toy_networks(), SCENES, toy_plan(epochs=3, start_epoch=2), tmp_path)
+    records = lines(tmp_path)
+    assert [record["stage"] for record in records] == [1] * 6 + [2] * 3
+    assert len(records) == 3 * steps_per_epoch(5, toy_plan().train)
+    assert all(torch.isfinite(torch.tensor(record["ce_2d"] + record["ce_3d"])) for record in records)
+
+
+def test_other_settings_do_not_take_up_the_checkpoint(tmp_path: Path) -> None:
+    train(cpu(), toy_networks(), SCENES, toy_plan(epochs=1), tmp_path)
+    with pytest.raises(InputError, match="other settings"):
+        train(cpu(), toy_networks(), SCENES, toy_plan(epochs=1, seed=6), tmp_path)
+
+
+def test_broken_checkpoint_is_named(tmp_path: Path) -> None:
+    (tmp_path / CHECKPOINT).write_bytes(b"nonsense")
+    with pytest.raises(InputError, match=r"checkpoint\.pt: not a readable checkpoint"):
+        train(cpu(), toy_networks(), SCENES, toy_plan(epochs=1), tmp_path)
+
+
+def test_cosine_per_epoch_after_warm_up() -> None:
+    config = TrainConfig(epochs=10, learning_rate=0.1)
+    rates = [learning_rate(config, epoch) for epoch in range(10)]
+    assert rates[0] == 0.1
+    assert rates[5] == pytest.approx(0.05)
+    assert rates == sorted(rates, reverse=True)
+    warm = TrainConfig(epochs=10, learning_rate=0.1, warmup_epochs=3)
+    assert [round(learning_rate(warm, epoch), 3) for epoch in range(4)] == [0.025, 0.05, 0.075, 0.1]
+
+
+def joint_gradients(networks: CoTrained) -> dict[str, torch.Tensor]:
+    return {name: value.grad.clone() for name, value in networks.named_parameters() if value.grad is not None}
+
+
+def still_batch(rank: int, processes: int) -> loop.Batch:
+    """The joint batch of four scenes, or one process's part of it."""
+    mine = range(4)[rank::processes]
+    return collate([draw_sample(SCENES[i], 2, STILL, scene_random(0, 0, i)) for i in mine], 0.2)
+
+
+def gradient_step(fabric: Fabric) -> dict[str, torch.Tensor]:
+    """One step whose batch normalisation uses stored statistics and whose dropout is off: a pure function of the batch."""
+    networks = toy_networks()
+    optimiser = torch.optim.SGD(networks.parameters(), lr=0.0)
+    model, wrapped = fabric.setup(networks, optimiser)
+    model.eval()
+    batch = still_batch(fabric.global_rank, fabric.world_size)
+    loop.training_step(fabric, model, wrapped, batch, toy_plan(start_epoch=0), Position())
+    return joint_gradients(networks)
+
+
+def run_process(rank: int, processes: int, port: int, out: str) -> None:
+    torch.set_num_threads(1)
+    os.environ |= {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(processes),
+        "LOCAL_WORLD_SIZE": str(processes),
+        "GROUP_RANK": "0",
+        "ROLE_RANK": str(rank),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "TORCHELASTIC_RUN_ID": "test",
+    }
+    fabric = Fabric(accelerator="cpu", strategy="ddp", devices=processes)
+    fabric.launch()
+    torch.save(gradient_step(fabric), f"{out}/{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_have_the_gradients_of_one(tmp_path: Path) -> None:
+    import socket
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    torch.multiprocessing.spawn(run_process, (2, port, str(tmp_path)), nprocs=2)
+    single = gradient_step(cpu())
+    for rank in (0, 1):
+        found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        assert found.keys() == single.keys()
+        for name, gradient in single.items():
+            assert torch.allclose(found[name], gradient, atol=1e-5, rtol=1e-4), name
