@@ -78,13 +78,12 @@ class NetworkLabels:
 
     net_2d: Segmenter2D
     net_3d: Segmenter3D
-    image_size: tuple[int, int]
     name: str = "cns"
     note: str = "the co-trained networks"
 
     def pixels(self, scene: Scene, frame: Frame) -> Prediction:
         """Return the 2D network's labels at the frame's own size."""
-        return predict_images(self.net_2d, [frame.load_image()], self.image_size, [frame.name])[0]
+        return predict_images(self.net_2d, [frame.load_image()], [frame.name])[0]
 
     def points(self, scene: Scene) -> Prediction:
         """Return the 3D network's labels."""

@@ -27,15 +27,14 @@ NEIGHBOURS_PER_CHUNK = 2048
 def predict_images(
     net: Segmenter2D,
     images: Sequence[NDArray[np.uint8]],  # each [H, W, 3]
-    working_size: tuple[int, int] | None = None,
     names: Sequence[str] = (),
 ) -> list[Prediction]:
-    """Label images at their own resolution; the network sees them at `working_size` (None: their own)."""
+    """Label images at their own resolution; the network sees them at the size it was trained at."""
     device = next(net.parameters()).device
     net.eval()
     predictions = []
     for index, image in enumerate(images):
-        seen = image if working_size is None else resize_image(image, working_size)
+        seen = image if net.config.image_size is None else resize_image(image, net.config.image_size)
         pixels = torch.from_numpy(np.array(seen)).permute(2, 0, 1)[None].to(device).float() / 255.0
         with fast_autocast(device):
             logits = net(pixels.contiguous(memory_format=torch.channels_last)).logits.float()

@@ -88,7 +88,7 @@ def _holds_files(source: str) -> bool:
 def new_networks(config: RunConfig, vocabulary: Vocabulary, text: torch.Tensor, scene: Scene) -> CoTrained:
     """Build both networks from the seed, with the vocabulary's text embeddings as frozen classifier."""
     torch.manual_seed(config.seed)
-    net_2d = Segmenter2D(config.networks.net_2d.with_text_width(text.shape[1]), text, vocabulary)
+    net_2d = Segmenter2D(config.networks.net_2d.with_inputs(config.labels.image_size, text.shape[1]), text, vocabulary)
     channels = point_features(scene).shape[1]
     net_3d = Segmenter3D(config.networks.net_3d.with_inputs(channels, text.shape[1]), text, vocabulary)
     if config.networks.backbone_weights is not None:
@@ -131,7 +131,7 @@ def cotrain(
     scenes: Sequence[Scene],
     vocabulary: Vocabulary,
     config: RunConfig,
-    out: Path,
+    out: Path | str,
     teachers: Teachers | None = None,
     fabric: Fabric | None = None,
 ) -> tuple[Segmenter2D, Segmenter3D]:
@@ -139,7 +139,7 @@ def cotrain(
 
     Checkpoint and metrics are written to `out/training`, both networks to `out/networks/2d` and `out/networks/3d`.
     """
-    fabric = fabric or make_fabric()
+    fabric, out = fabric or make_fabric(), Path(out)
     teachers = teachers or load_teachers(config.teachers, config.labels, vocabulary, out / "cache", fabric.device)
     networks = new_networks(config, vocabulary, teachers.namer.text, scenes[0])
     labelled = LabelledScenes(scenes, teachers, config.labels, config.pairing, config.memory_gb)

@@ -12,7 +12,7 @@ from typing import Any, get_type_hints
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 
-from labelfree.config import RunConfig
+from labelfree.config import RunConfig, recipe_path
 from labelfree.errors import InputError
 
 
@@ -35,6 +35,11 @@ def read_settings(recipe: Path | None, overrides: Sequence[str] = ()) -> RunConf
     except Exception as error:  # jsonargparse wraps what it meets in several kinds of its own
         cause = _input_error(error)
         raise cause or InputError(f"{recipe or 'settings'}: {_first_sentence(str(error))}") from error
+
+
+def recipe(name: str, *overrides: str) -> RunConfig:
+    """Return a recipe by name or path, with overrides: `recipe("quick", "--train.epochs=5")`."""
+    return read_settings(recipe_path(name), overrides)
 
 
 def settings_yaml(config: RunConfig) -> str:

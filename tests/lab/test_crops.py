@@ -9,7 +9,6 @@ from labelfree.lab.crops import (
     TaggedPictures,
     Windows,
     aim_at_objects,
-    anywhere,
     cut_out,
     jitter_colours,
     read_tags,
@@ -48,7 +47,7 @@ def test_crops_are_aimed_evenly_at_classes(pictures: TaggedPictures) -> None:
 
 
 def test_tags_are_the_classes_that_cover_enough(pictures: TaggedPictures) -> None:
-    windows = anywhere(np.random.default_rng(2), pictures, 50, (0.3, 1.0))
+    windows = aim_at_objects(np.random.default_rng(2), pictures, 50, (6, 24))
     tags = read_tags(pictures, windows, 0.2)
     for row, (n, rows, columns) in zip(tags, windows.places()):
         cut = pictures.classes[n, rows, columns]

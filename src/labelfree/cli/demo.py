@@ -68,7 +68,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     label_frames(held_out, teachers, config.labels, "label held-out rooms")
     clock.label, started = time.monotonic() - started, time.monotonic()
 
-    networks = NetworkLabels(*cotrain(train_scenes, names, config, out, teachers, fabric), config.labels.image_size)
+    networks = NetworkLabels(*cotrain(train_scenes, names, config, out, teachers, fabric))
     clock.train, started = time.monotonic() - started, time.monotonic()
 
     clip = TeacherLabels(teachers, config.labels, config.pairing, names, voted=False)
@@ -101,7 +101,7 @@ def _oracle(
     only_truth = replace(config.switch, pool_2d=(Source.CLIP_2D,), pool_3d=(Source.CLIP_3D,))
     config = replace(config, labels=replace(config.labels, refine=False), switch=only_truth)
     networks = cotrain(train_scenes, names, config, out / "oracle", truth)
-    labeller = NetworkLabels(*networks, config.labels.image_size, "oracle", "the same networks trained on the truth")
+    labeller = NetworkLabels(*networks, "oracle", "the same networks trained on the truth")
     return measure(held_out, (labeller,), names, "held-out rooms")[0]
 
 

@@ -37,7 +37,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     net_3d = Segmenter3D.from_pretrained(options.out / "networks" / "3d").to(device)
     names = net_2d.vocabulary
     scenes = open_data(options)
-    labellers: list[Labeller] = [NetworkLabels(net_2d, net_3d, config.labels.image_size)]
+    labellers: list[Labeller] = [NetworkLabels(net_2d, net_3d)]
     if not options.networks_only:
         teachers = load_teachers(config.teachers, config.labels, names, cache_dir(options), device)
         label_frames(scenes, teachers, config.labels)

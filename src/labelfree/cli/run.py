@@ -55,7 +55,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     marks.append(("predict", time.monotonic()))
     if not fabric.is_global_zero:
         return 0
-    networks = NetworkLabels(net_2d, net_3d, config.labels.image_size)
+    networks = NetworkLabels(net_2d, net_3d)
     shares = save_predictions(scenes, networks, options.out)
     voted = TeacherLabels(teachers, config.labels, config.pairing, names, voted=True)
     clip = TeacherLabels(teachers, config.labels, config.pairing, names, voted=False)

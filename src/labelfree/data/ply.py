@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from labelfree.data.atomic import atomic_file
+from labelfree.atomic import atomic_file
 from labelfree.errors import InputError
 from labelfree.vocabulary import IGNORE_LABEL
 

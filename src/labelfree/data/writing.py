@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from labelfree.data.atomic import atomic_folder
+from labelfree.atomic import atomic_folder
 from labelfree.data.ply import write_ply
 from labelfree.errors import InputError
 

@@ -80,7 +80,7 @@ def aim_at_objects(rng: Rng, pictures: TaggedPictures, count: int, sides: tuple[
     picture = np.asarray([_one_of(rng, pictures.shows[k]) for k in aimed])
     place = np.asarray([_one_of(rng, np.flatnonzero(pictures.classes[n] == k)) for n, k in zip(picture, aimed)])
     height, width = pictures.classes.shape[1:]
-    side = np.exp(rng.uniform(*np.log(sides), count)).round().astype(np.int64)
+    side = np.exp(rng.uniform(np.log(sides[0]), np.log(sides[1]), count)).round().astype(np.int64)
     top = np.clip(place // width - side // 2, 0, height - side)
     left = np.clip(place % width - side // 2, 0, width - side)
     return Windows(picture, top, left, side, side)
@@ -88,15 +88,6 @@ def aim_at_objects(rng: Rng, pictures: TaggedPictures, count: int, sides: tuple[
 
 def _one_of(rng: Rng, candidates: NDArray[np.int64]) -> int:
     return int(candidates[rng.integers(len(candidates))])
-
-
-def anywhere(rng: Rng, pictures: TaggedPictures, count: int, scales: tuple[float, float]) -> Windows:
-    """Draw windows of the pictures' own aspect ratio, `scales` times as large, anywhere in any picture."""
-    size = np.asarray(pictures.classes.shape[1:])
-    sides = (rng.uniform(*scales, (count, 1)) * size).round().astype(np.int64)
-    corner = rng.integers(0, size - sides + 1)
-    picture = rng.integers(len(pictures.classes), size=count)
-    return Windows(picture, corner[:, 0], corner[:, 1], sides[:, 0], sides[:, 1])
 
 
 def read_tags(

@@ -101,8 +101,8 @@ def new_tag_net(seed: int, classes: int = len(CLASS_NAMES)) -> TagNet:
 
 
 def load_tag_net(checkpoint: Path) -> TagNet:
-    """Load a trained tag network, frozen, with maps at an eighth of the picture: dilation changes no weight."""
-    model = TagNet(ResNet("resnet18", WIDTH, 8), len(CLASS_NAMES))
+    """Load a trained tag network, frozen."""
+    model = TagNet(ResNet("resnet18", WIDTH, 32), len(CLASS_NAMES))
     load_checkpoint(checkpoint, model)
     return model.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from transformers import SamModel
 
 WEIGHTS = Path(__file__).parent / "weights" / "tiny-sam"
+PROBE_PICTURES = 24
 
 
 @dataclass(frozen=True)
@@ -219,6 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="folder for the weights and the log")
     parser.add_argument("--work", type=Path, required=True, help="folder for the checkpoint")
     parser.add_argument("--steps", type=int, default=Settings.steps)
+    parser.add_argument("--probe-every", type=int, default=Settings.probe_every, help="steps between exports")
     parser.add_argument("--seed", type=int, default=Settings.seed)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--compile", action="store_true", help="needs a C++ compiler; about a third faster")
@@ -226,9 +228,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(options.threads)
     corpus = open_corpus(options.corpus)
     held_out = open_corpus(options.tuning) if options.tuning else corpus
-    spread = np.linspace(0, len(held_out.images) - 1, 64).astype(np.int64)
+    spread = np.linspace(0, len(held_out.images) - 1, PROBE_PICTURES).astype(np.int64)
     probe = Probe(held_out.images[spread], held_out.instances[spread])
-    settings = Settings(steps=options.steps, seed=options.seed)
+    settings = Settings(steps=options.steps, probe_every=options.probe_every, seed=options.seed)
     learner = Learner(new_tiny_sam(tiny_sam_config(), options.seed), settings)
     train(learner, corpus.images, corpus.instances, probe, Places(options.work, options.out), options.compile)
 

@@ -31,7 +31,7 @@ def save_checkpoint(path: Path, model: nn.Module, optimiser: torch.optim.Optimiz
 
 
 def load_checkpoint(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer | None = None) -> int:
-    """Restore the model and, if given, the optimiser and return the number of steps done; 0 if there is no checkpoint."""
+    """Restore the model and, if given, the optimiser and return the number of steps done; 0 if there is none."""
     if not path.is_file():
         return 0
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)

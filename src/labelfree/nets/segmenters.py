@@ -43,6 +43,8 @@ class Segmenter2DConfig:
     """Width of the text embeddings."""
     latent_width: int = 64
     """Width of the latent features of Eq. 7."""
+    image_size: tuple[int, int] | None = None
+    """(height, width) the network was trained at, to which prediction resizes; None takes images as they are."""
 
     def __post_init__(self) -> None:
         if self.backbone not in RESNETS:
@@ -54,9 +56,9 @@ class Segmenter2DConfig:
         _check_positive("net_2d", width=self.width, aspp_channels=self.aspp_channels)
         _check_positive("net_2d", text_width=self.text_width, latent_width=self.latent_width)
 
-    def with_text_width(self, text_width: int) -> Segmenter2DConfig:
-        """Return the configuration for text embeddings of a width."""
-        return replace(self, text_width=text_width)
+    def with_inputs(self, image_size: tuple[int, int], text_width: int) -> Segmenter2DConfig:
+        """Return the configuration for images of a size and text embeddings of a width."""
+        return replace(self, image_size=image_size, text_width=text_width)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from labelfree.data.atomic import atomic_file
+from labelfree.atomic import atomic_file
 from labelfree.data.ply import write_ply
 from labelfree.errors import InputError
 from labelfree.evaluation import MethodResult

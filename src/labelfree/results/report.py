@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from plotly.offline import get_plotlyjs
 
-from labelfree.data.atomic import atomic_file
+from labelfree.atomic import atomic_file
 from labelfree.evaluation import MethodResult, Table, class_table, comparison_table, confusion_table
 from labelfree.evaluation.tables import absent_sentence, percent
 from labelfree.results import report_html as html

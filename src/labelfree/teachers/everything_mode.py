@@ -24,7 +24,7 @@ class SamOptions:
     points_per_side: int = 32
     """Side of the square grid of point prompts."""
     points_per_batch: int = 64
-    """Prompts decoded at once; memory only, does not change results."""
+    """Prompts decoded at once, at most; memory only, does not change results."""
     pred_iou_threshold: float = 0.88
     """Masks whose own predicted IoU is at most this are dropped."""
     stability_threshold: float = 0.95

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
@@ -160,7 +161,6 @@ def train(
         dampening=plan.train.dampening,
         weight_decay=plan.train.weight_decay,
     )
-    torch.manual_seed(plan.seed)
     position = load_checkpoint(folder, networks, optimiser, digest) or Position()
     model, wrapped = fabric.setup(networks, optimiser)
     log = MetricsLog(folder, position, enabled=fabric.is_global_zero)
@@ -192,7 +192,8 @@ def training_step(
     plan: TrainingPlan,
     position: Position,
 ) -> StepLosses:
-    """Take one optimiser step on one batch."""
+    """Take one optimiser step on one batch; dropout and switch depend on seed and step alone."""
+    torch.manual_seed(_step_seed(plan, position, fabric.global_rank, purpose=1))
     logits_2d, latent_2d, logits_3d, latent_3d = model(batch.images, HeldVoxels(batch.voxels))
     output_2d, output_3d = Output2D(logits_2d, latent_2d), Output3D(logits_3d, latent_3d)
     labels = step_labels(
@@ -213,8 +214,11 @@ def training_step(
 def _switch_generator(plan: TrainingPlan, position: Position, rank: int) -> torch.Generator:
     """Draw alike in every process where one draw serves the whole batch, apart where each process draws its own."""
     part = 0 if plan.switch.granularity == "batch" else rank
-    seed = scene_random(plan.seed, position.step, 1_000_003 + part).integers(2**62)
-    return torch.Generator().manual_seed(int(seed))
+    return torch.Generator().manual_seed(_step_seed(plan, position, part, purpose=2))
+
+
+def _step_seed(plan: TrainingPlan, position: Position, rank: int, purpose: int) -> int:
+    return int(np.random.SeedSequence([plan.seed, position.step, rank, purpose]).generate_state(1, np.uint64)[0] >> 1)
 
 
 def _batches(
@@ -223,7 +227,11 @@ def _batches(
     epoch = _EpochBatches(scenes, plan, position.epoch, voxel_m).share(fabric.global_rank, fabric.world_size)
     remaining = range(position.step_in_epoch, len(epoch))
     workers = plan.train.workers
-    loader: DataLoader[Batch] = DataLoader(epoch, batch_size=None, sampler=remaining, num_workers=workers)
+    # A generator of its own: the loader draws a seed whenever it starts, which a resumed epoch does once more.
+    own = torch.Generator().manual_seed(plan.seed)
+    loader: DataLoader[Batch] = DataLoader(
+        epoch, batch_size=None, sampler=remaining, num_workers=workers, generator=own
+    )
     for batch in loader:
         yield batch.to(fabric.device)
 
