@@ -120,3 +120,20 @@ def test_prediction_counts_and_colours() -> None:
     assert not prediction.is_3d
     assert prediction.counts() == {"a": 1, "b": 2}
     assert prediction.colours().shape == (2, 2, 3)
+
+
+@pytest.mark.parametrize("up", [(0, 0, 1), (0, 1, 0), (-1, 0, 0), (0, -1, 0)])
+def test_upright_points_have_z_up(up: tuple[int, int, int]) -> None:
+    down = -np.array(up, dtype=float)
+    right = np.roll(down, 1)
+    pose = np.eye(4)
+    pose[:3, :3] = np.stack([right, down, np.cross(right, down)])  # rows: the camera's x, y, z in the world
+    points = np.random.default_rng(0).uniform(-1, 1, (9, 3))
+    scene = Scene("s", points, (frame(world_to_camera=pose),))
+    assert scene.up_world().tolist() == list(up)
+    upright = scene.upright_points()
+    height = points @ np.array(up)
+    assert np.allclose(upright[:, 2], height - height.mean(), atol=1e-6)
+    assert np.allclose(
+        np.linalg.norm(upright - upright[0], axis=1), np.linalg.norm(points - points[0], axis=1), atol=1e-5
+    )

@@ -41,7 +41,12 @@ def test_round_trip() -> None:
 
 @pytest.mark.parametrize(
     ("names", "message"),
-    [((), "no classes"), (("a", "a"), "more than once"), (("a", " "), "empty"), (tuple(map(str, range(256))), "at most")],
+    [
+        ((), "no classes"),
+        (("a", "a"), "more than once"),
+        (("a", " "), "empty"),
+        (tuple(map(str, range(256))), "at most"),
+    ],
 )
 def test_bad_names(names: tuple[str, ...], message: str) -> None:
     with pytest.raises(InputError, match=message):

@@ -50,7 +50,7 @@ def predict_points(net: Segmenter3D, scene: Scene) -> Prediction:
     """Label every point of a scene at full resolution, through the voxel each point falls into."""
     device = next(net.parameters()).device
     net.eval()
-    points = torch.from_numpy(scene.points_world - scene.points_world.mean(axis=0, dtype=np.float64).astype(np.float32))
+    points = torch.from_numpy(scene.upright_points())
     one_scene = torch.zeros(len(points), dtype=torch.int64)
     features = torch.from_numpy(point_features(scene))
     voxels = voxelise(points.to(device), net.config.voxel_m, one_scene.to(device), features.to(device))

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from labelfree.comparison import NetworkLabels, TeacherLabels
 from labelfree.evaluation.tables import MethodResult
 from labelfree.progress import Progress
-from labelfree.results.cloud_view import CloudLayer, CloudView, label_layer, up_from_cameras
+from labelfree.results.cloud_view import CloudLayer, CloudView, label_layer
 from labelfree.results.curves import MetricSeries
 from labelfree.results.environment import environment_facts
 from labelfree.results.export import save_prediction
-from labelfree.results.panels import FrameRow, cloud_panel, frame_panel
+from labelfree.results.panels import FrameRow, frame_panel
 from labelfree.results.report import ClassShare, PanelFigure, ReportContent, class_share, write_report
 from labelfree.scene import Frame, Scene
 from labelfree.vocabulary import Vocabulary
@@ -80,10 +80,7 @@ def report(
     shown = [(scene, frame) for scene in _spread(scenes, 3) for frame in _spread(scene.frames, FRAMES_SHOWN // 3)]
     rows = [_row(scene, frame, teachers, networks) for scene, frame in shown]
     clouds = tuple(_cloud(scene, teachers, networks) for scene in _spread(scenes, CLOUDS_SHOWN))
-    panels = (
-        PanelFigure("Images", frame_panel(rows, results.vocabulary)),
-        PanelFigure("Point clouds", cloud_panel(clouds, results.vocabulary)),
-    )
+    panels = (PanelFigure("Images", frame_panel(rows, results.vocabulary)),)
     write_report(
         path,
         ReportContent(
@@ -126,7 +123,8 @@ def _cloud(scene: Scene, teachers: TeacherLabels, networks: NetworkLabels) -> Cl
     ]
     if scene.labels is not None:
         layers.append(label_layer("truth", scene.labels, teachers.vocabulary))
-    return CloudView(scene.name, scene.points_world, tuple(layers), up_from_cameras(scene.frames))
+    up = scene.up_world()
+    return CloudView(scene.name, scene.points_world, tuple(layers), (float(up[0]), float(up[1]), float(up[2])))
 
 
 def _spread(items: Sequence[Item], count: int) -> list[Item]:

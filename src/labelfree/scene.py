@@ -152,6 +152,22 @@ class Scene:
     def __len__(self) -> int:
         return len(self.points_world)
 
+    def up_world(self) -> NDArray[np.float64]:  # [3]
+        """Return the world axis that points up, judged by how the cameras were held; z without cameras."""
+        if not self.frames:
+            return np.array([0.0, 0.0, 1.0])
+        mean = np.mean([-frame.world_to_camera[1, :3] for frame in self.frames], axis=0)
+        axis = int(np.abs(mean).argmax())
+        return np.eye(3)[axis] * (1.0 if mean[axis] >= 0 else -1.0)
+
+    def upright_points(self) -> NDArray[np.float32]:  # [N, 3]
+        """Return the points centred and turned so that z is up, as the 3D network sees them."""
+        up = self.up_world()
+        forward = np.roll(np.abs(up), 1)
+        turn = np.stack([forward, np.cross(up, forward), up])
+        centred = self.points_world - self.points_world.mean(axis=0, dtype=np.float64)
+        return (centred @ turn.T).astype(np.float32)
+
     def resized(self, size: tuple[int, int]) -> Scene:
         """Return the scene with every frame on a grid of (height, width)."""
         return replace(self, frames=tuple(frame.resized(size) for frame in self.frames))

@@ -34,7 +34,9 @@ def test_switch_takes_each_element_from_its_source(shape: tuple[int, ...]) -> No
     chosen = switch_labels(candidates, drawn)
     for index in range(3):
         source = drawn[0 if shape == (1,) else index]
-        expected = torch.where(source == 0, 10, 20).expand(2, 2) if source.dim() == 0 else torch.where(source == 0, 10, 20)
+        expected = (
+            torch.where(source == 0, 10, 20).expand(2, 2) if source.dim() == 0 else torch.where(source == 0, 10, 20)
+        )
         assert torch.equal(chosen[index], expected)
 
 

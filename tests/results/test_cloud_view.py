@@ -8,7 +8,7 @@ import pytest
 from results_room import VOCABULARY, room_view
 
 from labelfree.errors import InputError
-from labelfree.results import CloudLayer, CloudView, up_from_cameras
+from labelfree.results import CloudLayer, CloudView
 from labelfree.results.cloud_view import ceiling_height, cloud_payload
 from labelfree.scene import Frame
 
@@ -33,14 +33,6 @@ def test_thinning_is_even_deterministic_and_keeps_order():
     assert (np.diff(places) > 0).all()
     np.testing.assert_array_equal(thin.layers[4].labels, view.layers[4].labels[places])
     assert view.thinned(10**6) is view
-
-
-def test_up_is_the_axis_that_cameras_agree_on():
-    tilted = (0.0, -0.8, 0.6), (0.0, -0.6, -0.8)
-    assert up_from_cameras([frame("a", *tilted)]) == (0.0, 1.0, 0.0)
-    assert up_from_cameras([frame("a", (0, 0, -1), (1, 0, 0)), frame("b", (0, 0, -1), (0, 1, 0))]) == (0.0, 0.0, 1.0)
-    assert up_from_cameras([frame("a", (1, 0, 0), (0, 0, 1))]) == (-1.0, 0.0, 0.0)
-    assert up_from_cameras([]) == (0.0, 0.0, 1.0)
 
 
 def test_a_ceiling_is_found_only_where_there_is_one():

@@ -102,7 +102,7 @@ def _oracle(
     config = replace(config, labels=replace(config.labels, refine=False), switch=only_truth)
     networks = cotrain(train_scenes, names, config, out / "oracle", truth)
     labeller = NetworkLabels(*networks, "oracle", "the same networks trained on the truth")
-    return measure(held_out, (labeller,), names, "held-out rooms")[0]
+    return replace(measure(held_out, (labeller,), names, "held-out rooms")[0], uses_truth=True)
 
 
 def _content(

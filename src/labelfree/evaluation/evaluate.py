@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from labelfree.evaluation.confusion import ConfusionMatrix, Evaluation
+from labelfree.evaluation.confusion import Evaluation, evaluate_labels
 from labelfree.prediction import Prediction
 from labelfree.raster import resize_nearest
 from labelfree.scene import Frame, Scene
@@ -21,27 +21,20 @@ def evaluate_pixels(
     scenes: Sequence[Scene], label: LabelFrame, vocabulary: Vocabulary, split: str = ""
 ) -> Evaluation | None:
     """Return the 2D result over all frames with truth, at the truth's own resolution; None without any."""
-    matrix = ConfusionMatrix(len(vocabulary))
-    measured = False
-    for scene in scenes:
-        for frame in scene.frames:
-            truth = frame.load_labels()
-            if truth is None:
-                continue
-            found = label(scene, frame).labels
-            matrix.update(truth, resize_nearest(found, (truth.shape[0], truth.shape[1])))
-            measured = True
-    return matrix.evaluation(vocabulary, split) if measured else None
+    pairs = (
+        (truth, resize_nearest(label(scene, frame).labels, (truth.shape[0], truth.shape[1])))
+        for scene in scenes
+        for frame in scene.frames
+        if (truth := frame.load_labels()) is not None
+    )
+    evaluation = evaluate_labels(pairs, vocabulary, split)
+    return evaluation if evaluation.counted else None
 
 
 def evaluate_points(
     scenes: Sequence[Scene], label: LabelPoints, vocabulary: Vocabulary, split: str = ""
 ) -> Evaluation | None:
     """Return the 3D result over all points with truth, at full resolution; None without any."""
-    matrix = ConfusionMatrix(len(vocabulary))
-    measured = False
-    for scene in scenes:
-        if scene.labels is not None:
-            matrix.update(scene.labels, label(scene).labels)
-            measured = True
-    return matrix.evaluation(vocabulary, split) if measured else None
+    pairs = ((scene.labels, label(scene).labels) for scene in scenes if scene.labels is not None)
+    evaluation = evaluate_labels(pairs, vocabulary, split)
+    return evaluation if evaluation.counted else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from labelfree.results.cloud_view import CloudLayer, CloudView, label_layer, up_from_cameras
+from labelfree.results.cloud_view import CloudLayer, CloudView, label_layer
 from labelfree.results.curves import MetricSeries, read_metrics
 from labelfree.results.environment import environment_facts
 from labelfree.results.export import overlay, save_legend, save_prediction, save_results
@@ -27,6 +27,5 @@ __all__ = [
     "save_legend",
     "save_prediction",
     "save_results",
-    "up_from_cameras",
     "write_report",
 ]

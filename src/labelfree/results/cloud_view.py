@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +11,6 @@ from numpy.typing import NDArray
 
 from labelfree.errors import InputError
 from labelfree.results.point_render import ViewPoint
-from labelfree.scene import Frame
 from labelfree.vocabulary import Vocabulary
 
 MAX_SHOWN_POINTS = 60_000
@@ -51,7 +49,7 @@ class CloudView:
     """[N, 3] metres."""
     layers: tuple[CloudLayer, ...]
     up_world: tuple[float, float, float] = (0.0, 0.0, 1.0)
-    """The direction drawn upwards; see `up_from_cameras`."""
+    """The direction drawn upwards; see `Scene.up_world`."""
 
     def __post_init__(self) -> None:
         if not self.layers or not len(self.points_world):
@@ -86,16 +84,6 @@ class CloudView:
 def label_layer(title: str, labels: NDArray[np.uint8], vocabulary: Vocabulary) -> CloudLayer:
     """Colour points by their class."""
     return CloudLayer(title, vocabulary.palette()[labels], labels)
-
-
-def up_from_cameras(frames: Iterable[Frame]) -> tuple[float, float, float]:
-    """Guess the up direction from how the cameras were held: the world axis closest to their mean upwards axis."""
-    ups = [-frame.world_to_camera[1, :3] for frame in frames]
-    mean = np.mean(ups, axis=0) if ups else np.array([0.0, 0.0, 1.0])
-    axis = int(np.abs(mean).argmax())
-    snapped = [0.0, 0.0, 0.0]
-    snapped[axis] = 1.0 if mean[axis] >= 0 else -1.0
-    return (snapped[0], snapped[1], snapped[2])
 
 
 def ceiling_height(view: CloudView) -> float | None:

@@ -182,7 +182,9 @@ def _encoded(image: NDArray[np.uint8], image_format: str, **options: Any) -> byt
 def _largest(content: Table, cells: Sequence[Cell]) -> list[Cell]:
     numbers = {(row, column): _number(content.rows[row][column]) for row, column in cells}
     known = [value for value in numbers.values() if value is not None]
-    return [cell for cell, value in numbers.items() if value == max(known)] if len(known) > 1 else []
+    if not known or min(known) == max(known):
+        return []
+    return [cell for cell, value in numbers.items() if value == max(known)]
 
 
 def _bar(cell: str) -> str:

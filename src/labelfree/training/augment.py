@@ -91,7 +91,7 @@ def draw_crop(config: AugmentConfig, size: tuple[int, int], random: np.random.Ge
 
 
 def move_points(
-    points_world: NDArray[np.float32],  # [N, 3]
+    points: NDArray[np.float32],  # [N, 3] z up
     config: AugmentConfig,
     random: np.random.Generator,
 ) -> NDArray[np.float32]:  # [N, 3]
@@ -101,5 +101,5 @@ def move_points(
     cosine, sine = math.cos(angle), math.sin(angle)
     turn = np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]])
     turn[:2] *= mirror[:, None]
-    centred = points_world - points_world.mean(axis=0, dtype=np.float64)
+    centred = points - points.mean(axis=0, dtype=np.float64)
     return (centred @ turn.T).astype(np.float32)

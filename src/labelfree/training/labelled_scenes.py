@@ -153,7 +153,7 @@ class LabelledScenes(Sequence[LabelledScene]):
 
     def _build(self, scene: Scene) -> LabelledScene:
         frames = tuple(self.frame(scene, frame) for frame in scene.frames)
-        return LabelledScene(scene.name, scene.points_world, point_features(scene), frames)
+        return LabelledScene(scene.name, scene.upright_points(), point_features(scene), frames)
 
     def frame(self, scene: Scene, frame: Frame) -> LabelledFrame:
         """Return one frame with its labels, masks, pairs and latent target."""
@@ -192,4 +192,4 @@ def _bytes(scene: LabelledScene) -> int:
         + (0 if f.target is None else f.target.nbytes)
         for f in scene.frames
     )  # fmt: skip
-    return scene.points_world.nbytes + scene.features.nbytes + sum(frames)
+    return scene.points.nbytes + scene.features.nbytes + sum(frames)

@@ -36,7 +36,7 @@ class LabelledScene:
     """A scene ready for training."""
 
     name: str
-    points_world: NDArray[np.float32]  # [N, 3]
+    points: NDArray[np.float32]  # [N, 3] metres, z up
     features: NDArray[np.float32]  # [N, C] network input per point
     frames: tuple[LabelledFrame, ...]
 
@@ -98,7 +98,7 @@ def draw_sample(
         images=np.stack([view.image for view in views]),
         labels=np.stack([view.labels for view in views]),
         mask_ids=np.stack([view.mask_ids for view in views]).astype(np.int32),
-        points=move_points(scene.points_world, augment, random),
+        points=move_points(scene.points, augment, random),
         features=scene.features,
         pair_image=np.repeat(np.arange(count), [len(view.pair_point) for view in views]),
         pair_row=np.concatenate([view.pair_row for view in views]),
