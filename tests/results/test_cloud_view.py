@@ -10,16 +10,6 @@ from results_room import VOCABULARY, room_view
 from labelfree.errors import InputError
 from labelfree.results import CloudLayer, CloudView
 from labelfree.results.cloud_view import ceiling_height, cloud_payload
-from labelfree.scene import Frame
-
-IMAGE = np.zeros((4, 4, 3), np.uint8)
-
-
-def frame(name: str, down: tuple[float, float, float], forward: tuple[float, float, float]) -> Frame:
-    """Return a frame whose camera has these y and z axes in the world."""
-    pose = np.eye(4)
-    pose[:3, :3] = np.stack([np.cross(down, forward), down, forward])
-    return Frame(name, IMAGE, np.diag([4.0, 4.0, 1.0]), pose, (4, 4))
 
 
 def test_thinning_is_even_deterministic_and_keeps_order():

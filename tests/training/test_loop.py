@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 from lightning_fabric import Fabric
-from tests.training.toy import STILL, toy_networks, toy_plan, toy_scene
 from torch import nn
+from toy_training import STILL, toy_networks, toy_plan, toy_scene
 
 from labelfree import InputError
 from labelfree.training import loop

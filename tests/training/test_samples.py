@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from tests.training.toy import SIZE, STILL, toy_scene
+from toy_training import SIZE, STILL, toy_scene
 
 from labelfree.training.augment import AugmentConfig
 from labelfree.training.samples import collate, draw_sample, scene_random

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.training.toy import CLASSES, STILL, toy_networks, toy_scene
+from toy_training import CLASSES, STILL, toy_networks, toy_scene
 
 from labelfree import InputError
 from labelfree.method.label_switching import Source

@@ -77,9 +77,10 @@ def load_checkpoint(
 class MetricsLog:
     """One JSON object per training step in `metrics.jsonl`; what lies beyond the checkpoint is cut off on resuming."""
 
-    def __init__(self, folder: Path, position: Position, enabled: bool = True) -> None:
+    def __init__(self, folder: Path, position: Position, enabled: bool = True, tensorboard: bool = False) -> None:
         self.path = folder / METRICS
         self.enabled = enabled
+        self.board = _tensorboard(folder, position) if enabled and tensorboard else None
         if not enabled:
             return
         kept = [line for line in self._lines() if json.loads(line)["step"] < position.step]
@@ -92,9 +93,23 @@ class MetricsLog:
         if self.enabled:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
+        if self.board is not None:
+            for name, value in record.items():
+                if isinstance(value, float):
+                    self.board.add_scalar(name, value, int(record["step"]))
 
     def _lines(self) -> list[str]:
         if not self.path.is_file():
             return []
         lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
         return [line for line in lines if line.endswith("\n")]  # a killed run may leave half a line
+
+
+def _tensorboard(folder: Path, position: Position) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise InputError(
+            "train.tensorboard is on but TensorBoard is missing: pip install 'labelfree[tensorboard]'."
+        ) from error
+    return SummaryWriter(str(folder), purge_step=position.step)

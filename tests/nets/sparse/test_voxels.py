@@ -5,7 +5,7 @@ import torch
 
 from labelfree.errors import InputError
 from labelfree.nets.sparse.keys import KeyLayout, round_down
-from labelfree.nets.sparse.rows import blend_rows, row_sums, sum_rows, take_rows
+from labelfree.nets.sparse.rows import blend_rows, row_sums, sum_rows
 from labelfree.nets.sparse.voxels import voxelise
 
 
@@ -80,15 +80,11 @@ def test_row_sums_leave_unused_results_zero() -> None:
     assert sum_rows(values[:0], row_sums(torch.zeros(0, dtype=torch.int64), 2)).tolist() == [[0.0, 0.0], [0.0, 0.0]]
 
 
-def test_taken_and_blended_rows_have_the_gradients_of_indexing() -> None:
+def test_blended_rows_have_the_gradients_of_indexing() -> None:
     table = torch.rand(5, 3, dtype=torch.float64, requires_grad=True)
-    index = torch.tensor([4, 0, 4, 2])
     corners, weight = torch.tensor([[0, 1], [4, 4]]), torch.rand(2, 2, dtype=torch.float64)
-    assert torch.equal(take_rows(table, index), table[index])
     torch.testing.assert_close(blend_rows(table, corners, weight), (table[corners] * weight[..., None]).sum(dim=1))
-    assert torch.autograd.gradcheck(lambda t: take_rows(t, index), (table,))
     assert torch.autograd.gradcheck(lambda t: blend_rows(t, corners, weight), (table,))
-    assert take_rows(table, index[:0]).shape == (0, 3)
     assert blend_rows(table, corners[:0], weight[:0]).shape == (0, 3)
     torch.autograd.backward(blend_rows(table, corners[:0], weight[:0]).sum())
     assert bool((table.grad == 0).all())

@@ -1,4 +1,4 @@
-"""Sums of rows in a fixed order: deterministic on every device, and several times faster than index_add on CPUs."""
+"""Sums of rows in a fixed order: deterministic, and on CPUs faster than index_add."""
 
 from __future__ import annotations
 
@@ -40,14 +40,6 @@ def sum_rows(
     return functional.embedding_bag(sums.order, values, sums.offsets, mode="sum", per_sample_weights=weights)
 
 
-def take_rows(
-    table: Tensor,  # [R, D]
-    index: Tensor,  # [P] integer
-) -> Tensor:  # [P, D]
-    """Return `table[index]`; the gradient sums rows in a fixed order instead of scattering them."""
-    return _BlendRows.apply(table, index[:, None], None)
-
-
 def blend_rows(
     table: Tensor,  # [R, D]
     index: Tensor,  # [P, n] integer
@@ -59,11 +51,9 @@ def blend_rows(
 
 class _BlendRows(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, table: Tensor, index: Tensor, weight: Tensor | None) -> Tensor:
+    def forward(ctx: Any, table: Tensor, index: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(index, weight)
         ctx.rows = table.shape[0]
-        if weight is None:
-            return table.index_select(0, index.reshape(-1))
         if index.numel() == 0:
             return table.new_zeros(index.shape[0], table.shape[1])
         return functional.embedding_bag(index, table, mode="sum", per_sample_weights=weight.to(table.dtype))
@@ -73,8 +63,6 @@ class _BlendRows(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         index, weight = ctx.saved_tensors
         sums = row_sums(index.reshape(-1), ctx.rows)
-        if weight is None:
-            return sum_rows(grad.contiguous(), sums), None, None
         entry_weight = weight.reshape(-1)[sums.order.long()].to(grad.dtype)
         entry_result = torch.div(sums.order, index.shape[1], rounding_mode="floor")
         return sum_rows(grad.contiguous(), RowSums(entry_result, sums.offsets), entry_weight), None, None
