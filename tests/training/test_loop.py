@@ -13,7 +13,7 @@ from toy_training import STILL, toy_networks, toy_plan, toy_scene
 from labelfree import InputError
 from labelfree.training import loop
 from labelfree.training.checkpoint import CHECKPOINT, METRICS, Position
-from labelfree.training.loop import CoTrained, TrainConfig, learning_rate, steps_per_epoch, train
+from labelfree.training.loop import CoTrained, TrainConfig, new_optimiser, rate_factor, steps_per_epoch, train
 from labelfree.training.samples import collate, draw_sample, scene_random
 
 SCENES = [toy_scene(i) for i in range(5)]
@@ -94,12 +94,20 @@ def test_broken_checkpoint_is_named(tmp_path: Path) -> None:
 
 def test_cosine_per_epoch_after_warm_up() -> None:
     config = TrainConfig(epochs=10, learning_rate=0.1)
-    rates = [learning_rate(config, epoch) for epoch in range(10)]
+    rates = [0.1 * rate_factor(config, epoch) for epoch in range(10)]
     assert rates[0] == 0.1
     assert rates[5] == pytest.approx(0.05)
     assert rates == sorted(rates, reverse=True)
     warm = TrainConfig(epochs=10, learning_rate=0.1, warmup_epochs=3)
-    assert [round(learning_rate(warm, epoch), 3) for epoch in range(4)] == [0.025, 0.05, 0.075, 0.1]
+    assert [round(0.1 * rate_factor(warm, epoch), 3) for epoch in range(4)] == [0.025, 0.05, 0.075, 0.1]
+
+
+def test_networks_may_have_rates_of_their_own() -> None:
+    networks = toy_networks()
+    for name in ("sgd", "adamw"):
+        config = TrainConfig(optimiser=name, learning_rate=0.1, learning_rate_3d=0.3)  # type: ignore[arg-type]
+        assert [group["lr"] for group in new_optimiser(networks, config).param_groups] == [0.1, 0.3]
+    assert new_optimiser(networks, TrainConfig()).param_groups[1]["lr"] == TrainConfig().learning_rate
 
 
 def joint_gradients(networks: CoTrained) -> dict[str, torch.Tensor]:

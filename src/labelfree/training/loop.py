@@ -41,6 +41,8 @@ class TrainConfig:
     """`sgd` is the paper's; `adamw` needs fewer steps, which is what the lab's small budget asks for."""
     learning_rate: float = 0.1
     """Rate at the start; a cosine takes it to zero, epoch by epoch."""
+    learning_rate_3d: float | None = None
+    """Rate of the 3D network; None is the same as the 2D network's, as in the paper."""
     momentum: float = 0.9
     """SGD's momentum."""
     dampening: float = 0.1
@@ -142,26 +144,25 @@ def steps_per_epoch(scenes: int, config: TrainConfig, processes: int = 1) -> int
     return scenes // size + int(scenes % size >= processes)
 
 
-def learning_rate(config: TrainConfig, epoch: int) -> float:
-    """Return the rate of an epoch: linear warm-up, then a cosine to zero, per epoch as in CLIP2Scene."""
+def rate_factor(config: TrainConfig, epoch: int) -> float:
+    """Return the share of the starting rate in an epoch: linear warm-up, then a cosine to zero (CLIP2Scene's)."""
     if epoch < config.warmup_epochs:
-        return config.learning_rate * (epoch + 1) / (config.warmup_epochs + 1)
+        return (epoch + 1) / (config.warmup_epochs + 1)
     done = (epoch - config.warmup_epochs) / max(1, config.epochs - config.warmup_epochs)
-    return config.learning_rate * 0.5 * (1.0 + math.cos(math.pi * done))
+    return 0.5 * (1.0 + math.cos(math.pi * done))
 
 
-def new_optimiser(networks: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+def new_optimiser(networks: CoTrained, config: TrainConfig) -> torch.optim.Optimizer:
     """Return the optimiser over everything that is trained."""
-    trained = [parameter for parameter in networks.parameters() if parameter.requires_grad]
+    rates = (config.learning_rate, config.learning_rate_3d or config.learning_rate)
+    groups = [
+        {"params": [parameter for parameter in network.parameters() if parameter.requires_grad], "lr": rate}
+        for network, rate in zip((networks.net_2d, networks.net_3d), rates)
+    ]
     if config.optimiser == "adamw":
-        return torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay)
-    return torch.optim.SGD(
-        trained,
-        lr=config.learning_rate,
-        momentum=config.momentum,
-        dampening=config.dampening,
-        weight_decay=config.weight_decay,
-    )
+        return torch.optim.AdamW(groups, weight_decay=config.weight_decay)
+    momentum, dampening = config.momentum, config.dampening
+    return torch.optim.SGD(groups, momentum=momentum, dampening=dampening, weight_decay=config.weight_decay)
 
 
 def train(
@@ -175,6 +176,7 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     digest = plan.digest([scene.name for scene in scenes], extra=str(fabric.world_size))
     optimiser = new_optimiser(networks, plan.train)
+    starting_rates = [group["lr"] for group in optimiser.param_groups]
     position = load_checkpoint(folder, networks, optimiser, digest) or Position()
     model, wrapped = fabric.setup(networks, optimiser)
     log = MetricsLog(folder, position, fabric.is_global_zero, plan.train.tensorboard)
@@ -183,7 +185,8 @@ def train(
     model.train()
     with Progress("train", total, done=position.step, enabled=fabric.is_global_zero) as progress:
         while position.epoch < plan.train.epochs:
-            _set_rate(wrapped, learning_rate(plan.train, position.epoch))
+            for group, rate in zip(wrapped.param_groups, starting_rates):
+                group["lr"] = rate * rate_factor(plan.train, position.epoch)
             for batch in _batches(fabric, scenes, plan, position, networks.net_3d.config.voxel_m):
                 losses = training_step(fabric, model, wrapped, batch, plan, position)
                 log.write(_record(losses, plan, position))
@@ -250,11 +253,6 @@ def _batches(
         yield batch.to(fabric.device)
 
 
-def _set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
-    for group in optimiser.param_groups:
-        group["lr"] = rate
-
-
 def _joint_mean(fabric: Fabric, value: Tensor) -> Tensor:
     if fabric.world_size == 1:
         return value
@@ -274,7 +272,7 @@ def _record(losses: StepLosses, plan: TrainingPlan, position: Position) -> dict[
         "epoch": position.epoch,
         "step": position.step,
         "stage": stage_of(position.epoch, plan.switch),
-        "learning_rate": learning_rate(plan.train, position.epoch),
+        "learning_rate": plan.train.learning_rate * rate_factor(plan.train, position.epoch),
         "ce_2d": float(losses.ce_2d.detach()),
         "ce_3d": float(losses.ce_3d.detach()),
         "latent_2d": float(losses.latent_2d.detach()),
