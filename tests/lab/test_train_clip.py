@@ -42,7 +42,7 @@ def test_features_are_those_of_the_library_model() -> None:
     pixels = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     whole, patches = image_features(model, pixels)
     assert torch.allclose(whole, model.get_image_features(pixel_values=pixels).pooler_output, atol=1e-5)
-    assert torch.allclose(patches, dense_values(model, pixels, "value", keep_residual=False), atol=1e-5)
+    assert torch.allclose(patches, dense_values(model, pixels, "value"), atol=1e-5)
 
 
 def test_two_steps_reach_every_weight_and_resume_exactly(
@@ -98,12 +98,13 @@ def test_map_loss_follows_the_map_among_the_tags() -> None:
     generator = torch.Generator().manual_seed(0)
     patches, texts = torch.randn(1, 4, 8, generator=generator), torch.randn(3, 8, generator=generator)
     maps, visible = torch.randn(1, 3, 2, 2, generator=generator), torch.tensor([[True, False, True]])
+    prior = torch.tensor([0.5, 0.3, 0.2])
     total = 0.0
     for place in range(4):
         wanted = maps[0, :, place // 2, place % 2][[0, 2]].softmax(0)
-        logits = (functional.cosine_similarity(patches[0, place], texts) * 5).log_softmax(0)[[0, 2]]
+        logits = (functional.cosine_similarity(patches[0, place], texts) * 5 + prior.log()).log_softmax(0)[[0, 2]]
         total -= float((wanted * logits).sum()) / 4
-    loss = map_loss(patches, texts, torch.tensor(5.0), maps, visible)
+    loss = map_loss(patches, texts, torch.tensor(5.0), maps, visible, prior)
     assert float(loss) == pytest.approx(total, rel=1e-5)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ MAGNIFIED = 128
 """Side that photographs are enlarged to for the tag network: finer maps, and better ones than dilation gives."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Album:
     """P photographs with tags and maps, computed once and used for many steps."""
 
@@ -28,6 +29,15 @@ class Album:
 
     def __len__(self) -> int:
         return len(self.visible)
+
+    @cached_property
+    def prior(self) -> Tensor:  # [K]
+        """Return the share of all places that the maps give to each class."""
+        total = sum(
+            wanted_classes(maps.float(), torch.from_numpy(visible)).mean((0, 1)) * len(maps)
+            for maps, visible in zip(self.maps.split(1024), np.array_split(self.visible, range(1024, len(self), 1024)))
+        )
+        return torch.as_tensor(total) / len(self)
 
     def some_windows(self, rows: NDArray[np.int64]) -> Windows:
         """Return the windows of a few photographs."""
@@ -66,16 +76,29 @@ def activation_maps(tag_net: TagNet, pixels: Tensor) -> Tensor:  # [B, 3, H, W] 
     return maps
 
 
+def wanted_classes(
+    maps: Tensor,  # [B, K, h, w] logits of the tag network
+    visible: Tensor,  # [B, K] bool
+) -> Tensor:  # [B, h * w, K]
+    """Return the classes at each place of the maps, among those that the tags name."""
+    return maps.flatten(2).transpose(1, 2).masked_fill(~visible[:, None], -torch.inf).softmax(-1)
+
+
 def map_loss(
     patches: Tensor,  # [B, n, E]
     texts: Tensor,  # [K, E] one sentence for each class
     scale: Tensor,
     maps: Tensor,  # [B, K, h, w] logits of the tag network
     visible: Tensor,  # [B, K] bool
+    prior: Tensor,  # [K]
 ) -> Tensor:
-    """Return the cross-entropy of each patch against the tag network's map, among the classes that the tags name."""
+    """Return the cross-entropy of each patch against the tag network's map.
+
+    The prior is added to the cosines here and left out when labelling (logit adjustment): otherwise large classes, wall
+    and floor, would swallow the small ones.
+    """
     side = round(patches.shape[1] ** 0.5)
     fine = functional.interpolate(maps.float(), (side, side), mode="bilinear", align_corners=False)
-    wanted = fine.flatten(2).transpose(1, 2).masked_fill(~visible[:, None], -torch.inf).softmax(-1)
     cosines = functional.normalize(patches.float(), dim=-1) @ functional.normalize(texts.float(), dim=-1).T
-    return -(wanted * (scale * cosines).log_softmax(-1)).sum(-1).mean()
+    logits = scale * cosines + prior.clamp_min(1e-4).log()
+    return -(wanted_classes(fine, visible) * logits.log_softmax(-1)).sum(-1).mean()

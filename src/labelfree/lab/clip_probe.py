@@ -38,7 +38,7 @@ def reading(attention: str, scale: float, keep_residual: bool = False) -> ClipOp
     )
 
 
-CURVE: Mapping[str, ClipOptions] = {"value_x2": reading("value", 2), "qq+kk_x2": reading("qq+kk", 2)}
+CURVE: Mapping[str, ClipOptions] = {"value_x2": reading("value", 2), "value+residual_x2": reading("value", 2, True)}
 """What is followed during training."""
 
 TABLE: Mapping[str, ClipOptions] = {

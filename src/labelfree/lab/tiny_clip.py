@@ -46,10 +46,7 @@ def image_features(
     model: CLIPModel,
     pixels: Tensor,  # [B, 3, H, W] normalised
 ) -> tuple[Tensor, Tensor]:  # [B, E], [B, n, E]
-    """Return the embedding of the CLS token and those of `dense_values` without residual.
-
-    They share all layers but the last, whose attention and MLP are computed for the CLS token alone.
-    """
+    """Return the embedding of the CLS token and those of `dense_values`, the paper's variant; they share all layers."""
     vision = model.vision_model
     hidden = vision.pre_layrnorm(vision.embeddings(pixels))
     for layer in vision.encoder.layers[:-1]:
@@ -57,10 +54,11 @@ def image_features(
     last = vision.encoder.layers[-1]
     normal = last.layer_norm1(hidden)
     values = last.self_attn.v_proj(normal)
-    dense = last.self_attn.out_proj(values[:, 1:])
-    whole = hidden[:, 0] + last.self_attn.out_proj(_attend_from_first(last.self_attn, normal, values))
-    whole = whole + last.mlp(last.layer_norm2(whole))
-    return tuple(model.visual_projection(vision.post_layernorm(part)) for part in (whole, dense))
+    attended = torch.cat([_attend_from_first(last.self_attn, normal, values)[:, None], values[:, 1:]], 1)
+    hidden = hidden + last.self_attn.out_proj(attended)
+    hidden = hidden + last.mlp(last.layer_norm2(hidden))
+    joint = model.visual_projection(vision.post_layernorm(hidden))
+    return joint[:, 0], joint[:, 1:]
 
 
 def _attend_from_first(attention: Any, normal: Tensor, values: Tensor) -> Tensor:  # [B, L, D], [B, L, D] -> [B, D]

@@ -51,7 +51,7 @@ WEIGHTS = Path(__file__).parent / "weights" / "tiny-clip"
 class Settings:
     """How tiny-CLIP is trained."""
 
-    steps: int = 1800
+    steps: int = 2500
     batch: int = 128
     peak_rate: float = 1e-3
     warm_up: int = 100
@@ -80,6 +80,7 @@ class Batch:
     named: Tensor  # [B, K] bool: what each caption names
     visible: Tensor  # [B, K] bool: the tags
     maps: Tensor  # [B, K, h, w] what the tag network sees where
+    prior: Tensor  # [K] share of all places that the maps give to each class
     true_of: Tensor  # [B pictures, B captions] bool: the caption names only what this picture shows
 
 
@@ -107,7 +108,7 @@ def batch_loss(model: CLIPModel, batch: Batch) -> tuple[Tensor, Tensor]:
     scale = model.logit_scale.exp().clamp(max=100)
     return (
         caption_loss(whole, captions, scale, batch.true_of),
-        map_loss(patches, single, scale, batch.maps, batch.visible),
+        map_loss(patches, single, scale, batch.maps, batch.visible, batch.prior),
     )
 
 
@@ -136,7 +137,9 @@ def draw_batch(
     true_of = torch.from_numpy(statements_hold(named, visible))
     maps = album.maps[rows]
     maps = torch.where(torch.from_numpy(mirrored).view(-1, 1, 1, 1), maps.flip(-1), maps)
-    return Batch(pixels, captions, single, torch.from_numpy(named), torch.from_numpy(visible), maps, true_of)
+    return Batch(
+        pixels, captions, single, torch.from_numpy(named), torch.from_numpy(visible), maps, album.prior, true_of
+    )
 
 
 @dataclass(frozen=True)
