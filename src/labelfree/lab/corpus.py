@@ -6,9 +6,11 @@ so that an interrupted run goes on where it stopped; corpus.json appears only wh
 
 from __future__ import annotations
 
+import argparse
 import json
 import multiprocessing
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +21,7 @@ from numpy.typing import NDArray
 from labelfree.errors import InputError
 from labelfree.lab.cameras import photo_cameras, walk
 from labelfree.lab.render import render
-from labelfree.lab.rooms import CLASS_NAMES, build_room
+from labelfree.lab.rooms import CLASS_NAMES, TEACHER_ROOMS, build_room
 
 UNFINISHED = "unfinished"
 """Subfolder that holds the arrays until the corpus is complete."""
@@ -161,3 +163,20 @@ def _read_plan(path: Path) -> CorpusPlan:
 def _check_same(path: Path, plan: CorpusPlan) -> None:
     if _read_plan(path) != plan:
         raise InputError(f"{path} describes another corpus, {_read_plan(path)}, than {plan}; use another folder")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the command line and write a corpus."""
+    parser = argparse.ArgumentParser(description="Write a photo corpus of rooms for the lab's teachers.")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the arrays (2,200 rooms take 1.7 GB)")
+    parser.add_argument("--rooms", type=int, default=2200)
+    parser.add_argument("--photos", type=int, default=8, help="photographs of objects per room")
+    parser.add_argument("--views", type=int, default=3, help="views of a walk per room")
+    parser.add_argument("--first-seed", type=int, default=TEACHER_ROOMS, help="teachers 1000000, tuning 2000000")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    options = parser.parse_args(arguments)
+    write_corpus(options.out, options.rooms, options.photos, options.views, options.first_seed, options.processes)
+
+
+if __name__ == "__main__":
+    main()
