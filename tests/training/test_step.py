@@ -77,7 +77,7 @@ def test_every_parameter_gets_a_gradient_with_and_without_targets() -> None:
             batch, output_2d.logits, output_3d.logits[batch.pair_voxel], 1, SwitchConfig(), torch.Generator()
         )
         losses = step_losses(batch, output_2d, output_3d, labels, lambda value: value)
-        losses.total(1.0).backward()
+        (losses.of_2d(1.0) + losses.of_3d(1.0)).backward()
         assert all(parameter.grad is not None for parameter in networks.parameters())
         assert (float(losses.latent_2d.detach()) > 0) is latent
 

@@ -57,7 +57,7 @@ class Settings:
     warm_up: int = 150
     weight_decay: float = 0.02
     affinity_weight: float = 0.5
-    score_weight: float = 2.0
+    score_weight: float = 4.0
     """Weight of the squared error of the predicted IoU, which the filters of everything mode rely on."""
     padded_every: int = 10
     """One batch in so many is padded to the square, as in use; the others save the quarter that padding costs."""

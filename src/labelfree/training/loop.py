@@ -21,6 +21,7 @@ from labelfree.errors import InputError
 from labelfree.nets.segmenters import Output2D, Output3D, Segmenter2D, Segmenter3D
 from labelfree.nets.sparse.voxels import Voxels
 from labelfree.progress import Progress
+from labelfree.side_by_side import side_by_side
 from labelfree.training.augment import AugmentConfig
 from labelfree.training.checkpoint import MetricsLog, Position, load_checkpoint, save_checkpoint
 from labelfree.training.samples import Batch, LabelledScene, collate, draw_sample, scene_random
@@ -101,7 +102,12 @@ class CoTrained(nn.Module):
 
     def forward(self, images: Tensor, held: HeldVoxels) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Run both networks: logits and latent maps of the images, then of the voxels."""
-        output_2d, output_3d = self.net_2d(images), self.net_3d(held.voxels)
+        output_2d: Output2D
+        output_3d: Output3D
+        if images.device.type == "cpu":
+            output_2d, output_3d = side_by_side(lambda: self.net_2d(images), lambda: self.net_3d(held.voxels))
+        else:
+            output_2d, output_3d = self.net_2d(images), self.net_3d(held.voxels)
         return output_2d.logits, output_2d.latent, output_3d.logits, output_3d.latent
 
 
@@ -160,7 +166,7 @@ def new_optimiser(networks: CoTrained, config: TrainConfig) -> torch.optim.Optim
         for network, rate in zip((networks.net_2d, networks.net_3d), rates)
     ]
     if config.optimiser == "adamw":
-        return torch.optim.AdamW(groups, weight_decay=config.weight_decay)
+        return torch.optim.AdamW(groups, weight_decay=config.weight_decay, fused=True)
     momentum, dampening = config.momentum, config.dampening
     return torch.optim.SGD(groups, momentum=momentum, dampening=dampening, weight_decay=config.weight_decay)
 
@@ -223,9 +229,18 @@ def training_step(
     )
     losses = step_losses(batch, output_2d, output_3d, labels, lambda value: _joint_mean(fabric, value))
     optimiser.zero_grad(set_to_none=True)
-    fabric.backward(losses.total(plan.train.latent_weight))
+    _backward(fabric, losses, plan.train.latent_weight)
     optimiser.step()
     return losses
+
+
+def _backward(fabric: Fabric, losses: StepLosses, latent_weight: float) -> None:
+    """Differentiate; the networks share no weight, so that each has a gradient of its own."""
+    loss_2d, loss_3d = losses.of_2d(latent_weight), losses.of_3d(latent_weight)
+    if fabric.device.type == "cpu" and fabric.world_size == 1:
+        side_by_side(lambda: fabric.backward(loss_2d), lambda: fabric.backward(loss_3d))
+    else:  # several processes exchange gradients in one go
+        fabric.backward(loss_2d + loss_3d)
 
 
 def _switch_generator(plan: TrainingPlan, position: Position, rank: int) -> torch.Generator:

@@ -59,9 +59,13 @@ class StepLosses:
     latent_2d: Tensor
     latent_3d: Tensor
 
-    def total(self, latent_weight: float) -> Tensor:
-        """Return what is minimised."""
-        return self.ce_2d + self.ce_3d + latent_weight * (self.latent_2d + self.latent_3d)
+    def of_2d(self, latent_weight: float) -> Tensor:
+        """Return what the 2D network minimises."""
+        return self.ce_2d + latent_weight * self.latent_2d
+
+    def of_3d(self, latent_weight: float) -> Tensor:
+        """Return what the 3D network minimises."""
+        return self.ce_3d + latent_weight * self.latent_3d
 
 
 @dataclass(frozen=True)

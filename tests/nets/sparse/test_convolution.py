@@ -5,11 +5,19 @@ import torch
 from torch import Tensor
 
 from labelfree.errors import InputError
+from labelfree.nets.sparse import convolution as convolution_module
 from labelfree.nets.sparse import kernel_map as kernel_map_module
 from labelfree.nets.sparse.convolution import sparse_conv
 from labelfree.nets.sparse.kernel_map import KernelMap, SparseGeometry
 
 SIDE = 8
+
+
+@pytest.fixture(autouse=True, params=["small", "large"])
+def _as_small_or_as_large_cloud(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways of convolving, on the same clouds: through the neighbour table and offset by offset."""
+    if request.param == "large":
+        monkeypatch.setattr(convolution_module, "TABLE_VOXELS", 0)
 
 
 def scattered(seed: int = 0, density: float = 0.3) -> Tensor:

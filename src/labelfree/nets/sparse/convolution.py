@@ -2,7 +2,9 @@
 
 Each offset gathers its input rows, multiplies them by its weight into a shared buffer, and the buffer's rows are then
 summed into the output (`rows.sum_rows`). Measured on CPU against index_add per offset and against one matrix product
-over a gathered neighbour table (`benchmarks/sparse_conv.py`): the sums win from 16 channels on, the table below that.
+over a gathered neighbour table (`benchmarks/sparse_conv.py`): the sums win on large clouds from 16 channels on, the
+table below that, and on small clouds, where starting 27 small operations costs more than multiplying by absent
+neighbours.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from labelfree.nets.sparse.rows import sum_rows
 
 TABLE_CHANNELS = 8
 """Up to this many input channels the neighbour table is gathered whole."""
+TABLE_VOXELS = 4096
+"""Up to this many output voxels likewise, whatever the channels."""
 TABLE_CHUNK = 2048
 """Output voxels per matrix product over the neighbour table."""
 
@@ -47,7 +51,7 @@ class _SparseConv(torch.autograd.Function):
     def forward(ctx: Any, features: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
         ctx.save_for_backward(features, weight)
         ctx.kernel_map = kernel_map
-        if features.shape[1] <= TABLE_CHANNELS:
+        if features.shape[1] <= TABLE_CHANNELS or _is_small(kernel_map):
             return _convolve_table(features, weight, kernel_map)
         return _convolve_offsets(features, weight, kernel_map)
 
@@ -57,11 +61,19 @@ class _SparseConv(torch.autograd.Function):
         features, weight = ctx.saved_tensors
         grad = grad.contiguous()
         grad_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
+        if ctx.needs_input_grad[0] and _is_small(ctx.kernel_map):
+            if grad_weight is not None:
+                _weight_gradient_table(grad, features, ctx.kernel_map, grad_weight)
+            return _features_gradient_table(grad, weight, ctx.kernel_map), grad_weight, None
         if ctx.needs_input_grad[0]:
             return _gradients(grad, features, weight, ctx.kernel_map, grad_weight), grad_weight, None
         if grad_weight is not None:
             _weight_gradient(grad, features, ctx.kernel_map, grad_weight)
         return None, grad_weight, None
+
+
+def _is_small(kernel_map: KernelMap) -> bool:
+    return max(kernel_map.num_inputs, kernel_map.num_outputs) <= TABLE_VOXELS
 
 
 def _convolve_offsets(
@@ -111,7 +123,7 @@ def _weight_gradient(
     kernel_map: KernelMap,
     grad_weight: Tensor,  # [K, Cin, Cout] filled in place
 ) -> None:
-    if features.shape[1] <= TABLE_CHANNELS:
+    if features.shape[1] <= TABLE_CHANNELS or _is_small(kernel_map):
         return _weight_gradient_table(grad, features, kernel_map, grad_weight)
     for offset, out in enumerate(grad_weight.unbind()):
         same = offset == kernel_map.centre
@@ -128,6 +140,13 @@ def _convolve_table(features: Tensor, weight: Tensor, kernel_map: KernelMap) -> 
         part = slice(start, start + TABLE_CHUNK)
         torch.mm(_neighbours(padded, kernel_map.table[part]), flat, out=out[part])
     return out
+
+
+def _features_gradient_table(grad: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:  # [Vin, Cin]
+    """Convolve the gradient with the transposed weights along the transposed map."""
+    back = kernel_map.transposed
+    mirrored = weight if kernel_map.centre is None else weight.flip(0)
+    return _convolve_table(grad, mirrored.transpose(1, 2), back)
 
 
 def _weight_gradient_table(grad: Tensor, features: Tensor, kernel_map: KernelMap, grad_weight: Tensor) -> None:
