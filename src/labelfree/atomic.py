@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,5 +56,5 @@ def write_png(path: Path, picture: NDArray[Any]) -> None:
 
 
 def temporary_name(path: Path) -> Path:
-    """Return a hidden name beside `path`, different for each process."""
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Return a hidden name beside `path`, different for each process and thread."""
+    return path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")

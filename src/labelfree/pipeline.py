@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -13,7 +14,8 @@ from labelfree.errors import InputError
 from labelfree.nets.segmenters import Segmenter2D, Segmenter3D
 from labelfree.precision import fabric_precision
 from labelfree.progress import Progress
-from labelfree.scene import Scene
+from labelfree.scene import Frame, Scene
+from labelfree.side_by_side import side_by_side
 from labelfree.teachers.cache import TeacherCache
 from labelfree.teachers.files import LabelFiles, MaskFiles
 from labelfree.teachers.labelling import ClipNamer, MaskMaker, PixelNamer, SamMasks
@@ -97,14 +99,31 @@ def new_networks(config: RunConfig, vocabulary: Vocabulary, text: torch.Tensor, 
     return CoTrained(net_2d, net_3d)
 
 
-def label_frames(scenes: Sequence[Scene], teachers: Teachers, labels: LabelConfig, title: str = "label") -> None:
-    """Ask both teachers about every frame, so that later steps only read the cache."""
+def label_frames(
+    scenes: Sequence[Scene],
+    teachers: Teachers,
+    labels: LabelConfig,
+    device: torch.device,
+    title: str = "label",
+) -> None:
+    """Ask both teachers about every frame, so that later steps only read the cache; on a CPU two frames at a time."""
+
+    def label(frame: Frame | None) -> None:
+        if frame is not None:
+            teachers.masks.mask_ids(frame, labels.image_size)
+            teachers.namer.labels(frame, labels.image_size)
+
+    frames = (frame for scene in scenes for frame in scene.frames)
     with Progress(title, sum(len(scene.frames) for scene in scenes)) as progress:
-        for scene in scenes:
-            for frame in scene.frames:
-                teachers.masks.mask_ids(frame, labels.image_size)
-                teachers.namer.labels(frame, labels.image_size)
-                progress.advance()
+        for first in frames:
+            if device.type != "cpu":
+                label(first)
+            else:  # a last one without a partner gets no more threads either: its bits must not depend on that
+                second = next(frames, None)
+                side_by_side(partial(label, first), partial(label, second))
+                if second is not None:
+                    progress.advance()
+            progress.advance()
 
 
 def pick_device(device: str) -> torch.device:

@@ -64,8 +64,8 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
 
     started = time.monotonic()
     teachers = load_teachers(config.teachers, config.labels, names, out / "cache", fabric.device)
-    label_frames(train_scenes, teachers, config.labels, "label training rooms")
-    label_frames(held_out, teachers, config.labels, "label held-out rooms")
+    label_frames(train_scenes, teachers, config.labels, fabric.device, "label training rooms")
+    label_frames(held_out, teachers, config.labels, fabric.device, "label held-out rooms")
     clock.label, started = time.monotonic() - started, time.monotonic()
 
     networks = NetworkLabels(*cotrain(train_scenes, names, config, out, teachers, fabric))

@@ -40,7 +40,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     labellers: list[Labeller] = [NetworkLabels(net_2d, net_3d)]
     if not options.networks_only:
         teachers = load_teachers(config.teachers, config.labels, names, cache_dir(options), device)
-        label_frames(scenes, teachers, config.labels)
+        label_frames(scenes, teachers, config.labels, device)
         sources = [TeacherLabels(teachers, config.labels, config.pairing, names, voted) for voted in (False, True)]
         labellers = [*sources, *labellers]
     methods = measure(scenes, labellers, names, options.split or str(options.data))

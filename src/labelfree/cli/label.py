@@ -33,9 +33,10 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     require_sound(scenes)
     part, parts = parse_shard(options.shard)
     mine = scenes[part - 1 :: parts]
-    teachers = load_teachers(config.teachers, config.labels, names, cache_dir(options), pick_device(options.device))
+    device = pick_device(options.device)
+    teachers = load_teachers(config.teachers, config.labels, names, cache_dir(options), device)
     save_settings(config, options.out)
-    label_frames(mine, teachers, config.labels)
+    label_frames(mine, teachers, config.labels, device)
     voted = TeacherLabels(teachers, config.labels, config.pairing, names, voted=True)
     for scene in mine:
         folder = options.out / file_stem(scene.name)

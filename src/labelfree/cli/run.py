@@ -49,7 +49,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     fabric = make_fabric(options.device, options.processes)
     teachers = load_teachers(config.teachers, config.labels, names, cache_dir(options), fabric.device)
     marks.append(("label", time.monotonic()))
-    label_frames(scenes, teachers, config.labels)
+    label_frames(scenes, teachers, config.labels, fabric.device)
     marks.append(("train", time.monotonic()))
     net_2d, net_3d = cotrain(scenes, names, config, options.out, teachers, fabric)
     marks.append(("predict", time.monotonic()))

@@ -36,7 +36,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     save_settings(config, options.out)
     fabric = make_fabric(options.device, options.processes)
     teachers = load_teachers(config.teachers, config.labels, names, cache_dir(options), fabric.device)
-    label_frames(scenes, teachers, config.labels)
+    label_frames(scenes, teachers, config.labels, fabric.device)
     cotrain(scenes, names, config, options.out, teachers, fabric)
     print(f"both networks are in {options.out / 'networks'}")
     return 0
