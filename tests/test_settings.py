@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from labelfree import InputError, recipe
-from labelfree.config import RECIPES_DIR, RunConfig
+from labelfree.config import RECIPES_DIR, RunConfig, recipe_path
 from labelfree.method.label_switching import Source
 from labelfree.settings import read_settings, settings_yaml
 
@@ -58,3 +58,24 @@ def test_unknown_keys_of_a_file_name_the_file(tmp_path: Path) -> None:
 def test_unknown_recipe_lists_the_shipped() -> None:
     with pytest.raises(InputError, match="scannet"):
         recipe("scanet")
+
+
+def test_overlays_come_last_and_merge_key_by_key(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
+    first.write_text("train: {epochs: 5, workers: 2}\nswitch: {pool_2d: [CLIP_2D]}\n")
+    second.write_text("train: {epochs: 7}\n")
+    config = read_settings(recipe_path("lab"), ["--train.epochs=3", "--train.scenes_per_batch=2"], [first, second])
+    train = config.train
+    assert (train.epochs, train.workers, train.scenes_per_batch, train.optimiser) == (7, 2, 2, "adamw")
+    assert config.switch.pool_2d == (Source.CLIP_2D,)
+    assert read_settings(recipe_path("lab"), (), []) == recipe("lab")
+
+
+def test_mistakes_in_an_overlay_name_it(tmp_path: Path) -> None:
+    path = tmp_path / "row.yaml"
+    path.write_text("switch: {pool_2b: [CLIP_2D]}\n")
+    with pytest.raises(InputError, match=r"row\.yaml: unknown key 'switch\.pool_2b'; did you mean 'switch\.pool_2d'"):
+        read_settings(recipe_path("lab"), overlays=[path])
+    path.write_text("train: {epochs: many}\n")
+    with pytest.raises(InputError, match=r"lab\.yaml, .*row\.yaml: "):
+        read_settings(recipe_path("lab"), overlays=[path])

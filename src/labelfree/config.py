@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, get_args
 
 from labelfree.errors import InputError
 from labelfree.nets.segmenters import Segmenter2DConfig, Segmenter3DConfig
 from labelfree.teachers.clip import ClipOptions
 from labelfree.teachers.sam import SamOptions
 from labelfree.training.augment import AugmentConfig
-from labelfree.training.labelled_scenes import LabelConfig, PairingConfig
-from labelfree.training.loop import TrainConfig, TrainingPlan
+from labelfree.training.labelled_scenes import LabelConfig, PairingConfig, Views
+from labelfree.training.plan import TrainConfig, TrainingPlan
 from labelfree.training.step import SwitchConfig
 
 RECIPES_DIR = Path(__file__).parent / "recipes"
+
+System = Literal["cns", "clip", "clip+sam", "openscene"]
+"""What a run makes of its scenes: two co-trained networks, the teachers' labels as they are, or OpenScene."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class TeacherConfig:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """The two networks and where the 2D backbone starts."""
+    """The two networks and where they start."""
 
     net_2d: Segmenter2DConfig = field(default_factory=Segmenter2DConfig)
     """DeepLabV3."""
@@ -44,12 +48,34 @@ class NetworkConfig:
     backbone_weights: str | None = None
     """ResNet weights (torchvision's names) the 2D network starts from: a safetensors file, a folder, a hub name, or
     `lab`. The paper starts from ImageNet; None starts at random."""
+    backbone_weights_3d: str | None = None
+    """MinkUNet weights (MinkowskiEngine's names) the 3D network starts from, given likewise. None, the paper's choice,
+    starts at random."""
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """From what a system learned to its labels; everything off is the paper's."""
+
+    refine: bool = False
+    """Vote over finished predictions inside SAM's masks: in 2D over pixels, in 3D over the paired points of a mask.
+    Table 2's row `post refine`."""
+    views: Views = "vote"
+    """How a point that several images see gets system `clip`'s label: `vote` counts the views' labels, `average` takes
+    the best class of their mean scores (MaskCLIP in 3D)."""
+
+    def __post_init__(self) -> None:
+        if self.views not in get_args(Views):
+            raise InputError(f"predict.views is '{self.views}': use one of {', '.join(get_args(Views))}.")
 
 
 @dataclass(frozen=True)
 class RunConfig:
     """One run, from unlabelled scenes to two networks."""
 
+    system: System = "cns"
+    """`cns` trains (with its switches: MaskCLIP+, CLIP2Scene, every ablation), `clip` and `clip+sam` only label,
+    `openscene` distils CLIP's features into the 3D network."""
     seed: int = 0
     """Seed of weights, augmentation, batches and label switching."""
     teachers: TeacherConfig = field(default_factory=TeacherConfig)
@@ -66,12 +92,25 @@ class RunConfig:
     """Stage two."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     """Augmentation."""
+    predict: PredictConfig = field(default_factory=PredictConfig)
+    """Labelling with what was learned."""
     memory_gb: float = 4.0
     """Memory that labelled scenes may take while training."""
 
     def __post_init__(self) -> None:
+        if self.system not in get_args(System):
+            raise InputError(f"system is '{self.system}': use one of {', '.join(get_args(System))}.")
         if self.seed < 0:
             raise InputError(f"seed is {self.seed}: give 0 or more.")
+        if self.system == "openscene" and "3d" not in self.train.modalities:
+            raise InputError("system is openscene but train.modalities is ['2d']: add '3d', the network it trains.")
+        if self.system == "clip+sam" and self.predict.views == "average":
+            raise InputError(
+                "predict.views is average but system is clip+sam, whose labels have no scores after the vote inside "
+                "masks: set it to vote."
+            )
+        if self.system in {"cns", "openscene"}:
+            self.plan()  # says what does not fit together
         if self.networks.net_2d.latent_width != self.labels.latent_width:
             raise InputError(
                 f"networks.net_2d.latent_width is {self.networks.net_2d.latent_width} but labels.latent_width is "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -10,12 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from labelfree.method.feature_fusion import text_cosines
+from labelfree.method.mask_vote import refine_labels
 from labelfree.method.pairing import Pairs
 from labelfree.nets.segmenters import Segmenter2D, Segmenter3D
-from labelfree.nets.sparse.voxels import voxelise
+from labelfree.nets.sparse.voxels import Voxels, voxelise
 from labelfree.precision import fast_autocast
 from labelfree.prediction import Prediction
-from labelfree.raster import resize_image
+from labelfree.raster import resize_image, resize_nearest
 from labelfree.scene import Scene
 from labelfree.training.labelled_scenes import point_features
 from labelfree.vocabulary import IGNORE_LABEL, Vocabulary
@@ -46,16 +49,29 @@ def predict_images(
 @torch.inference_mode()
 def predict_points(net: Segmenter3D, scene: Scene) -> Prediction:
     """Label every point of a scene at full resolution, through the voxel each point falls into."""
-    device = next(net.parameters()).device
-    net.eval()
-    points = torch.from_numpy(scene.upright_points())
-    one_scene = torch.zeros(len(points), dtype=torch.int64)
-    features = torch.from_numpy(point_features(scene))
-    voxels = voxelise(points.to(device), net.config.voxel_m, one_scene.to(device), features.to(device))
-    with fast_autocast(device):
+    voxels = _whole_scene(net, scene)
+    with fast_autocast(voxels.features.device):
         logits = net(voxels).logits.float()
     labels, scores = _best(logits[voxels.inverse].T.cpu())
     return Prediction(labels, net.vocabulary, scores, scene.points_world, scene.name)
+
+
+@torch.inference_mode()
+def point_cosines(net: Segmenter3D, scene: Scene) -> Tensor:  # [N, K] float32
+    """Return the cosine of each point's feature in text space with each class, through its voxel (OpenScene)."""
+    voxels = _whole_scene(net, scene)
+    with fast_autocast(voxels.features.device):
+        features = net.semantic_features(voxels)
+    return text_cosines(features, net.text_embeddings)[voxels.inverse].cpu()
+
+
+def _whole_scene(net: Segmenter3D, scene: Scene) -> Voxels:
+    """Put the network in evaluation mode and return the scene as it reads it, on its device."""
+    net.eval()
+    device = next(net.parameters()).device
+    points, features = torch.from_numpy(scene.upright_points()), torch.from_numpy(point_features(scene))
+    one_scene = torch.zeros(len(points), dtype=torch.int64, device=device)
+    return voxelise(points.to(device), net.config.voxel_m, one_scene, features.to(device))
 
 
 def project_labels(
@@ -65,19 +81,90 @@ def project_labels(
 ) -> Prediction:
     """Carry label maps to the points (Eq. 2): each view votes, ties go to the lowest class id; unseen points take the
     label of a seen one nearby, so that every point has a class, as the protocol asks."""
+    votes = _votes(
+        scene, ((pairs, torch.from_numpy(labels)[pairs.row, pairs.column]) for pairs, labels in views), vocabulary
+    )
+    found = votes.sum(dim=1)
+    confidence = votes.amax(dim=1) / found.clamp(min=1)
+    return _every_point(scene, votes.argmax(dim=1), found > 0, confidence, vocabulary)
+
+
+def project_scores(
+    scene: Scene,
+    views: Iterable[tuple[Pairs, Tensor]],  # pairs of a frame and its score map [K, H, W]
+    vocabulary: Vocabulary,
+) -> Prediction:
+    """Carry score maps to the points: the mean over a point's views, then the best class (MaskCLIP in 3D); unseen
+    points take the label of a seen one nearby."""
+    sums, counts = torch.zeros(len(scene), len(vocabulary)), torch.zeros(len(scene))
+    for pairs, scores in views:
+        sums.index_add_(0, pairs.point, scores[:, pairs.row, pairs.column].T)
+        counts[pairs.point] += 1
+    return _every_point(scene, sums.argmax(dim=1), counts > 0, None, vocabulary)
+
+
+def fused_labels(scene: Scene, scores: Tensor, vocabulary: Vocabulary) -> Prediction:  # [N, K], -inf where unseen
+    """Label points by the cosines of their fused features; unseen points take the label of a seen one nearby."""
+    return _every_point(scene, scores.argmax(dim=1), scores[:, 0] > -torch.inf, None, vocabulary)
+
+
+def refine_image(
+    prediction: Prediction,
+    mask_ids: NDArray[np.uint16],  # [h, w]
+) -> Prediction:
+    """Return a finished 2D prediction after the vote inside SAM's masks, at the prediction's own size."""
+    height, width = prediction.labels.shape
+    masks = torch.from_numpy(resize_nearest(mask_ids, (height, width)).astype(np.int64))
+    labels = refine_labels(torch.from_numpy(prediction.labels), masks, len(prediction.vocabulary))
+    return replace(prediction, labels=labels.numpy(), scores=None)
+
+
+def refine_cloud(
+    scene: Scene,
+    prediction: Prediction,
+    views: Iterable[tuple[Pairs, NDArray[np.uint16]]],  # pairs of a frame and its mask ids [H, W]
+) -> Prediction:
+    """Return a finished 3D prediction after the vote inside SAM's masks: in each view a point takes the label that most
+    points paired with its mask have, then its views vote, ties to the lowest class id; unseen points keep theirs."""
+    own = torch.from_numpy(prediction.labels.astype(np.int64))
+    classes = len(prediction.vocabulary)
+
+    def refined(pairs: Pairs, mask_ids: NDArray[np.uint16]) -> tuple[Pairs, Tensor]:
+        masks = torch.from_numpy(mask_ids.astype(np.int64))[pairs.row, pairs.column]
+        return pairs, refine_labels(own[pairs.point], masks, classes)
+
+    votes = _votes(scene, (refined(pairs, mask_ids) for pairs, mask_ids in views), prediction.vocabulary)
+    labels = torch.where(votes.sum(dim=1) > 0, votes.argmax(dim=1), own)
+    return replace(prediction, labels=labels.numpy(), scores=None)
+
+
+def _votes(
+    scene: Scene,
+    views: Iterable[tuple[Pairs, Tensor]],  # pairs of a frame and a label for each
+    vocabulary: Vocabulary,
+) -> Tensor:  # [N, K]
     votes = torch.zeros(len(scene), len(vocabulary))
     for pairs, labels in views:
-        seen = torch.from_numpy(labels)[pairs.row, pairs.column].long()
-        valid = seen != IGNORE_LABEL
-        votes.view(-1).index_add_(0, pairs.point[valid] * len(vocabulary) + seen[valid], torch.ones(int(valid.sum())))
-    found = votes.sum(dim=1)
-    labels_3d = votes.argmax(dim=1)
-    scores = votes.amax(dim=1) / found.clamp(min=1)
-    if bool((found > 0).any()):
-        labels_3d = labels_3d[nearby_seen(torch.from_numpy(scene.points_world), found > 0)]
+        valid = labels != IGNORE_LABEL
+        ballots = pairs.point[valid] * len(vocabulary) + labels[valid].long()
+        votes.view(-1).index_add_(0, ballots, torch.ones(len(ballots)))
+    return votes
+
+
+def _every_point(
+    scene: Scene,
+    labels: Tensor,  # [N] int64
+    seen: Tensor,  # [N] bool
+    confidence: Tensor | None,  # [N]
+    vocabulary: Vocabulary,
+) -> Prediction:
+    """Give the points that no view sees a label nearby; without any seen point nothing has a label."""
+    if bool(seen.any()):
+        labels = labels[nearby_seen(torch.from_numpy(scene.points_world), seen)]
     else:
-        labels_3d = torch.full_like(labels_3d, IGNORE_LABEL)
-    return Prediction(labels_3d.to(torch.uint8).numpy(), vocabulary, scores.numpy(), scene.points_world, scene.name)
+        labels = torch.full_like(labels, IGNORE_LABEL)
+    scores = None if confidence is None else confidence.numpy()
+    return Prediction(labels.to(torch.uint8).numpy(), vocabulary, scores, scene.points_world, scene.name)
 
 
 def nearby_seen(

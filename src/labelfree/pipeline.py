@@ -11,7 +11,7 @@ from lightning_fabric import Fabric
 
 from labelfree.config import RunConfig, TeacherConfig
 from labelfree.errors import InputError
-from labelfree.nets.segmenters import Segmenter2D, Segmenter3D
+from labelfree.nets.segmenters import Segmenter, Segmenter2D, Segmenter3D
 from labelfree.precision import fabric_precision
 from labelfree.progress import Progress
 from labelfree.scene import Frame, Scene
@@ -93,9 +93,11 @@ def new_networks(config: RunConfig, vocabulary: Vocabulary, text: torch.Tensor, 
     net_2d = Segmenter2D(config.networks.net_2d.with_inputs(config.labels.image_size, text.shape[1]), text, vocabulary)
     channels = point_features(scene).shape[1]
     net_3d = Segmenter3D(config.networks.net_3d.with_inputs(channels, text.shape[1]), text, vocabulary)
-    if config.networks.backbone_weights is not None:
-        weights = config.networks.backbone_weights
-        net_2d.load_backbone(str(LAB_WEIGHTS / "tiny-backbone") if weights == LAB else weights)
+    starts = (config.networks.backbone_weights, config.networks.backbone_weights_3d)
+    networks: tuple[Segmenter, ...] = (net_2d, net_3d)
+    for network, weights, tiny in zip(networks, starts, ("tiny-backbone", "tiny-backbone-3d")):
+        if weights is not None:
+            network.load_backbone(str(LAB_WEIGHTS / tiny) if weights == LAB else weights)
     return CoTrained(net_2d, net_3d)
 
 
@@ -156,7 +158,8 @@ def cotrain(
 ) -> tuple[Segmenter2D, Segmenter3D]:
     """Train a 2D and a 3D network on scenes without labels; goes on where an earlier call with the same `out` stopped.
 
-    Checkpoint and metrics are written to `out/training`, both networks to `out/networks/2d` and `out/networks/3d`.
+    Checkpoint and metrics are written to `out/training`, the networks to `out/networks/2d` and `out/networks/3d`. With
+    one of `config.train.modalities` the other network comes back as it started and is not written.
     """
     fabric, out = fabric or make_fabric(), Path(out)
     teachers = teachers or load_teachers(config.teachers, config.labels, vocabulary, out / "cache", fabric.device)
@@ -164,6 +167,6 @@ def cotrain(
     labelled = LabelledScenes(scenes, teachers, config.labels, config.pairing, config.memory_gb)
     train(fabric, networks, labelled, config.plan(), out / "training")
     if fabric.is_global_zero:
-        networks.net_2d.save_pretrained(out / "networks" / "2d")
-        networks.net_3d.save_pretrained(out / "networks" / "3d")
+        for modality in config.train.modalities:
+            networks.network(modality).save_pretrained(out / "networks" / modality)
     return networks.net_2d, networks.net_3d

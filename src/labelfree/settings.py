@@ -1,4 +1,4 @@
-"""Reading a `RunConfig`: a recipe's YAML, then `--a.b=c` overrides; unknown keys name the nearest one."""
+"""Reading a `RunConfig`: a recipe's YAML, `--a.b=c` overrides, overlays; unknown keys name the nearest one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass
 from enum import Enum
+from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -16,16 +17,18 @@ from labelfree.config import RunConfig, recipe_path
 from labelfree.errors import InputError
 
 
-def read_settings(recipe: Path | None, overrides: Sequence[str] = ()) -> RunConfig:
-    """Return the run's configuration: defaults, then the recipe, then overrides such as `--train.epochs=3`."""
-    tree: dict[str, Any] = {}
-    if recipe is not None:
-        tree = _read_recipe(recipe)
-        _check_keys(tree, RunConfig, str(recipe))
+def read_settings(recipe: Path | None, overrides: Sequence[str] = (), overlays: Sequence[Path] = ()) -> RunConfig:
+    """Return the run's configuration: defaults, then the recipe, then overrides such as `--train.epochs=3`.
+
+    Overlays are files of a few keys that come last: what a row of a table ablates stays so, whatever is overridden.
+    """
+    tree: dict[str, Any] = {} if recipe is None else _read_recipe(recipe)
     for override in overrides:
         _apply(tree, override)
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(RunConfig)
+    for overlay in overlays:
+        _merge(tree, _read_recipe(overlay))
+    sources = ", ".join(str(path) for path in (recipe, *overlays) if path is not None)
+    parser = _parser()
     try:
         parsed: Namespace = parser.parse_object(tree)
         config = parser.instantiate_classes(parsed)
@@ -34,7 +37,7 @@ def read_settings(recipe: Path | None, overrides: Sequence[str] = ()) -> RunConf
         raise
     except Exception as error:  # jsonargparse wraps what it meets in several kinds of its own
         cause = _input_error(error)
-        raise cause or InputError(f"{recipe or 'settings'}: {_first_sentence(str(error))}") from error
+        raise cause or InputError(f"{sources or 'settings'}: {_first_sentence(str(error))}") from error
 
 
 def recipe(name: str, *overrides: str) -> RunConfig:
@@ -47,6 +50,13 @@ def settings_yaml(config: RunConfig) -> str:
     return yaml.safe_dump(_plain(asdict(config)), sort_keys=False)
 
 
+@cache
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(RunConfig)
+    return parser
+
+
 def _read_recipe(path: Path) -> dict[str, Any]:
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -54,6 +64,7 @@ def _read_recipe(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: cannot be read as YAML ({str(error).splitlines()[0]}).") from error
     if not isinstance(tree, dict):
         raise InputError(f"{path}: expected keys such as 'train:', found {type(tree).__name__}.")
+    _check_keys(tree, RunConfig, str(path))
     return tree
 
 

@@ -175,4 +175,4 @@ def test_bad_configuration_is_named(make: object, words: str) -> None:
 def test_wrong_point_features_are_named() -> None:
     voxels = cloud()
     with pytest.raises(InputError, match="intensity"):
-        net_3d()(Voxels(voxels.coords, voxels.inverse, voxels.features[:, :1]))
+        net_3d()(Voxels(voxels.coords, voxels.inverse, voxels.features[:, :1], voxels.spread[:, :1]))

@@ -1,38 +1,29 @@
 from __future__ import annotations
 
-import json
-import os
 from pathlib import Path
 
 import pytest
 import torch
 from lightning_fabric import Fabric
-from torch import nn
-from toy_training import STILL, toy_networks, toy_plan, toy_scene
+from toy_training import (
+    SCENES,
+    Killed,
+    cpu,
+    free_port,
+    gradients,
+    join_processes,
+    lines,
+    still_batch,
+    toy_networks,
+    toy_plan,
+    weights,
+)
 
 from labelfree import InputError
 from labelfree.training import loop
-from labelfree.training.checkpoint import CHECKPOINT, METRICS, Position
-from labelfree.training.loop import CoTrained, TrainConfig, new_optimiser, rate_factor, steps_per_epoch, train
-from labelfree.training.samples import collate, draw_sample, scene_random
-
-SCENES = [toy_scene(i) for i in range(5)]
-
-
-def cpu() -> Fabric:
-    return Fabric(accelerator="cpu", devices=1)
-
-
-def weights(networks: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: value.clone() for name, value in networks.state_dict().items()}
-
-
-def lines(folder: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
-
-
-class Killed(BaseException):
-    """Stands in for the power going off."""
+from labelfree.training.checkpoint import CHECKPOINT, Position
+from labelfree.training.loop import new_optimiser, train
+from labelfree.training.plan import TrainConfig, rate_factor, steps_per_epoch
 
 
 @pytest.fixture(scope="module")
@@ -110,16 +101,6 @@ def test_networks_may_have_rates_of_their_own() -> None:
     assert new_optimiser(networks, TrainConfig()).param_groups[1]["lr"] == TrainConfig().learning_rate
 
 
-def joint_gradients(networks: CoTrained) -> dict[str, torch.Tensor]:
-    return {name: value.grad.clone() for name, value in networks.named_parameters() if value.grad is not None}
-
-
-def still_batch(rank: int, processes: int) -> loop.Batch:
-    """The joint batch of four scenes, or one process's part of it."""
-    mine = range(4)[rank::processes]
-    return collate([draw_sample(SCENES[i], 2, STILL, scene_random(0, 0, i)) for i in mine], 0.2)
-
-
 def gradient_step(fabric: Fabric) -> dict[str, torch.Tensor]:
     """One step with stored batch statistics and without dropout: a pure function of the batch."""
     networks = toy_networks()
@@ -128,35 +109,16 @@ def gradient_step(fabric: Fabric) -> dict[str, torch.Tensor]:
     model.eval()
     batch = still_batch(fabric.global_rank, fabric.world_size)
     loop.training_step(fabric, model, wrapped, batch, toy_plan(start_epoch=0), Position())
-    return joint_gradients(networks)
+    return gradients(networks)
 
 
 def run_process(rank: int, processes: int, port: int, out: str) -> None:
-    torch.set_num_threads(1)
-    os.environ |= {
-        "RANK": str(rank),
-        "LOCAL_RANK": str(rank),
-        "WORLD_SIZE": str(processes),
-        "LOCAL_WORLD_SIZE": str(processes),
-        "GROUP_RANK": "0",
-        "ROLE_RANK": str(rank),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        "TORCHELASTIC_RUN_ID": "test",
-    }
-    fabric = Fabric(accelerator="cpu", strategy="ddp", devices=processes)
-    fabric.launch()
-    torch.save(gradient_step(fabric), f"{out}/{rank}.pt")
+    torch.save(gradient_step(join_processes(rank, processes, port)), f"{out}/{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
 def test_two_processes_have_the_gradients_of_one(tmp_path: Path) -> None:
-    import socket
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(run_process, (2, port, str(tmp_path)), nprocs=2)
+    torch.multiprocessing.spawn(run_process, (2, free_port(), str(tmp_path)), nprocs=2)
     single = gradient_step(cpu())
     for rank in (0, 1):
         found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)

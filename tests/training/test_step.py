@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 import torch
 from toy_training import CLASSES, STILL, toy_networks, toy_scene
@@ -77,11 +80,24 @@ def test_every_parameter_gets_a_gradient_with_and_without_targets() -> None:
             batch, output_2d.logits, output_3d.logits[batch.pair_voxel], 1, SwitchConfig(), torch.Generator()
         )
         losses = step_losses(batch, output_2d, output_3d, labels, lambda value: value)
-        (losses.of_2d(1.0) + losses.of_3d(1.0)).backward()
+        sum(network.total(1.0) for network in losses.trained()).backward()
         assert all(parameter.grad is not None for parameter in networks.parameters())
-        assert (float(losses.latent_2d.detach()) > 0) is latent
+        assert (losses.record()["latent_2d"] > 0) is latent
 
 
 def test_empty_pools_are_refused() -> None:
     with pytest.raises(InputError, match="at least one source"):
         SwitchConfig(pool_2d=())
+
+
+def test_nothing_holds_the_logits_beyond_the_step() -> None:
+    batch = batch_of(1)
+    logits_2d, logits_3d = outputs(batch)
+    held = weakref.ref(logits_2d), weakref.ref(logits_3d)
+    gc.disable()
+    try:
+        step_labels(batch, logits_2d, logits_3d, 2, SwitchConfig(0), torch.Generator())
+        del logits_2d, logits_3d
+        assert [reference() for reference in held] == [None, None]
+    finally:
+        gc.enable()

@@ -1,16 +1,25 @@
-"""Tiny labelled scenes and networks for the tests of training."""
+"""Tiny labelled scenes and networks for the tests of training, and what several of these tests do with them."""
 
 from __future__ import annotations
 
+import json
+import os
+import socket
+from pathlib import Path
+
 import numpy as np
 import torch
+from lightning_fabric import Fabric
+from torch import nn
 
 from labelfree import Vocabulary
 from labelfree.method.latent_consistency import random_orthogonal
 from labelfree.nets.segmenters import Segmenter2D, Segmenter2DConfig, Segmenter3D, Segmenter3DConfig
 from labelfree.training.augment import AugmentConfig
-from labelfree.training.loop import CoTrained, TrainConfig, TrainingPlan
-from labelfree.training.samples import LabelledFrame, LabelledScene
+from labelfree.training.checkpoint import METRICS
+from labelfree.training.loop import CoTrained
+from labelfree.training.plan import TrainConfig, TrainingPlan
+from labelfree.training.samples import Batch, LabelledFrame, LabelledScene, collate, draw_sample, scene_random
 from labelfree.training.step import SwitchConfig
 
 CLASSES = 3
@@ -59,3 +68,57 @@ def toy_plan(epochs: int = 3, start_epoch: int = 1, scenes_per_batch: int = 2, s
         switch=SwitchConfig(start_epoch),
         augment=AugmentConfig(),
     )
+
+
+SCENES = [toy_scene(i) for i in range(5)]
+
+
+def cpu() -> Fabric:
+    return Fabric(accelerator="cpu", devices=1)
+
+
+def weights(networks: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in networks.state_dict().items()}
+
+
+def lines(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
+
+
+class Killed(BaseException):
+    """Stands in for the power going off."""
+
+
+def gradients(networks: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.grad.clone() for name, value in networks.named_parameters() if value.grad is not None}
+
+
+def still_batch(rank: int, processes: int) -> Batch:
+    """The joint batch of four scenes, or one process's part of it."""
+    mine = range(4)[rank::processes]
+    return collate([draw_sample(SCENES[i], 2, STILL, scene_random(0, 0, i)) for i in mine], 0.2)
+
+
+def join_processes(rank: int, processes: int, port: int) -> Fabric:
+    """Return the fabric of one of several processes on this machine."""
+    torch.set_num_threads(1)
+    os.environ |= {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(processes),
+        "LOCAL_WORLD_SIZE": str(processes),
+        "GROUP_RANK": "0",
+        "ROLE_RANK": str(rank),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "TORCHELASTIC_RUN_ID": "test",
+    }
+    fabric = Fabric(accelerator="cpu", strategy="ddp", devices=processes)
+    fabric.launch()
+    return fabric
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])

@@ -38,6 +38,10 @@ VERBS = (
     Verb("train", "labelfree.cli.train", "co-train the 2D and the 3D network", True),
     Verb("evaluate", "labelfree.cli.evaluate", "measure a run's networks and its labels against ground truth"),
     Verb("predict", "labelfree.cli.predict", "label an image, a folder of images, a PLY cloud or a scene"),
+    Verb(
+        "table", "labelfree.cli.table", "measure the paper's Table 1 or 2 over several seeds; goes on if stopped", True
+    ),
+    Verb("figure", "labelfree.cli.figure", "the paper's qualitative figures of a finished run, 2D and 3D, as PNG"),
     Verb("lab", "labelfree.cli.lab", "write rooms of the offline lab in the posed RGB-D layout"),
     Verb("info", "labelfree.cli.info", "versions, device and teachers, for bug reports"),
 )

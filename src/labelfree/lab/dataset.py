@@ -79,7 +79,7 @@ def write_room(folder: Path, room_seed: int, views: int, size: LabSize) -> None:
     cameras = walk(room, views, size.image_size)
     seen = [render(room, camera, seed=index) for index, camera in enumerate(cameras)]
     cloud = fuse(
-        [_frame(view, index) for index, view in enumerate(seen)], FusionOptions(voxel_m=size.cloud_voxel_m), True
+        [view_frame(view, index) for index, view in enumerate(seen)], FusionOptions(voxel_m=size.cloud_voxel_m), True
     )
     write_scene(
         folder,
@@ -95,7 +95,8 @@ def write_room(folder: Path, room_seed: int, views: int, size: LabSize) -> None:
     )
 
 
-def _frame(view: View, index: int) -> Frame:
+def view_frame(view: View, index: int) -> Frame:
+    """Return a rendered view as a frame, its depth in whole millimetres as on disk."""
     height, width = view.depth_m.shape
     return Frame(
         name=f"{index:06d}",

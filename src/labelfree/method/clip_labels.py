@@ -76,6 +76,21 @@ def labels_from_scores(scores: Tensor) -> Tensor:  # [K, ...] -> [...] uint8
     return scores.argmax(dim=0).to(torch.uint8)
 
 
+def pixel_scores(
+    features: Tensor,  # [h, w, D]
+    text: Tensor,  # [S, D]
+    size: tuple[int, int],
+    owners: Tensor | None = None,  # [S] int64
+    extent: tuple[float, float] | None = None,
+    denoise_threshold: float = 0.0,
+) -> Tensor:  # [K, H, W]
+    """Return the class scores of every pixel of one image: cosine, bilinear upsampling; denoising is off at 0."""
+    scores = class_scores(features, text, owners)
+    if denoise_threshold > 0:
+        scores = prompt_denoise(scores, denoise_threshold)
+    return upsample_scores(scores, size, extent)
+
+
 def clip_labels(
     features: Tensor,  # [h, w, D]
     text: Tensor,  # [S, D]
@@ -84,8 +99,5 @@ def clip_labels(
     extent: tuple[float, float] | None = None,
     denoise_threshold: float = 0.0,
 ) -> Tensor:  # [H, W] uint8
-    """Return dense CLIP labels of one image (Eq. 1): cosine, bilinear upsampling, argmax; denoising is off at 0."""
-    scores = class_scores(features, text, owners)
-    if denoise_threshold > 0:
-        scores = prompt_denoise(scores, denoise_threshold)
-    return labels_from_scores(upsample_scores(scores, size, extent))
+    """Return dense CLIP labels of one image (Eq. 1): the class with the highest of `pixel_scores`."""
+    return labels_from_scores(pixel_scores(features, text, size, owners, extent, denoise_threshold))

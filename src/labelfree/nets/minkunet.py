@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -104,6 +105,28 @@ class MinkUNet(nn.Module):
     def _at(self, name: str, x: SparseTensor) -> SparseTensor:
         out: SparseTensor = self.get_submodule(name)(x)
         return out
+
+
+def load_trunk(
+    network: MinkUNet,
+    weights: Mapping[str, Tensor],
+    source: str = "weights",
+) -> list[str]:
+    """Load weights of a MinkUNet of the same shape, without their classifier; returns the names that were left out."""
+    left_out = [name for name in weights if name.startswith("final.")]
+    kept = {name: value for name, value in weights.items() if name not in set(left_out)}
+    own = network.state_dict()
+    missing = [name for name in own if name not in kept and not name.endswith("num_batches_tracked")]
+    unknown = [name for name in kept if name not in own]
+    unlike = [name for name, value in kept.items() if name in own and own[name].shape != value.shape]
+    if missing or unknown or unlike:
+        raise InputError(
+            f"{source}: {len(missing)} parameters are missing, {len(unknown)} unknown, {len(unlike)} of another shape, "
+            f"first '{(missing or unknown or unlike)[0]}': set net_3d.variant, planes, first_width, first_kernel and "
+            "texture to those of the weights."
+        )
+    network.load_state_dict(kept, strict=False)
+    return left_out
 
 
 def _blocks(inputs: int, outputs: int, count: int) -> nn.Sequential:

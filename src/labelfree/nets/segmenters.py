@@ -13,13 +13,15 @@ from torch.nn import functional
 
 from labelfree.errors import InputError
 from labelfree.nets.deeplabv3 import DeepLabV3, load_published
-from labelfree.nets.minkunet import VARIANTS, MinkUNet, MinkUNetShape
+from labelfree.nets.minkunet import VARIANTS, MinkUNet, MinkUNetShape, load_trunk
 from labelfree.nets.pretrained import read_model, read_weights, write_model
 from labelfree.nets.resnet import RESNETS, ResNet
 from labelfree.nets.sparse.rows import blend_rows
 from labelfree.nets.sparse.voxels import Voxels
 from labelfree.vocabulary import Vocabulary
 
+TEXTURE_SCALE = 4.0
+"""Brings the spread of colours in a voxel to the size of the colours themselves."""
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
 """ImageNet's colour statistics, which published backbones expect."""
@@ -77,6 +79,9 @@ class Segmenter3DConfig:
     """Input features per point: 3 for colour in 0..1, 1 for lidar intensity."""
     voxel_m: float = 0.05
     """Edge of a voxel in metres: 0.05 for ScanNet, 0.1 for nuScenes."""
+    texture: bool = False
+    """Read the standard deviation of the features inside each voxel beside their mean, which large voxels call for; off
+    in the paper."""
     text_width: int = 512
     """Width of the text embeddings."""
     latent_width: int = 64
@@ -94,6 +99,10 @@ class Segmenter3DConfig:
     def with_inputs(self, in_channels: int, text_width: int) -> Segmenter3DConfig:
         """Return the configuration for point features and text embeddings of these widths."""
         return replace(self, in_channels=in_channels, text_width=text_width)
+
+    def input_channels(self) -> int:
+        """Return the width of what the network reads of a voxel."""
+        return self.in_channels * (2 if self.texture else 1)
 
     def shape(self) -> MinkUNetShape:
         """Return blocks and widths of the network."""
@@ -145,6 +154,14 @@ class Segmenter(nn.Module):
         device = text_embeddings.device if held is None else held.device
         self.register_buffer("text_embeddings", text_embeddings.detach().float().clone().to(device))
         self.vocabulary = vocabulary
+
+    def backbone(self) -> nn.Module:
+        """Return the part that may start from trained weights."""
+        raise NotImplementedError
+
+    def load_backbone(self, weights: str | Path) -> list[str]:
+        """Start that part from a file, a folder or a hub name; returns names left out."""
+        raise NotImplementedError
 
     def _classifier(self, head: nn.Linear) -> tuple[Tensor, Tensor]:  # [K, D], [K]
         """Fold a semantic head into the text embeddings: text (W x + b) = (text W) x + text b, K rows instead of E."""
@@ -204,6 +221,10 @@ class Segmenter2D(Segmenter):
     def _build(cls, description: Mapping[str, Any], text: Tensor, vocabulary: Vocabulary, source: str) -> Self:
         return cls(_read_config(Segmenter2DConfig, description, source), text, vocabulary)
 
+    def backbone(self) -> nn.Module:
+        """Return the ResNet."""
+        return self.network.backbone
+
     def load_backbone(self, weights: str | Path) -> list[str]:
         """Start from published ResNet or DeepLabV3 weights (file, folder or hub name); returns names left out."""
         return load_published(self.network, read_weights(weights), str(weights))
@@ -245,7 +266,7 @@ class Segmenter3D(Segmenter):
     def __init__(self, config: Segmenter3DConfig, text_embeddings: Tensor, vocabulary: Vocabulary) -> None:
         super().__init__()
         self.config = config
-        self.network = MinkUNet(config.in_channels, config.shape())
+        self.network = MinkUNet(config.input_channels(), config.shape())
         self.varphi_s = nn.Linear(self.network.out_width, config.text_width)
         self.varphi_f = nn.Linear(self.network.out_width, config.latent_width)
         self.set_vocabulary(text_embeddings, vocabulary)
@@ -261,8 +282,16 @@ class Segmenter3D(Segmenter):
                 f"Points have {voxels.features.shape[1]} features but the 3D network reads {self.config.in_channels}: "
                 "3 for colour, 1 for intensity."
             )
-        features: Tensor = self.network(voxels.features, voxels.geometry)
+        features: Tensor = self.network(voxel_features(voxels, self.config), voxels.geometry)
         return features
+
+    def backbone(self) -> nn.Module:
+        """Return the MinkUNet."""
+        return self.network
+
+    def load_backbone(self, weights: str | Path) -> list[str]:
+        """Start from the weights of a MinkUNet of the same shape (file, folder, hub name); returns names left out."""
+        return load_trunk(self.network, read_weights(weights), str(weights))
 
     def forward(self, voxels: Voxels) -> Output3D:
         """Run network and heads on every voxel."""
@@ -274,6 +303,13 @@ class Segmenter3D(Segmenter):
         """Return varphi_s of the features, in CLIP's text space."""
         out: Tensor = self.varphi_s(self.features(voxels))
         return out
+
+
+def voxel_features(voxels: Voxels, config: Segmenter3DConfig) -> Tensor:  # [V, C] or [V, 2 C]
+    """Return what the 3D network reads of a voxel: the mean of its points' features, and their spread if it is to."""
+    if not config.texture:
+        return voxels.features
+    return torch.cat([voxels.features, TEXTURE_SCALE * voxels.spread], dim=1)
 
 
 def latent_at_pixels(

@@ -8,6 +8,9 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+PACKAGE = Path(__file__).parent.parent
+"""The folder of the package's source."""
+
 PACKAGES = ("labelfree", "torch", "transformers", "numpy", "pillow", "lightning-fabric", "plotly")
 
 
@@ -19,15 +22,15 @@ def environment_facts() -> tuple[tuple[str, str], ...]:
         ("packages", versions),
         ("system", f"{platform.system()} {platform.release()}, {platform.machine()}, {os.cpu_count()} cores"),
     ]
-    revision = git_revision(Path(__file__).parent)
+    revision = git_revision(PACKAGE)
     return (*facts, ("source revision", revision)) if revision else tuple(facts)
 
 
 def git_revision(folder: Path) -> str:
-    """Return the commit that a source checkout stands at, marked when files differ from it; empty elsewhere."""
+    """Return the commit that a package's checkout stands at, marked when its files differ; empty elsewhere."""
     try:
         # An installed copy may lie inside somebody else's repository: only one that tracks this file counts.
-        _git(folder, "ls-files", "--error-unmatch", Path(__file__).name)
+        _git(folder, "ls-files", "--error-unmatch", "__init__.py")
         commit = _git(folder, "rev-parse", "HEAD")
         changed = _git(folder, "status", "--porcelain", "--untracked-files=no", "--", ".")
     except (OSError, subprocess.SubprocessError):

@@ -42,17 +42,17 @@ class FrameRow:
         return (self.clip, self.voted, self.ours, self.truth)
 
 
-LABEL_TITLES = ("CLIP labels", "labels after the vote", "ours", "truth")
+FRAME_TITLES = ("input", "SAM masks", "CLIP labels", "labels after the vote", "ours", "truth")
 
 
 def frame_panel(
     rows: Sequence[FrameRow],
     vocabulary: Vocabulary,
     header: str = "",
+    titles: tuple[str, str, str, str, str, str] = FRAME_TITLES,
 ) -> NDArray[np.uint8]:  # [H, W, 3]
     """Draw frames as rows; columns input, SAM masks, CLIP labels, labels after the vote, ours, truth, where present."""
     palette = vocabulary.palette()
-    titles = ("input", "SAM masks", *LABEL_TITLES)
     cells = [
         (
             row.image,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from labelfree.method.clip_labels import clip_labels
+from labelfree.method.clip_labels import labels_from_scores, pixel_scores
 from labelfree.method.latent_consistency import random_orthogonal
 from labelfree.scene import Frame
 from labelfree.teachers.cache import CacheShelf, TeacherCache
@@ -40,6 +40,14 @@ class PixelNamer(Protocol):
 
     def fingerprint(self) -> str:
         """Return a digest of everything the labels depend on besides the image."""
+
+
+@runtime_checkable
+class PixelScorer(Protocol):
+    """A teacher that can say how much a pixel looks like each class."""
+
+    def scores(self, frame: Frame, size: Size) -> Tensor:  # [K, H, W]
+        """Return the class scores of every pixel."""
 
 
 class MaskMaker(Protocol):
@@ -84,16 +92,20 @@ class ClipNamer:
         stored = shelf.picture(digest)
         if stored is not None:
             return stored
-        labels = clip_labels(
-            torch.from_numpy(self._patch_features(frame, size, digest)),
+        labels = labels_from_scores(self.scores(frame, size)).numpy()
+        shelf.put_picture(digest, labels)
+        return labels
+
+    def scores(self, frame: Frame, size: Size) -> Tensor:  # [K, H, W]
+        """Return the class scores that the labels are the best of: cosines, after prompt denoising where it is on."""
+        return pixel_scores(
+            torch.from_numpy(self._patch_features(frame, size, frame.image.digest())),
             self.embeddings.vectors,
             size,
             self.embeddings.owners,
             self.clip.grid_extent(size),
             self.denoise_threshold,
-        ).numpy()
-        shelf.put_picture(digest, labels)
-        return labels
+        )
 
     def features(self, frame: Frame, size: Size) -> NDArray[np.float16] | None:
         """Return dense CLIP features [E, h, w] of the frame at `size`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, overload
+from typing import Literal, Protocol, TypeVar, overload
 
 import numpy as np
 import torch
@@ -20,6 +20,9 @@ from labelfree.teachers.labelling import MaskMaker, PixelNamer
 from labelfree.training.samples import LabelledFrame, LabelledScene
 
 LatentTarget = Literal["sam", "clip", "sam+clip", "none"]
+
+Views = Literal["vote", "average"]
+"""How the images that see a point agree on its label."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +121,59 @@ class Teachers:
         return _joined(maps)
 
 
-class LabelledScenes(Sequence[LabelledScene]):
-    """The training scenes, each labelled when first asked for; the latest stay in memory up to a budget."""
+class ReadyScene(Protocol):
+    """A scene made ready for training."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    def nbytes(self) -> int:
+        """Return the memory it takes."""
+
+
+SceneT = TypeVar("SceneT", bound=ReadyScene)
+
+
+class KeptScenes(Sequence[SceneT]):
+    """Scenes made ready for training when first asked for; the latest stay in memory up to a budget."""
+
+    def __init__(self, scenes: Sequence[Scene], memory_gb: float = 4.0) -> None:
+        self.scenes = scenes
+        self._budget = memory_gb * 1e9
+        self._kept: dict[int, SceneT] = {}
+
+    def build(self, scene: Scene) -> SceneT:
+        """Make one scene ready."""
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+    @overload
+    def __getitem__(self, index: int) -> SceneT: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[SceneT]: ...
+
+    def __getitem__(self, index: int | slice) -> SceneT | list[SceneT]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if index not in self._kept:
+            self._kept[index] = self.build(self.scenes[index])
+            while len(self._kept) > 1 and sum(scene.nbytes() for scene in self._kept.values()) > self._budget:
+                self._kept.pop(next(iter(self._kept)))
+        return self._kept[index]
+
+
+def scene_names(scenes: Sequence[ReadyScene]) -> tuple[str, ...]:
+    """Return the names of training scenes without making any of them ready."""
+    held = scenes.scenes if isinstance(scenes, KeptScenes) else scenes
+    return tuple(scene.name for scene in held)
+
+
+class LabelledScenes(KeptScenes[LabelledScene]):
+    """The training scenes, each labelled when first asked for."""
 
     def __init__(
         self,
@@ -129,29 +183,11 @@ class LabelledScenes(Sequence[LabelledScene]):
         pairing: PairingConfig,
         memory_gb: float = 4.0,
     ) -> None:
-        self.scenes, self.teachers, self.labels, self.pairing = scenes, teachers, labels, pairing
-        self._budget = memory_gb * 1e9
-        self._kept: dict[int, LabelledScene] = {}
+        super().__init__(scenes, memory_gb)
+        self.teachers, self.labels, self.pairing = teachers, labels, pairing
 
-    def __len__(self) -> int:
-        return len(self.scenes)
-
-    @overload
-    def __getitem__(self, index: int) -> LabelledScene: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[LabelledScene]: ...
-
-    def __getitem__(self, index: int | slice) -> LabelledScene | list[LabelledScene]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        if index not in self._kept:
-            self._kept[index] = self._build(self.scenes[index])
-            while len(self._kept) > 1 and sum(_bytes(scene) for scene in self._kept.values()) > self._budget:
-                self._kept.pop(next(iter(self._kept)))
-        return self._kept[index]
-
-    def _build(self, scene: Scene) -> LabelledScene:
+    def build(self, scene: Scene) -> LabelledScene:
+        """Label one scene."""
         frames = tuple(self.frame(scene, frame) for frame in scene.frames)
         return LabelledScene(scene.name, scene.upright_points(), point_features(scene), frames)
 
@@ -184,12 +220,3 @@ def _joined(maps: list[NDArray[np.float16]]) -> NDArray[np.float16] | None:
     unit = [functional.normalize(torch.from_numpy(m).float(), dim=0) for m in maps]
     resized = [functional.interpolate(u[None], size=size, mode="bilinear", align_corners=False)[0] for u in unit]
     return torch.stack(resized).mean(dim=0).to(torch.float16).numpy()
-
-
-def _bytes(scene: LabelledScene) -> int:
-    frames = (
-        f.image.nbytes + f.labels.nbytes + f.mask_ids.nbytes + 3 * f.pair_point.nbytes
-        + (0 if f.target is None else f.target.nbytes)
-        for f in scene.frames
-    )  # fmt: skip
-    return scene.points.nbytes + scene.features.nbytes + sum(frames)

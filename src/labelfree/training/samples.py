@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
+from labelfree.method.feature_fusion import sample_at_pixels
 from labelfree.method.label_switching import PairedPixels
 from labelfree.method.mask_vote import joint_mask_ids
 from labelfree.nets.sparse.voxels import Voxels, voxelise
@@ -30,6 +30,11 @@ class LabelledFrame:
     pair_column: NDArray[np.int64]  # [P]
     target: NDArray[np.float16] | None  # [D, h, w] phi_f of the latent target, covering the whole image
 
+    def nbytes(self) -> int:
+        """Return the memory it takes."""
+        arrays = (self.image, self.labels, self.mask_ids, self.pair_point, self.pair_row, self.pair_column, self.target)
+        return sum(array.nbytes for array in arrays if array is not None)
+
 
 @dataclass(frozen=True, eq=False)
 class LabelledScene:
@@ -39,6 +44,10 @@ class LabelledScene:
     points: NDArray[np.float32]  # [N, 3] metres, z up
     features: NDArray[np.float32]  # [N, C] network input per point
     frames: tuple[LabelledFrame, ...]
+
+    def nbytes(self) -> int:
+        """Return the memory it takes."""
+        return self.points.nbytes + self.features.nbytes + sum(frame.nbytes() for frame in self.frames)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,12 +152,8 @@ def _targets_at(
     """Sample the latent target bilinearly at the centres of unaugmented pixels."""
     if frame.target is None:
         return np.zeros((0, 1), dtype=np.float32)
-    grid = np.stack([(columns + 0.5) / size[1], (rows + 0.5) / size[0]], axis=-1).astype(np.float32) * 2 - 1
-    target = torch.from_numpy(frame.target).float()[None]
-    sampled = functional.grid_sample(
-        target, torch.from_numpy(grid)[None, None], mode="bilinear", padding_mode="border", align_corners=False
-    )
-    return np.ascontiguousarray(sampled[0, :, 0].T.numpy())
+    target = torch.from_numpy(frame.target)
+    return sample_at_pixels(target, torch.from_numpy(rows), torch.from_numpy(columns), size).numpy()
 
 
 def collate(samples: Sequence[Sample], voxel_m: float) -> Batch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -26,6 +27,9 @@ from labelfree.training.samples import Batch
 
 JointMean = Callable[[Tensor], Tensor]
 """Mean of a scalar over all processes; the identity in a single one."""
+
+Candidates = dict[Source, Callable[[], Tensor]]
+"""The labels that each source would give."""
 
 
 @dataclass(frozen=True)
@@ -51,29 +55,42 @@ class SwitchConfig:
 
 
 @dataclass(frozen=True)
+class NetworkLosses:
+    """What one network minimises in one step."""
+
+    cross_entropy: Tensor
+    latent: Tensor
+
+    def total(self, latent_weight: float) -> Tensor:
+        """Return both terms together."""
+        return self.cross_entropy + latent_weight * self.latent
+
+
+@dataclass(frozen=True)
 class StepLosses:
-    """The terms of one step, each a scalar."""
+    """The terms of one step; None for a network that is not trained."""
 
-    ce_2d: Tensor
-    ce_3d: Tensor
-    latent_2d: Tensor
-    latent_3d: Tensor
+    net_2d: NetworkLosses | None
+    net_3d: NetworkLosses | None
 
-    def of_2d(self, latent_weight: float) -> Tensor:
-        """Return what the 2D network minimises."""
-        return self.ce_2d + latent_weight * self.latent_2d
+    def trained(self) -> tuple[NetworkLosses, ...]:
+        """Return the losses of the networks that are trained, 2D first."""
+        return tuple(losses for losses in (self.net_2d, self.net_3d) if losses is not None)
 
-    def of_3d(self, latent_weight: float) -> Tensor:
-        """Return what the 3D network minimises."""
-        return self.ce_3d + latent_weight * self.latent_3d
+    def record(self) -> dict[str, float]:
+        """Return the terms by name, as metrics.jsonl keeps them."""
+        both = {"2d": self.net_2d, "3d": self.net_3d}
+        there = {name: losses for name, losses in both.items() if losses is not None}
+        terms = {f"ce_{name}": float(losses.cross_entropy.detach()) for name, losses in there.items()}
+        return terms | {f"latent_{name}": float(losses.latent.detach()) for name, losses in there.items()}
 
 
 @dataclass(frozen=True)
 class StepLabels:
-    """The labels each network is trained on in this step."""
+    """The labels each network is trained on in this step; None for a network that is not trained."""
 
-    pixels: Tensor  # [B, H, W]
-    pairs: Tensor  # [P]
+    pixels: Tensor | None  # [B, H, W]
+    pairs: Tensor | None  # [P]
 
 
 def stage_of(epoch: int, config: SwitchConfig) -> int:
@@ -83,44 +100,55 @@ def stage_of(epoch: int, config: SwitchConfig) -> int:
 
 def step_labels(
     batch: Batch,
-    logits_2d: Tensor,  # [B, K, H, W]
-    logits_3d: Tensor,  # [P, K] at the pairs
+    logits_2d: Tensor | None,  # [B, K, H, W]; None where the 2D network is not trained
+    logits_3d: Tensor | None,  # [P, K] at the pairs; None where the 3D network is not trained
     stage: int,
     config: SwitchConfig,
     generator: torch.Generator,
 ) -> StepLabels:
     """Return refined CLIP labels in stage one, R of Eq. 6 in stage two, drawn for each network on its own."""
-    pixel_labels = {Source.CLIP_2D: lambda: batch.labels, Source.CLIP_3D: lambda: batch.labels}
-    pair_labels = {
-        Source.CLIP_2D: lambda: batch.pairs.gather(batch.labels),
-        Source.CLIP_3D: lambda: batch.pairs.gather(batch.labels),
-    }
+    pixels, pairs = _candidates(batch, logits_2d, logits_3d, config.refine)
     if stage == 1:
-        return StepLabels(pixel_labels[Source.CLIP_2D](), pair_labels[Source.CLIP_3D]())
-    masks = batch.mask_ids if config.refine else torch.zeros_like(batch.mask_ids)
-    classes = logits_2d.shape[1]
+        return StepLabels(
+            None if logits_2d is None else pixels[Source.CLIP_2D](),
+            None if logits_3d is None else pairs[Source.CLIP_3D](),
+        )
 
-    def own_2d() -> Tensor:
-        return refined_2d_prediction(logits_2d, masks)
+    def drawn(
+        pool: tuple[Source, ...], labels: Candidates, sample_of: Tensor, shape: torch.Size, logits: Tensor | None
+    ) -> Tensor | None:
+        return None if logits is None else _switch(pool, labels, config.granularity, sample_of, shape, generator)
 
-    def own_3d() -> Tensor:
-        return refined_3d_prediction(logits_3d, batch.pairs.gather(masks))
-
-    pixel_labels |= {Source.NET_2D: own_2d, Source.NET_3D: lambda: _spread(own_3d(), batch, masks, classes)}
-    pair_labels |= {Source.NET_2D: lambda: batch.pairs.gather(own_2d()), Source.NET_3D: own_3d}
     return StepLabels(
-        _switch(config.pool_2d, pixel_labels, config.granularity, batch.image_scene, batch.labels.shape, generator),
-        _switch(config.pool_3d, pair_labels, config.granularity, batch.pair_scene, batch.pair_scene.shape, generator),
+        drawn(config.pool_2d, pixels, batch.image_scene, batch.labels.shape, logits_2d),
+        drawn(config.pool_3d, pairs, batch.pair_scene, batch.pair_scene.shape, logits_3d),
     )
 
 
-def _spread(pair_labels: Tensor, batch: Batch, masks: Tensor, classes: int) -> Tensor:
-    return spread_to_pixels(pair_labels, batch.pairs, masks, classes)
+def _candidates(
+    batch: Batch, logits_2d: Tensor | None, logits_3d: Tensor | None, refine: bool
+) -> tuple[Candidates, Candidates]:
+    """Return each source's labels of the pixels and of the pairs, computed when asked for."""
+    masks = batch.mask_ids if refine else torch.zeros_like(batch.mask_ids)
+    pixels: Candidates = {Source.CLIP_2D: lambda: batch.labels, Source.CLIP_3D: lambda: batch.labels}
+    pairs: Candidates = {
+        Source.CLIP_2D: lambda: batch.pairs.gather(batch.labels),
+        Source.CLIP_3D: lambda: batch.pairs.gather(batch.labels),
+    }
+    # The closures hold each other's functions, never the dictionaries: a cycle would keep logits beyond the step.
+    if logits_2d is not None:
+        own_2d = partial(refined_2d_prediction, logits_2d, masks)
+        pixels[Source.NET_2D], pairs[Source.NET_2D] = own_2d, lambda: batch.pairs.gather(own_2d())
+    if logits_3d is not None:
+        own_3d, classes = partial(refined_3d_prediction, logits_3d, batch.pairs.gather(masks)), logits_3d.shape[1]
+        pairs[Source.NET_3D] = own_3d
+        pixels[Source.NET_3D] = lambda: spread_to_pixels(own_3d(), batch.pairs, masks, classes)
+    return pixels, pairs
 
 
 def _switch(
     pool: tuple[Source, ...],
-    labels: dict[Source, Callable[[], Tensor]],
+    labels: Candidates,
     granularity: Granularity,
     sample_of: Tensor,  # [B] or [P] int64
     shape: torch.Size,
@@ -138,23 +166,56 @@ def _switch(
 
 def step_losses(
     batch: Batch,
-    output_2d: Output2D,
-    output_3d: Output3D,
+    output_2d: Output2D | None,
+    output_3d: Output3D | None,
     labels: StepLabels,
     joint_mean: JointMean,
 ) -> StepLosses:
     """Return the losses of one step; `joint_mean` makes several processes equal one on the joint batch."""
-    # Zero, but attached to the heads: several processes expect a gradient for every parameter.
-    latent_2d, latent_3d = output_2d.latent.float().sum() * 0.0, output_3d.latent.float().sum() * 0.0
+    targets = None
     if len(batch.targets):
+        count = joint_mean(torch.tensor(float(len(batch.targets)), device=batch.targets.device))
+        targets = _Targets(batch.targets, count)
+    net_2d = net_3d = None
+    if output_2d is not None and labels.pixels is not None:
         size = (batch.images.shape[-2], batch.images.shape[-1])
-        pixels = latent_at_pixels(output_2d.latent, batch.pairs.image, batch.pairs.row, batch.pairs.column, size)
-        pairs = joint_mean(torch.tensor(float(len(batch.targets)), device=batch.targets.device))
-        latent_2d = latent_consistency(pixels, batch.targets, pairs)
-        latent_3d = latent_consistency(output_3d.latent[batch.pair_voxel], batch.targets, pairs)
-    return StepLosses(
-        cross_entropy(output_2d.logits, labels.pixels, joint_mean(count_labelled(labels.pixels))),
-        cross_entropy(output_3d.logits[batch.pair_voxel], labels.pairs, joint_mean(count_labelled(labels.pairs))),
-        latent_2d,
-        latent_3d,
-    )
+        where = (batch.pairs.image, batch.pairs.row, batch.pairs.column)
+        net_2d = _losses(
+            output_2d.logits,
+            labels.pixels,
+            output_2d.latent,
+            lambda latent: latent_at_pixels(latent, *where, size),
+            targets,
+            joint_mean,
+        )
+    if output_3d is not None and labels.pairs is not None:
+        net_3d = _losses(
+            output_3d.logits[batch.pair_voxel],
+            labels.pairs,
+            output_3d.latent,
+            lambda latent: latent[batch.pair_voxel],
+            targets,
+            joint_mean,
+        )
+    return StepLosses(net_2d, net_3d)
+
+
+@dataclass(frozen=True)
+class _Targets:
+    features: Tensor  # [P, D]
+    count: Tensor  # scalar
+
+
+def _losses(
+    logits: Tensor,  # [B, K, H, W] or [P, K]
+    labels: Tensor,  # [B, H, W] or [P]
+    latent: Tensor,
+    at_pairs: Callable[[Tensor], Tensor],  # the latent features of the P pairs
+    targets: _Targets | None,
+    joint_mean: JointMean,
+) -> NetworkLosses:
+    # Zero, but attached to the head: several processes expect a gradient for every parameter.
+    consistency = latent.float().sum() * 0.0
+    if targets is not None:
+        consistency = latent_consistency(at_pairs(latent), targets.features, targets.count)
+    return NetworkLosses(cross_entropy(logits, labels, joint_mean(count_labelled(labels))), consistency)

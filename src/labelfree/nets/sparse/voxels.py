@@ -23,6 +23,7 @@ class Voxels:
     coords: Tensor  # [V, 4] int32 (batch, x, y, z)
     inverse: Tensor  # [N] int64 voxel of each point
     features: Tensor  # [V, C] mean over the voxel's points
+    spread: Tensor  # [V, C] standard deviation over the voxel's points
 
     def __len__(self) -> int:
         return self.coords.shape[0]
@@ -39,7 +40,7 @@ def voxelise(
     batch_index: Tensor,  # [N] integer: cloud that each point belongs to
     features: Tensor,  # [N, C] float
 ) -> Voxels:
-    """Quantise points by rounding down, as MinkowskiEngine does, and average the features inside each voxel."""
+    """Quantise points by rounding down, as MinkowskiEngine does, and take mean and spread of the features."""
     if not voxel_m > 0:
         raise InputError(f"voxel_m is {voxel_m}: give the voxel's edge in metres, such as 0.05.")
     if not len(points) == len(batch_index) == len(features):
@@ -56,5 +57,7 @@ def voxelise(
     coords = torch.cat([batch_index[:, None].long(), cells.long()], dim=1)
     layout = KeyLayout.around(coords)
     keys, inverse, counts = torch.unique(layout.pack(coords), return_inverse=True, return_counts=True)
-    sums = sum_rows(features, row_sums(inverse, keys.numel()))
-    return Voxels(layout.unpack(keys).int(), inverse, sums / counts[:, None].to(sums.dtype))
+    rows, shares = row_sums(inverse, keys.numel()), counts[:, None].to(features.dtype).reciprocal()
+    mean = sum_rows(features, rows) * shares
+    spread = (sum_rows((features - mean[inverse]).square(), rows) * shares).sqrt()
+    return Voxels(layout.unpack(keys).int(), inverse, mean, spread)

@@ -1,0 +1,91 @@
+"""`labelfree figure RUN DATA`: the paper's qualitative figures of a finished run, as two PNG files."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from labelfree.atomic import write_png
+from labelfree.cli.arguments import open_data
+from labelfree.comparison import TeacherLabels
+from labelfree.config import RunConfig
+from labelfree.errors import InputError
+from labelfree.nets.segmenters import Segmenter2D, Segmenter3D
+from labelfree.pipeline import load_teachers, pick_device
+from labelfree.results.figure import FigureSources, clouds_figure, frames_figure
+from labelfree.settings import read_settings
+
+CACHES_LOOKED_FOR = 3
+"""Folders above a run where its cache may be: beside the run, or beside `runs/` of a table."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """RUN, DATA, how much to show."""
+    parser.add_argument("run", type=Path, help="folder of a finished run")
+    parser.add_argument("data", type=Path, help="scenes to show, best such that nothing was trained on")
+    parser.add_argument("--root", type=Path, default=None, help="the folder that a description file speaks of")
+    parser.add_argument("--every", type=int, default=1, help="take every n-th frame")
+    parser.add_argument("--limit", type=int, default=None, help="take at most so many frames of each scene")
+    parser.add_argument("--scenes", type=int, default=4, help="scenes shown, evenly spaced: a view and a cloud of each")
+    parser.add_argument(
+        "--to", type=Path, default=None, help="folder for figure-2d.png and figure-3d.png (default: RUN)"
+    )
+    parser.add_argument("--cache", type=Path, default=None, help="teacher outputs (default: where the run kept them)")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+
+
+def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
+    """Draw input, SAM, CLIP, w/o CNS, ours and truth side by side, for pictures and for clouds."""
+    if options.scenes < 1:
+        raise InputError(f"--scenes is {options.scenes}: give 1 or more.")
+    config, device = _settings(options.run), pick_device(options.device)
+    scenes = open_data(options)
+    places = np.linspace(0, len(scenes) - 1, min(options.scenes, len(scenes))).round().astype(int)
+    shown = [scenes[int(place)] for place in places]
+    sources = _sources(options, config, device)
+    to = Path(options.to or options.run)
+    if sources.net_2d is not None:
+        write_png(to / "figure-2d.png", frames_figure(shown, sources))
+        print(f"pictures: {to / 'figure-2d.png'}")
+    if sources.net_3d is not None:
+        write_png(to / "figure-3d.png", clouds_figure(shown, sources))
+        print(f"clouds: {to / 'figure-3d.png'}")
+    return 0
+
+
+def _settings(run_folder: Path) -> RunConfig:
+    settings = run_folder / "settings.yaml"
+    if not settings.is_file():
+        raise InputError(
+            f"{settings}: not there; give the folder of a finished run, of 'train', 'run', 'demo', 'table'."
+        )
+    config = read_settings(settings)
+    if config.system != "cns" or config.predict.refine:
+        raise InputError(f"{settings}: the figure shows networks' own labels; give a run of system cns, none refined.")
+    return config
+
+
+def _sources(options: argparse.Namespace, config: RunConfig, device: torch.device) -> FigureSources:
+    folder_2d, folder_3d = options.run / "networks" / "2d", options.run / "networks" / "3d"
+    net_2d = Segmenter2D.from_pretrained(folder_2d).to(device) if folder_2d.is_dir() else None
+    net_3d = Segmenter3D.from_pretrained(folder_3d).to(device) if folder_3d.is_dir() else None
+    network = net_2d or net_3d
+    if network is None:
+        raise InputError(f"{options.run / 'networks'}: no networks there; let the run finish first.")
+    names = network.vocabulary
+    teachers = load_teachers(config.teachers, config.labels, names, _cache(options), device)
+    return FigureSources(TeacherLabels(teachers, config.labels, config.pairing, names, voted=False), net_2d, net_3d)
+
+
+def _cache(options: argparse.Namespace) -> Path:
+    """Return where the run kept its teachers' outputs, else a new place beside it."""
+    if options.cache is not None:
+        return Path(options.cache)
+    run_folder = Path(options.run).resolve()
+    places = [run_folder, *run_folder.parents[:CACHES_LOOKED_FOR]]
+    found = (place / "cache" for place in places if (place / "cache").is_dir())
+    return next(found, run_folder.parent / "cache")

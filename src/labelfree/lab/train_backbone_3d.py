@@ -1,0 +1,165 @@
+"""Train the start of the lab's 3D network: `python -m labelfree.lab.train_backbone_3d --work DIR`.
+
+A MinkUNet learns to say at each point what the lab's image backbone says of the pixels that see it (cosine distance,
+through a linear layer that is thrown away). Without such a start a 3D network that learns from two dozen rooms and very
+noisy names learns next to nothing; the 2D network has its own. It is the same start for every method of the lab.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from labelfree.atomic import write_text
+from labelfree.lab.point_lessons import Lesson, read_lesson, write_lessons
+from labelfree.lab.rooms import TEACHER_ROOMS, TUNING_ROOMS
+from labelfree.lab.training_log import (
+    append_record,
+    load_checkpoint,
+    save_checkpoint,
+    warm_cosine,
+    write_half_precision,
+)
+from labelfree.method.feature_distillation import feature_distillation, voxel_directions
+from labelfree.nets.minkunet import MinkUNet
+from labelfree.nets.segmenters import Segmenter3DConfig, voxel_features
+from labelfree.nets.sparse.voxels import Voxels, voxelise
+from labelfree.training.augment import AugmentConfig, move_points
+
+WEIGHTS = Path(__file__).parent / "weights" / "tiny-backbone-3d"
+SHAPE = Segmenter3DConfig(
+    "MinkUNet14A", (16, 32, 48, 64, 64, 48, 32, 32), first_width=16, first_kernel=3, voxel_m=0.15, texture=True
+)
+"""The lab's 3D network; `recipes/lab.yaml` says the same."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the 3D backbone is trained."""
+
+    steps: int = 2400
+    rooms_per_step: int = 2
+    peak_rate: float = 0.01
+    warm_up: int = 50
+    weight_decay: float = 0.01
+    probe_every: int = 300
+    seed: int = 0
+
+
+class Student(nn.Module):
+    """The network and the layer that is thrown away; features are standardised channel by channel before comparing."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, features: Tensor) -> None:  # [M, E] a sample of what is to be learned
+        super().__init__()
+        self.network = MinkUNet(SHAPE.input_channels(), SHAPE.shape())
+        self.head = nn.Linear(self.network.out_width, features.shape[1])
+        self.register_buffer("mean", features.mean(0))
+        self.register_buffer("deviation", features.std(0).clamp_min(1e-6))
+
+    def forward(self, voxels: Voxels) -> Tensor:  # [V, E]
+        """Return what the network says the image backbone says."""
+        said: Tensor = self.head(self.network(voxel_features(voxels, SHAPE), voxels.geometry))
+        return said
+
+    def loss(self, voxels: Voxels, point: Tensor, features: Tensor) -> Tensor:  # points [n], features [n, E]
+        """Return the mean cosine distance over points."""
+        wanted = (features.float() - self.mean) / self.deviation
+        directions = voxel_directions(wanted, voxels.inverse[point], len(voxels))
+        return feature_distillation(self(voxels), directions, torch.tensor(float(len(point))))
+
+
+def join_lessons(lessons: Sequence[Lesson], rng: np.random.Generator | None) -> tuple[Voxels, Tensor, Tensor]:
+    """Return voxels, seen points and their features of a few rooms, each turned and mirrored if `rng` is given."""
+    points = [lesson.points if rng is None else move_points(lesson.points, AugmentConfig(), rng) for lesson in lessons]
+    counts = [len(part) for part in points]
+    first = np.repeat(np.cumsum([0, *counts[:-1]]), [len(lesson.seen) for lesson in lessons])
+    voxels = voxelise(
+        torch.from_numpy(np.concatenate(points)),
+        SHAPE.voxel_m,
+        torch.from_numpy(np.repeat(np.arange(len(points)), counts)),
+        torch.from_numpy(np.concatenate([lesson.colours for lesson in lessons])),
+    )
+    seen = torch.from_numpy(np.concatenate([lesson.seen for lesson in lessons]) + first)
+    return voxels, seen, torch.from_numpy(np.concatenate([lesson.features for lesson in lessons]))
+
+
+def train(student: Student, rooms: Sequence[Path], tuning: Sequence[Path], settings: Settings, work: Path) -> None:
+    """Train to the last step, going on from the checkpoint."""
+    optimiser = torch.optim.AdamW(student.parameters(), lr=settings.peak_rate, weight_decay=settings.weight_decay)
+    first = load_checkpoint(work / "checkpoint.pt", student, optimiser)
+    started, losses = time.perf_counter(), []
+    for step in range(first, settings.steps):
+        losses.append(train_step(student, optimiser, rooms, settings, step))
+        done = step + 1
+        if done % settings.probe_every == 0 or done == settings.steps:
+            save_checkpoint(work / "checkpoint.pt", student, optimiser, done)
+            pace = (time.perf_counter() - started) / (done - first)
+            record = {"step": done, "loss": float(np.mean(losses)), "tuning": probe(student, tuning), "seconds": pace}
+            append_record(work / "training.jsonl", record)
+            losses.clear()
+
+
+def train_step(
+    student: Student, optimiser: torch.optim.Optimizer, rooms: Sequence[Path], settings: Settings, step: int
+) -> float:
+    """Take one optimiser step, the same for the same seed and step, and return the loss."""
+    student.train()
+    rng = np.random.default_rng((settings.seed, step))
+    chosen = rng.choice(len(rooms), settings.rooms_per_step, replace=False)
+    for group in optimiser.param_groups:
+        group["lr"] = settings.peak_rate * warm_cosine(step, settings.steps, settings.warm_up)
+    loss = student.loss(*join_lessons([read_lesson(rooms[index]) for index in chosen], rng))
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    optimiser.step()
+    return loss.item()
+
+
+@torch.inference_mode()
+def probe(student: Student, rooms: Sequence[Path]) -> float:
+    """Return the mean loss over rooms the network has not seen."""
+    student.eval()
+    return float(np.mean([float(student.loss(*join_lessons([read_lesson(path)], None))) for path in rooms]))
+
+
+def export(student: Student, out: Path) -> None:
+    """Write the network in 16 bit with MinkowskiEngine's names, and the numbers needed to build it."""
+    write_text(out / "config.json", json.dumps({"network": "MinkUNet", **asdict(SHAPE)}, indent=2) + "\n")
+    write_half_precision(student.network.state_dict(), out / "model.safetensors")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the command line, write what is missing of the rooms, and train."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=WEIGHTS, help="folder for the weights")
+    parser.add_argument("--work", type=Path, required=True, help="folder for rooms (2 MB each), checkpoint and log")
+    parser.add_argument("--rooms", type=int, default=800)
+    parser.add_argument("--steps", type=int, default=Settings.steps)
+    parser.add_argument("--seed", type=int, default=Settings.seed)
+    parser.add_argument("--processes", type=int, default=2, help="processes that render rooms")
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args(arguments)
+    seeds = range(TEACHER_ROOMS, TEACHER_ROOMS + options.rooms)
+    rooms = write_lessons(options.work / "rooms", seeds, processes=options.processes)
+    tuning = write_lessons(options.work / "tuning", range(TUNING_ROOMS, TUNING_ROOMS + 12))
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(options.seed)
+    sample = np.concatenate([read_lesson(path).features[::37] for path in rooms[:48]])
+    student = Student(torch.from_numpy(sample).float())
+    train(student, rooms, tuning, Settings(steps=options.steps, seed=options.seed), options.work)
+    export(student, options.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""The paper's qualitative figures: held-out views (Fig. 3) and clouds (Fig. 4) by what each step makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelfree.comparison import TeacherLabels
+from labelfree.errors import InputError
+from labelfree.inference import predict_images, predict_points
+from labelfree.nets.segmenters import Segmenter2D, Segmenter3D
+from labelfree.results.cloud_view import CloudLayer, CloudView, label_layer
+from labelfree.results.panels import FrameRow, cloud_panel, frame_panel
+from labelfree.scene import Frame, Scene
+
+SAM, CLIP, WITHOUT_CNS, OURS, TRUTH = "SAM", "CLIP", "w/o CNS", "ours", "truth"
+
+
+@dataclass(frozen=True)
+class FigureSources:
+    """Whose labels the columns show."""
+
+    teachers: TeacherLabels
+    """CLIP's labels and, after the vote, the row without CNS."""
+    net_2d: Segmenter2D | None
+    net_3d: Segmenter3D | None
+
+    def voted(self, yes: bool) -> TeacherLabels:
+        """Return the teachers' labels with or without the vote."""
+        return replace(self.teachers, voted=yes)
+
+
+def telling_frame(scene: Scene) -> Frame:
+    """Return the frame that shows most classes by its truth: full views, chosen without looking at any prediction."""
+    if not scene.frames:
+        raise InputError(f"Scene '{scene.name}' has no frames to show.")
+    truths = [frame.load_labels() for frame in scene.frames]
+    shown = [0 if truth is None else int((np.unique(truth) != 255).sum()) for truth in truths]
+    return scene.frames[int(np.argmax(shown))] if max(shown) else scene.frames[len(scene.frames) // 2]
+
+
+def frames_figure(scenes: Sequence[Scene], sources: FigureSources) -> NDArray[np.uint8]:  # [H, W, 3]
+    """Draw one view of each scene: input, SAM, CLIP, w/o CNS, ours, truth."""
+    rows = [_frame_row(scene, telling_frame(scene), sources) for scene in scenes]
+    titles = ("input", SAM, CLIP, WITHOUT_CNS, OURS, TRUTH)
+    return frame_panel(rows, sources.teachers.vocabulary, titles=titles)
+
+
+def clouds_figure(scenes: Sequence[Scene], sources: FigureSources) -> NDArray[np.uint8]:  # [H, W, 3]
+    """Draw each scene's cloud from one viewpoint, its ceiling taken off: input, CLIP, w/o CNS, ours, truth."""
+    views = [_cloud_view(scene, sources) for scene in scenes]
+    return cloud_panel(views, sources.teachers.vocabulary)
+
+
+def _frame_row(scene: Scene, frame: Frame, sources: FigureSources) -> FrameRow:
+    image = frame.load_image()
+    ours = None if sources.net_2d is None else predict_images(sources.net_2d, [image], [frame.name])[0].labels
+    return FrameRow(
+        name=f"{scene.name} {frame.name}",
+        image=image,
+        masks=sources.teachers.teachers.masks.mask_ids(frame, sources.teachers.labels.image_size),
+        clip=sources.voted(False).pixels(scene, frame).labels,
+        voted=sources.voted(True).pixels(scene, frame).labels,
+        ours=ours,
+        truth=frame.load_labels(),
+    )
+
+
+def _cloud_view(scene: Scene, sources: FigureSources) -> CloudView:
+    vocabulary = sources.teachers.vocabulary
+    layers = [] if scene.colours is None else [CloudLayer("input", scene.colours)]
+    for title, voted in ((CLIP, False), (WITHOUT_CNS, True)):
+        layers.append(label_layer(title, sources.voted(voted).points(scene).labels, vocabulary))
+    if sources.net_3d is not None:
+        layers.append(label_layer(OURS, predict_points(sources.net_3d, scene).labels, vocabulary))
+    if scene.labels is not None:
+        layers.append(label_layer(TRUTH, scene.labels, vocabulary))
+    up = scene.up_world()
+    return CloudView(scene.name, scene.points_world, tuple(layers), (float(up[0]), float(up[1]), float(up[2])))

@@ -1,0 +1,53 @@
+"""Carrying out one run for real: the seed's scenes, the shared teachers' labels, the row's system, its numbers."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import torch
+
+from labelfree.comparison import measure
+from labelfree.config import TeacherConfig
+from labelfree.pipeline import label_frames, load_teachers, make_fabric
+from labelfree.systems import train_system
+from labelfree.tables.data import TableData, TableScenes
+from labelfree.tables.run_result import Measures, measures_of
+from labelfree.tables.schedule import Job
+from labelfree.training.labelled_scenes import Teachers
+
+Labelled = tuple[int, TeacherConfig, tuple[int, int], int]
+
+
+class RowRunner:
+    """Trains and measures runs; what the rows of a seed have in common is done by the first of them."""
+
+    def __init__(self, data: TableData, cache: Path, device: str = "auto") -> None:
+        self.data, self.cache, self.device = data, cache, device
+        self._opened: tuple[int, TableScenes] | None = None
+        self._labelled: set[Labelled] = set()
+
+    def __call__(self, job: Job) -> Measures:
+        """Take up a run where it stands and finish it."""
+        fabric, scenes = make_fabric(self.device), self._open(job.seed)
+        teachers = self._teachers(job, scenes, fabric.device)
+        started = time.monotonic()
+        labeller = train_system(scenes.train, scenes.vocabulary, job.config, job.folder, teachers, fabric)
+        method = measure(scenes.held_out, (labeller,), scenes.vocabulary, f"held-out scenes, seed {job.seed}")[0]
+        return measures_of(method, time.monotonic() - started)
+
+    def _open(self, seed: int) -> TableScenes:
+        if self._opened is None or self._opened[0] != seed:
+            self._opened = seed, self.data.open(seed)
+        return self._opened[1]
+
+    def _teachers(self, job: Job, scenes: TableScenes, device: torch.device) -> Teachers:
+        """Return the teachers, with every frame of the seed labelled in the cache that all rows and seeds share."""
+        labels = job.config.labels
+        teachers = load_teachers(job.config.teachers, labels, scenes.vocabulary, self.cache, device)
+        known = (job.seed, job.config.teachers, labels.image_size, labels.latent_width)
+        if known not in self._labelled:
+            label_frames(scenes.train, teachers, labels, device, "label training scenes")
+            label_frames(scenes.held_out, teachers, labels, device, "label held-out scenes")
+            self._labelled.add(known)
+        return teachers

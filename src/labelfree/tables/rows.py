@@ -1,0 +1,115 @@
+"""The rows of the paper's Tables 1 and 2: a name, an overlay over a world's recipe, and the paper's values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from labelfree.errors import InputError
+
+ROWS_DIR = Path(__file__).parent / "rows"
+
+
+@dataclass(frozen=True)
+class PaperValues:
+    """mIoU in percent as printed; None where the paper has no number."""
+
+    miou_2d: float | None = None
+    miou_3d: float | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row: what it is called here and in the paper, and what it changes."""
+
+    name: str
+    title: str
+    """The paper's words."""
+    overlay: str
+    """File in `rows/`, without `.yaml`: what differs from the full method, and nothing else."""
+    scannet: PaperValues
+    nuscenes: PaperValues = PaperValues()
+
+    @property
+    def path(self) -> Path:
+        """The overlay's file."""
+        return ROWS_DIR / f"{self.overlay}.yaml"
+
+    def paper(self, world: str) -> PaperValues:
+        """Return the paper's values that a world is compared with: nuScenes' for nuScenes, else ScanNet's."""
+        return self.nuscenes if Path(world).stem.startswith("nuscenes") else self.scannet
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """One of the paper's tables."""
+
+    number: int
+    title: str
+    rows: tuple[Row, ...]
+    full: str
+    """The row that every other one is compared with: the whole method."""
+    baseline: str
+    """The row that the paper's gains are counted from."""
+
+    def row(self, name: str) -> Row:
+        """Return a row by name."""
+        for row in self.rows:
+            if row.name == name:
+                return row
+        known = ", ".join(row.name for row in self.rows)
+        raise InputError(f"Table {self.number} has no row '{name}'; its rows are {known}.")
+
+
+def _row(name: str, title: str, overlay: str, scannet: tuple[float, float], nuscenes_3d: float | None = None) -> Row:
+    return Row(name, title, overlay, PaperValues(*scannet), PaperValues(None, nuscenes_3d))
+
+
+TABLE_1 = PaperTable(
+    1,
+    "Comparison with label-free methods",
+    (
+        _row("maskclip", "MaskCLIP", "baseline", (17.3, 14.2), 12.8),
+        _row("maskclip++", "MaskCLIP++", "maskclip_plus", (20.3, 21.6), 15.3),
+        _row("openscene", "OpenScene", "openscene", (14.2, 16.8), 14.6),
+        _row("clip2scene", "CLIP2Scene", "clip2scene", (23.7, 25.6), 20.8),
+        _row("cns", "Ours", "full", (28.4, 33.5), 26.8),
+    ),
+    full="cns",
+    baseline="maskclip",
+)
+
+TABLE_2 = PaperTable(
+    2,
+    "Ablation study",
+    (
+        _row("baseline", "Baseline", "baseline", (17.3, 14.2)),
+        _row("wo_cns", "w/o CNS", "wo_cns", (24.5, 19.4)),
+        _row("wo_refine", "w/o Refine", "wo_refine", (23.7, 30.6)),
+        _row("post_refine", "Post-Refine", "post_refine", (28.1, 33.2)),
+        _row("wo_ct", "w/o CT", "wo_ct", (27.7, 31.0)),
+        _row("wo_sct", "w/o SCT", "wo_sct", (24.7, 30.6)),
+        _row("wo_clip", "w/o CLIP", "wo_clip", (4.7, 5.1)),
+        _row("latent_clip", "Latent space: CLIP", "latent_clip", (27.3, 32.4)),
+        _row("latent_sam_clip", "Latent space: SAM+CLIP", "latent_sam_clip", (27.8, 32.5)),
+        _row("latent_none", "Latent space: None", "latent_none", (27.1, 32.0)),
+        _row("images_half", "Images: 8", "images_half", (27.9, 33.0)),
+        _row("images_double", "Images: 32", "images_double", (28.3, 33.3)),
+        _row("full", "Ours", "full", (28.4, 33.5)),
+    ),
+    full="full",
+    baseline="baseline",
+)
+
+TABLES = (TABLE_1, TABLE_2)
+
+ALL_ROWS = (*TABLE_2.rows, *TABLE_1.rows)
+"""Every row; of rows with equal settings the first one names the run that they share."""
+
+
+def paper_table(number: int) -> PaperTable:
+    """Return Table 1 or Table 2."""
+    for table in TABLES:
+        if table.number == number:
+            return table
+    raise InputError(f"There is no table {number}: the paper's tables are 1 and 2.")

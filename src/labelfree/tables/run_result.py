@@ -1,0 +1,72 @@
+"""What one run of a row reached: a small file, written whole or not at all, by which a run is known as finished."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from labelfree.atomic import write_text
+from labelfree.evaluation.confusion import Evaluation
+from labelfree.evaluation.tables import MethodResult
+
+RESULT = "result.json"
+
+
+@dataclass(frozen=True)
+class Measures:
+    """The headline numbers of a run in percent; None for a side that the system or the truth lacks."""
+
+    miou_2d: float | None = None
+    miou_3d: float | None = None
+    acc_2d: float | None = None
+    acc_3d: float | None = None
+    seconds: float = 0.0
+    """Time of training and measuring without what the rows of a seed share; of the last part, if interrupted."""
+    details: dict[str, Any] = field(default_factory=dict, compare=False)
+    """Every number of the evaluation, for whoever looks into a row."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run."""
+
+    key: str
+    """Digest of everything the numbers depend on; see `schedule.run_key`."""
+    row: str
+    seed: int
+    commit: str
+    measures: Measures
+
+
+def measures_of(method: MethodResult, seconds: float) -> Measures:
+    """Return the headline numbers of an evaluation."""
+    pixels, points = method.evaluation_2d, method.evaluation_3d
+    return Measures(
+        miou_2d=_percent(pixels, "miou"),
+        miou_3d=_percent(points, "miou"),
+        acc_2d=_percent(pixels, "accuracy"),
+        acc_3d=_percent(points, "accuracy"),
+        seconds=round(seconds, 1),
+        details=method.to_dict(),
+    )
+
+
+def write_result(folder: Path, result: RunResult) -> None:
+    """Write a finished run into its folder."""
+    write_text(folder / RESULT, json.dumps(asdict(result), indent=1, allow_nan=False) + "\n")
+
+
+def read_result(folder: Path) -> RunResult | None:
+    """Return the finished run of a folder; None where there is none or its file is not one."""
+    try:
+        data = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+        return RunResult(**(data | {"measures": Measures(**data["measures"])}))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _percent(side: Evaluation | None, name: str) -> float | None:
+    share = None if side is None else side.to_dict()[name]
+    return None if share is None else round(100 * share, 4)

@@ -1,0 +1,161 @@
+"""The loop that every training shares: epochs, rates, batches by process, metrics, and going on after a stop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Generic, Protocol, Self, TypeVar
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader, Dataset
+
+from labelfree.nets.segmenters import Segmenter
+from labelfree.progress import Progress
+from labelfree.training.checkpoint import MetricsLog, Position, load_checkpoint, save_checkpoint
+from labelfree.training.plan import TrainConfig, TrainingPlan, rate_factor, steps_per_epoch
+from labelfree.training.samples import scene_random
+
+
+class Movable(Protocol):
+    """A batch: tensors that go to a device together."""
+
+    def to(self, device: torch.device) -> Self:
+        """Return the batch on a device."""
+
+
+BatchT = TypeVar("BatchT", bound=Movable)
+
+
+class SceneBatches(Dataset[BatchT]):
+    """The batches of one epoch for one process, each built from its scenes when asked for."""
+
+    def __init__(self, scenes: int, plan: TrainingPlan, epoch: int, build: Callable[[list[int]], BatchT]) -> None:
+        self.build = build
+        self.rank, self.processes = 0, 1
+        order = scene_random(plan.seed, epoch, scenes).permutation(scenes).tolist()
+        size = min(plan.train.scenes_per_batch, scenes)
+        self.batches = [order[start : start + size] for start in range(0, len(order), size)]
+
+    def share(self, rank: int, processes: int) -> SceneBatches[BatchT]:
+        """Keep this process's part of every batch; a batch needs at least one scene per process."""
+        self.batches = [batch for batch in self.batches if len(batch) >= processes]
+        self.rank, self.processes = rank, processes
+        return self
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> BatchT:
+        return self.build(self.batches[index][self.rank :: self.processes])
+
+
+@dataclass(frozen=True)
+class Course(Generic[BatchT]):
+    """One kind of training: what learns, on which batches, by which step."""
+
+    networks: nn.Module
+    """What the checkpoint holds; trained in place."""
+    optimiser: Optimizer
+    """Over everything that is trained."""
+    scene_names: tuple[str, ...]
+    """The training scenes."""
+    build: Callable[[int, list[int]], BatchT]
+    """The batch of an epoch made of some of the scenes."""
+    step: Callable[[nn.Module, Optimizer, BatchT, Position], dict[str, float | int | str]]
+    """Take one optimiser step; return what metrics.jsonl keeps of it."""
+    kind: str = ""
+    """Tells checkpoints of different kinds of training apart."""
+
+
+def fit(fabric: Fabric, course: Course[BatchT], plan: TrainingPlan, folder: Path) -> None:
+    """Train a course's networks; a checkpoint in `folder` is taken up where it stands."""
+    folder.mkdir(parents=True, exist_ok=True)
+    networks, optimiser = course.networks, course.optimiser
+    digest = plan.digest(course.scene_names, extra=f"{fabric.world_size}{course.kind}")
+    starting_rates = [group["lr"] for group in optimiser.param_groups]
+    position = load_checkpoint(folder, networks, optimiser, digest) or Position()
+    model, wrapped = fabric.setup(networks, optimiser)
+    log = MetricsLog(folder, position, fabric.is_global_zero, plan.train.tensorboard)
+    total = plan.train.epochs * steps_per_epoch(len(course.scene_names), plan.train, fabric.world_size)
+    saved = time.monotonic()
+    model.train()
+    with Progress("train", total, done=position.step, enabled=fabric.is_global_zero) as progress:
+        while position.epoch < plan.train.epochs:
+            _set_rates(wrapped, starting_rates, plan.train, position.epoch)
+            for batch in _batches(fabric, course, plan, position):
+                record = course.step(model, wrapped, batch, position)
+                rate = starting_rates[0] * rate_factor(plan.train, position.epoch)
+                log.write({"epoch": position.epoch, "step": position.step, "learning_rate": rate} | record)
+                position.step_in_epoch, position.step = position.step_in_epoch + 1, position.step + 1
+                progress.advance(f"stage {record['stage']}" if "stage" in record else "")
+                if time.monotonic() - saved > plan.train.checkpoint_seconds and fabric.is_global_zero:
+                    save_checkpoint(folder, networks, optimiser, position, digest)
+                    saved = time.monotonic()
+            position.epoch, position.step_in_epoch = position.epoch + 1, 0
+    if fabric.is_global_zero:
+        save_checkpoint(folder, networks, optimiser, position, digest)
+    networks.eval()
+
+
+def step_seed(plan: TrainingPlan, position: Position, rank: int, purpose: int) -> int:
+    """Return the seed of one step in one process, apart for each purpose."""
+    return int(np.random.SeedSequence([plan.seed, position.step, rank, purpose]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def joint_mean(fabric: Fabric, value: Tensor) -> Tensor:
+    """Return the mean of a scalar over all processes."""
+    if fabric.world_size == 1:
+        return value
+    reduced = fabric.all_reduce(value, reduce_op="mean")
+    if not isinstance(reduced, Tensor):
+        raise TypeError(f"all_reduce returned {type(reduced)}")
+    return reduced
+
+
+def optimiser_of(
+    networks: list[tuple[Segmenter, float]],  # with their rates
+    config: TrainConfig,
+) -> Optimizer:
+    """Return the configured optimiser over every weight of the networks that is not frozen."""
+    rated = [group for network, rate in networks for group in _rated(network, rate, config.backbone_rate)]
+    if config.optimiser == "adamw":
+        return torch.optim.AdamW(rated, weight_decay=config.weight_decay, fused=True)
+    momentum, dampening = config.momentum, config.dampening
+    return torch.optim.SGD(rated, momentum=momentum, dampening=dampening, weight_decay=config.weight_decay)
+
+
+def _rated(network: Segmenter, rate: float, backbone_rate: float) -> list[dict[str, Any]]:
+    """Return a network's weights as one group, or the backbone apart where its rate differs."""
+    weights = [weight for weight in network.parameters() if weight.requires_grad]
+    if backbone_rate == 1.0:
+        return [{"params": weights, "lr": rate}]
+    trunk = set(network.backbone().parameters())
+    return [
+        {"params": [weight for weight in weights if weight not in trunk], "lr": rate},
+        {"params": [weight for weight in weights if weight in trunk], "lr": rate * backbone_rate},
+    ]
+
+
+def _set_rates(optimiser: Optimizer, starting: list[float], config: TrainConfig, epoch: int) -> None:
+    for group, rate in zip(optimiser.param_groups, starting):
+        group["lr"] = rate * rate_factor(config, epoch)
+
+
+def _batches(fabric: Fabric, course: Course[BatchT], plan: TrainingPlan, position: Position) -> Iterator[BatchT]:
+    build = partial(course.build, position.epoch)
+    epoch = SceneBatches(len(course.scene_names), plan, position.epoch, build)
+    remaining = range(position.step_in_epoch, len(epoch.share(fabric.global_rank, fabric.world_size)))
+    # A generator of its own: the loader draws a seed whenever it starts, which a resumed epoch does once more.
+    own = torch.Generator().manual_seed(plan.seed)
+    loader: DataLoader[BatchT] = DataLoader(
+        epoch, batch_size=None, sampler=remaining, num_workers=plan.train.workers, generator=own
+    )
+    for batch in loader:
+        yield batch.to(fabric.device)

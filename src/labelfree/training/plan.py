@@ -1,0 +1,122 @@
+"""What decides a training besides its scenes and starting weights: optimisation, switch, augmentation, seed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Literal, get_args
+
+from labelfree.errors import InputError
+from labelfree.method.label_switching import Source
+from labelfree.training.augment import AugmentConfig
+from labelfree.training.step import SwitchConfig
+
+Modality = Literal["2d", "3d"]
+"""One of the two networks: of images or of points."""
+
+MODALITIES: tuple[Modality, ...] = get_args(Modality)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The optimisation of the paper; defaults are its ScanNet setting."""
+
+    epochs: int = 30
+    """Passes over the training scenes."""
+    scenes_per_batch: int = 8
+    """Scenes in one step, over all processes."""
+    images_per_scene: int = 16
+    """Images drawn from each scene in one step."""
+    images_factor: float = 1.0
+    """Factor on `images_per_scene`: Table 2 halves and doubles it; at least one image is always drawn."""
+    modalities: tuple[Modality, ...] = MODALITIES
+    """Networks that are trained: both in the paper, `["3d"]` alone for CLIP2Scene; the other one is left out."""
+    optimiser: Literal["sgd", "adamw"] = "sgd"
+    """`sgd` is the paper's; `adamw` needs fewer steps, which is what the lab's small budget asks for."""
+    learning_rate: float = 0.1
+    """Rate at the start; a cosine takes it to zero, epoch by epoch."""
+    learning_rate_3d: float | None = None
+    """Rate of the 3D network; None is the same as the 2D network's, as in the paper."""
+    backbone_rate: float = 1.0
+    """Factor on the rates of what may start from trained weights: the ResNet and the MinkUNet; the rest, pyramid and
+    heads, starts at random and takes the whole rate."""
+    momentum: float = 0.9
+    """SGD's momentum."""
+    dampening: float = 0.1
+    """SGD's dampening (CLIP2Scene)."""
+    weight_decay: float = 1e-4
+    """Weight decay."""
+    warmup_epochs: int = 0
+    """Epochs over which the rate rises linearly; 0 in the paper."""
+    latent_weight: float = 1.0
+    """Weight of Eq. 7 beside the cross-entropies."""
+    workers: int = 0
+    """Processes that prepare batches; 0 prepares them in the main process."""
+    tensorboard: bool = False
+    """Write curves for TensorBoard (extra `tensorboard`) beside metrics.jsonl."""
+    checkpoint_seconds: float = 60.0
+    """Time between checkpoints."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "scenes_per_batch", "images_per_scene"):
+            if getattr(self, name) < 1:
+                raise InputError(f"train.{name} is {getattr(self, name)}: give 1 or more.")
+        for name in ("learning_rate", "images_factor", "backbone_rate"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise InputError(f"train.{name} is {getattr(self, name)}: give a positive number.")
+        wrong = [modality for modality in self.modalities if modality not in MODALITIES]
+        if wrong or not self.modalities or len(set(self.modalities)) < len(self.modalities):
+            raise InputError(f"train.modalities is {list(self.modalities)}: give ['2d', '3d'], ['2d'] or ['3d'].")
+
+    def images(self) -> int:
+        """Return how many images a step draws from each scene."""
+        return max(1, math.floor(self.images_per_scene * self.images_factor + 0.5))
+
+    def rate_of(self, modality: Modality) -> float:
+        """Return the rate a network starts at."""
+        return self.learning_rate_3d or self.learning_rate if modality == "3d" else self.learning_rate
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """Everything that decides what training computes, besides the scenes and the starting weights."""
+
+    seed: int = 0
+    train: TrainConfig = field(default_factory=TrainConfig)
+    switch: SwitchConfig = field(default_factory=SwitchConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+
+    def __post_init__(self) -> None:
+        for modality, pool, source in (
+            ("2d", self.switch.pool_2d, Source.NET_3D),
+            ("3d", self.switch.pool_3d, Source.NET_2D),
+        ):
+            other = "3d" if modality == "2d" else "2d"
+            if self.train.modalities == (modality,) and source in pool:
+                raise InputError(
+                    f"switch.pool_{modality} holds {source.value} but train.modalities is ['{modality}']: take "
+                    f"{source.value} out of switch.pool_{modality}, or add '{other}' to train.modalities."
+                )
+
+    def digest(self, scene_names: Sequence[str], extra: str = "") -> str:
+        """Return a digest of what must not change between a run and its continuation."""
+        same = replace(self.train, workers=0, checkpoint_seconds=0.0, tensorboard=False)
+        text = json.dumps([asdict(replace(self, train=same)), list(scene_names), extra], default=str, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def steps_per_epoch(scenes: int, config: TrainConfig, processes: int = 1) -> int:
+    """Return how many optimiser steps one pass takes."""
+    size = min(config.scenes_per_batch, scenes)
+    return scenes // size + int(scenes % size >= processes)
+
+
+def rate_factor(config: TrainConfig, epoch: int) -> float:
+    """Return the share of the starting rate in an epoch: linear warm-up, then a cosine to zero (CLIP2Scene's)."""
+    if epoch < config.warmup_epochs:
+        return (epoch + 1) / (config.warmup_epochs + 1)
+    done = (epoch - config.warmup_epochs) / max(1, config.epochs - config.warmup_epochs)
+    return 0.5 * (1.0 + math.cos(math.pi * done))

@@ -1,0 +1,153 @@
+"""Training one network alone: the other one costs nothing, changes nothing, and its sources are refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from lightning_fabric import Fabric
+from toy_training import (
+    SCENES,
+    Killed,
+    cpu,
+    free_port,
+    gradients,
+    join_processes,
+    lines,
+    still_batch,
+    toy_networks,
+    toy_plan,
+    weights,
+)
+
+from labelfree import InputError
+from labelfree.method.label_switching import Source
+from labelfree.training import loop
+from labelfree.training.checkpoint import CHECKPOINT, METRICS, Position
+from labelfree.training.loop import new_optimiser, train
+from labelfree.training.plan import MODALITIES, Modality, TrainConfig, TrainingPlan
+from labelfree.training.step import SwitchConfig
+
+OWN = {"2d": (Source.CLIP_2D, Source.NET_2D), "3d": (Source.CLIP_3D, Source.NET_3D)}
+
+
+def plan_of(modality: Modality, epochs: int = 2, start_epoch: int = 1) -> TrainingPlan:
+    plan = toy_plan(epochs)
+    train_config = replace(plan.train, modalities=(modality,))
+    return replace(plan, train=train_config, switch=SwitchConfig(start_epoch, OWN["2d"], OWN["3d"]))
+
+
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_the_other_network_is_not_touched_and_not_logged(modality: Modality, tmp_path: Path) -> None:
+    other = "3d" if modality == "2d" else "2d"
+    networks, start = toy_networks(), weights(toy_networks())
+    networks.network(other).register_forward_hook(lambda *_: pytest.fail("the other network ran"))
+    train(cpu(), networks, SCENES, plan_of(modality), tmp_path)
+    end = weights(networks)
+    assert all(torch.equal(start[name], end[name]) for name in start if name.startswith(f"net_{other}"))
+    assert not all(torch.equal(start[name], end[name]) for name in start if name.startswith(f"net_{modality}"))
+    assert all(set(line) & {f"ce_{other}", f"latent_{other}"} == set() for line in lines(tmp_path))
+    assert all(line[f"latent_{modality}"] > 0 for line in lines(tmp_path))
+
+
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_interrupted_equals_undisturbed(modality: Modality, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = toy_networks()
+    train(cpu(), expected, SCENES, plan_of(modality), tmp_path / "whole")
+    original = loop.training_step
+
+    def die(*args: object) -> object:
+        if args[5].step == 3:  # type: ignore[attr-defined]
+            raise Killed
+        return original(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(loop, "training_step", die)
+    with pytest.raises(Killed):
+        train(cpu(), toy_networks(), SCENES, plan_of(modality), tmp_path / "cut")
+    monkeypatch.setattr(loop, "training_step", original)
+    assert (tmp_path / "cut" / CHECKPOINT).is_file()
+    resumed = toy_networks(seed=99)
+    train(cpu(), resumed, SCENES, plan_of(modality), tmp_path / "cut")
+    found = weights(resumed)
+    assert all(torch.equal(value, found[name]) for name, value in weights(expected).items())
+    assert (tmp_path / "cut" / METRICS).read_text() == (tmp_path / "whole" / METRICS).read_text()
+
+
+def test_stage_one_alone_equals_the_same_network_of_a_pair(tmp_path: Path) -> None:
+    """Without a switch the networks do not depend on each other (dropout aside, which the 3D network has none of)."""
+    together, alone = toy_networks(), toy_networks()
+    train(cpu(), together, SCENES, toy_plan(epochs=1, start_epoch=9), tmp_path / "both")
+    train(cpu(), alone, SCENES, plan_of("3d", epochs=1, start_epoch=9), tmp_path / "one")
+    pair, single = weights(together.net_3d), weights(alone.net_3d)
+    assert all(torch.equal(value, single[name]) for name, value in pair.items())
+
+
+def one_step(fabric: Fabric, modality: Modality) -> dict[str, torch.Tensor]:
+    networks, plan = toy_networks(), plan_of(modality, start_epoch=0)
+    networks.freeze_all_but((modality,))
+    model, wrapped = fabric.setup(networks, new_optimiser(networks, replace(plan.train, learning_rate=1e-9)))
+    model.eval()
+    batch = still_batch(fabric.global_rank, fabric.world_size)
+    loop.training_step(fabric, model, wrapped, batch, plan, Position())
+    return gradients(networks)
+
+
+def run_process(rank: int, processes: int, port: int, out: str) -> None:
+    fabric = join_processes(rank, processes, port)
+    for modality in MODALITIES:
+        torch.save(one_step(fabric, modality), f"{out}/{modality}-{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_have_the_gradients_of_one(tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(run_process, (2, free_port(), str(tmp_path)), nprocs=2)
+    for modality in MODALITIES:
+        single = one_step(cpu(), modality)
+        assert all(name.startswith(f"net_{modality}") for name in single)
+        for rank in (0, 1):
+            found = torch.load(tmp_path / f"{modality}-{rank}.pt", weights_only=True)
+            assert found.keys() == single.keys()
+            assert all(torch.allclose(found[name], value, atol=1e-5, rtol=1e-4) for name, value in single.items())
+
+
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_a_source_that_is_not_trained_is_refused(modality: Modality) -> None:
+    other = "3d" if modality == "2d" else "2d"
+    message = rf"take net_{other} out of switch\.pool_{modality}, or add '{other}' to train\.modalities"
+    with pytest.raises(InputError, match=message):
+        TrainingPlan(train=TrainConfig(modalities=(modality,)))
+    pools = {f"pool_{modality}": OWN[modality]}  # the other pool is not drawn from and may stay as it is
+    TrainingPlan(train=TrainConfig(modalities=(modality,)), switch=SwitchConfig(**pools))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("modalities", [(), ("2d", "2d"), ("4d",), ("3d", "4d")])
+def test_bad_modalities(modalities: tuple[Modality, ...]) -> None:
+    with pytest.raises(InputError, match=r"train\.modalities is .*: give \['2d', '3d'\], \['2d'\] or \['3d'\]"):
+        TrainConfig(modalities=modalities)
+
+
+@pytest.mark.parametrize(
+    ("images", "factor", "drawn"), [(16, 1.0, 16), (16, 0.5, 8), (3, 0.5, 2), (3, 2.0, 6), (1, 0.2, 1)]
+)
+def test_the_factor_scales_the_images(images: int, factor: float, drawn: int) -> None:
+    assert TrainConfig(images_per_scene=images, images_factor=factor).images() == drawn
+
+
+@pytest.mark.parametrize("factor", [0.0, -1.0, float("nan"), float("inf")])
+def test_bad_factors(factor: float) -> None:
+    with pytest.raises(InputError, match=r"train\.images_factor is"):
+        TrainConfig(images_factor=factor)
+
+
+def test_the_factor_reaches_the_batch() -> None:
+    plan = toy_plan()
+    plan = replace(plan, train=replace(plan.train, images_factor=0.5))
+    assert len(loop.build_batch(SCENES, plan, 0.2, 0, [0, 1]).images) == 2
+
+
+def test_records_are_json(tmp_path: Path) -> None:
+    train(cpu(), toy_networks(), SCENES, plan_of("2d", epochs=1), tmp_path)
+    assert [json.loads(text)["step"] for text in (tmp_path / METRICS).read_text().splitlines()] == [0, 1, 2]
