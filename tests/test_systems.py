@@ -33,6 +33,7 @@ SMALL = (
     "--networks.net_2d.aspp_channels=8",
     "--networks.net_3d.planes=[8, 8, 8, 8, 8, 8, 8, 8]",
     "--networks.backbone_weights=null",
+    "--networks.backbone_weights_3d=null",
     "--train.epochs=4",
     "--train.checkpoint_seconds=0",
     "--switch.start_epoch=2",

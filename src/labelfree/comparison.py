@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
@@ -26,6 +27,7 @@ from labelfree.inference import (
 )
 from labelfree.method.feature_fusion import ensemble_labels, text_cosines
 from labelfree.method.pairing import Pairs
+from labelfree.nets.pretrained import CONFIG_NAME
 from labelfree.nets.segmenters import Segmenter2D, Segmenter3D
 from labelfree.prediction import Prediction
 from labelfree.scene import Frame, Scene
@@ -123,23 +125,48 @@ class TeacherLabels:
 
 @dataclass(frozen=True)
 class NetworkLabels:
-    """The trained networks: both, or those of `modalities`."""
+    """The trained networks: both, or the one that was trained."""
 
-    net_2d: Segmenter2D
-    net_3d: Segmenter3D
+    net_2d: Segmenter2D | None
+    net_3d: Segmenter3D | None
     name: str = "cns"
     note: str = "the co-trained networks"
-    modalities: tuple[Modality, ...] = MODALITIES
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """The sides that were trained."""
+        return tuple(m for m, net in zip(MODALITIES, (self.net_2d, self.net_3d)) if net is not None)
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The classes both name."""
+        for net in (self.net_2d, self.net_3d):
+            if net is not None:
+                return net.vocabulary
+        raise InputError(f"'{self.name}' holds no network: train one first.")
 
     def pixels(self, scene: Scene, frame: Frame) -> Prediction:
         """Return the 2D network's labels at the frame's own size."""
-        _require("2d", self)
+        if self.net_2d is None:
+            raise _lacks("2d", self)
         return predict_images(self.net_2d, [frame.load_image()], [frame.name])[0]
 
     def points(self, scene: Scene) -> Prediction:
         """Return the 3D network's labels."""
-        _require("3d", self)
+        if self.net_3d is None:
+            raise _lacks("3d", self)
         return predict_points(self.net_3d, scene)
+
+
+def load_networks(folder: Path, device: torch.device) -> NetworkLabels:
+    """Return the networks that a run left in `folder/2d` and `folder/3d`, one of them at least."""
+    found = tuple((folder / modality / CONFIG_NAME).is_file() for modality in MODALITIES)
+    if not any(found):
+        raise InputError(f"{folder}: holds neither 2d/{CONFIG_NAME} nor 3d/{CONFIG_NAME}; give the folder of a run.")
+    return NetworkLabels(
+        Segmenter2D.from_pretrained(folder / "2d").to(device) if found[0] else None,
+        Segmenter3D.from_pretrained(folder / "3d").to(device) if found[1] else None,
+    )
 
 
 @dataclass(frozen=True)
@@ -263,5 +290,9 @@ def _pairs(scene: Scene, frame: Frame, labels: LabelConfig, pairing: PairingConf
 
 def _require(modality: Modality, labeller: Labeller) -> None:
     if modality not in labeller.modalities:
-        what = "images" if modality == "2d" else "points"
-        raise InputError(f"'{labeller.name}' labels no {what}: train it with '{modality}' in train.modalities.")
+        raise _lacks(modality, labeller)
+
+
+def _lacks(modality: Modality, labeller: Labeller) -> InputError:
+    what = "images" if modality == "2d" else "points"
+    return InputError(f"'{labeller.name}' labels no {what}: train it with '{modality}' in train.modalities.")

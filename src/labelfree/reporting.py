@@ -61,7 +61,7 @@ def save_predictions(scenes: Sequence[Scene], networks: NetworkLabels, out: Path
                 save_prediction(picture, out / "pixels" / scene.name, frame.load_image())
                 pixels.append(picture.labels)
                 progress.advance()
-    vocabulary = networks.net_2d.vocabulary
+    vocabulary = networks.vocabulary
     return (
         class_share("2D network, pixels", pixels, vocabulary),
         class_share("3D network, points", points, vocabulary),

@@ -62,8 +62,9 @@ def _labeller(
     voted, views = config.system == "clip+sam", config.predict.views
     match config.system:
         case "cns":
-            networks = cotrain(scenes, vocabulary, config, out, teachers, fabric)
-            return NetworkLabels(*networks, modalities=config.train.modalities)
+            net_2d, net_3d = cotrain(scenes, vocabulary, config, out, teachers, fabric)
+            trained = config.train.modalities
+            return NetworkLabels(net_2d if "2d" in trained else None, net_3d if "3d" in trained else None)
         case "clip" | "clip+sam":
             return TeacherLabels(teachers, config.labels, config.pairing, vocabulary, voted, views)
         case "openscene":

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from labelfree.nets.segmenters import (
     Segmenter3D,
     Segmenter3DConfig,
     latent_at_pixels,
+    voxel_features,
 )
 from labelfree.nets.sparse.voxels import Voxels, voxelise
 from labelfree.vocabulary import Vocabulary
@@ -176,3 +178,13 @@ def test_wrong_point_features_are_named() -> None:
     voxels = cloud()
     with pytest.raises(InputError, match="intensity"):
         net_3d()(Voxels(voxels.coords, voxels.inverse, voxels.features[:, :1], voxels.spread[:, :1]))
+
+
+def test_texture_is_read_where_it_is_asked_for() -> None:
+    torch.manual_seed(0)
+    network = Segmenter3D(replace(CONFIG_3D, texture=True), text(), CLASSES).eval()
+    voxels = cloud()
+    flat = replace(voxels, spread=torch.zeros_like(voxels.spread))
+    assert voxel_features(voxels, network.config).shape == (len(voxels), 6)
+    assert not torch.equal(network(voxels).logits, network(flat).logits)
+    assert torch.equal(net_3d().eval()(voxels).logits, net_3d().eval()(flat).logits)

@@ -101,6 +101,18 @@ def test_networks_may_have_rates_of_their_own() -> None:
     assert new_optimiser(networks, TrainConfig()).param_groups[1]["lr"] == TrainConfig().learning_rate
 
 
+def test_what_may_start_from_trained_weights_has_a_rate_of_its_own() -> None:
+    networks = toy_networks()
+    config = TrainConfig(learning_rate=0.1, learning_rate_3d=0.3, backbone_rate=0.5)
+    groups = new_optimiser(networks, config).param_groups
+    assert [group["lr"] for group in groups] == [0.1, 0.05, 0.3, 0.15]
+    held = [weight for group in groups for weight in group["params"]]
+    assert len({id(weight) for weight in held}) == len(held) == len(list(networks.parameters()))
+    resnet, minkunet = networks.net_2d.network.backbone, networks.net_3d.network
+    assert {id(weight) for weight in groups[1]["params"]} == {id(weight) for weight in resnet.parameters()}
+    assert {id(weight) for weight in groups[3]["params"]} == {id(weight) for weight in minkunet.parameters()}
+
+
 def gradient_step(fabric: Fabric) -> dict[str, torch.Tensor]:
     """One step with stored batch statistics and without dropout: a pure function of the batch."""
     networks = toy_networks()

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from labelfree.cli.arguments import command_line, with_preset_colours
-from labelfree.cli.settings import facts, notices, save_settings
+from labelfree.cli.settings import facts, notices, require_cotraining, save_settings
 from labelfree.comparison import NetworkLabels, TeacherLabels, measure
 from labelfree.config import RunConfig, recipe_path
 from labelfree.data.collection import SceneCollection, open_scenes
@@ -54,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Build rooms, label, refine, train, evaluate, report; repeated after an interruption it goes on."""
     config = replace(read_settings(recipe_path(options.recipe), overrides), seed=options.seed)
+    require_cotraining(config, "demo")
     size = replace(LabSize(), train_rooms=options.rooms, held_out_rooms=options.held_out)
     out, clock = Path(options.out), Clock()
     save_settings(config, out)

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from labelfree.cli.arguments import add_data, cache_dir, open_data
-from labelfree.comparison import Labeller, NetworkLabels, TeacherLabels, measure
+from labelfree.comparison import Labeller, TeacherLabels, load_networks, measure
 from labelfree.errors import InputError
 from labelfree.evaluation.tables import class_table, comparison_table
-from labelfree.nets.segmenters import Segmenter2D, Segmenter3D
 from labelfree.pipeline import label_frames, load_teachers, pick_device
 from labelfree.results.export import save_results
 from labelfree.settings import read_settings
@@ -33,11 +32,12 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
         raise InputError(f"{settings}: not there; give the folder of a run that 'labelfree train' or 'run' made.")
     config = read_settings(settings)
     device = pick_device(options.device)
-    net_2d = Segmenter2D.from_pretrained(options.out / "networks" / "2d").to(device)
-    net_3d = Segmenter3D.from_pretrained(options.out / "networks" / "3d").to(device)
-    names = net_2d.vocabulary
+    if config.system != "cns" or config.predict.refine:
+        raise InputError(f"{settings}: system is {config.system}: 'labelfree table' measures such runs.")
+    networks = load_networks(options.out / "networks", device)
+    names = networks.vocabulary
     scenes = open_data(options)
-    labellers: list[Labeller] = [NetworkLabels(net_2d, net_3d)]
+    labellers: list[Labeller] = [networks]
     if not options.networks_only:
         teachers = load_teachers(config.teachers, config.labels, names, cache_dir(options), device)
         label_frames(scenes, teachers, config.labels, device)

@@ -18,7 +18,7 @@ from labelfree.cli.arguments import (
     require_sound,
     vocabulary,
 )
-from labelfree.cli.settings import facts, notices, run_config, save_settings
+from labelfree.cli.settings import facts, notices, require_cotraining, run_config, save_settings
 from labelfree.comparison import NetworkLabels, TeacherLabels, measure
 from labelfree.pipeline import cotrain, label_frames, load_teachers, make_fabric
 from labelfree.reporting import RunResults, report, save_predictions
@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Check, label, train, predict, report; the same command after an interruption goes on where it stopped."""
     config = run_config(options, overrides)
+    require_cotraining(config, "run")
     scenes = open_data(options)
     names = vocabulary(options, scenes)
     marks = [("check", time.monotonic())]

@@ -9,11 +9,13 @@ from pathlib import Path
 
 from labelfree.atomic import write_text
 from labelfree.config import RunConfig, recipe_path
+from labelfree.errors import InputError
 from labelfree.pipeline import LAB, LAB_NOTICE
 from labelfree.settings import read_settings, settings_yaml
 from labelfree.teachers.clip import ClipOptions
 from labelfree.teachers.sam import SamOptions
 from labelfree.training.labelled_scenes import Teachers
+from labelfree.training.plan import MODALITIES
 
 
 def run_config(options: argparse.Namespace, overrides: Sequence[str]) -> RunConfig:
@@ -29,6 +31,15 @@ def run_config(options: argparse.Namespace, overrides: Sequence[str]) -> RunConf
         teachers = replace(teachers, sam=options.sam, sam_options=everything)
     seed = getattr(options, "seed", None)
     return replace(config, teachers=teachers, seed=config.seed if seed is None else seed)
+
+
+def require_cotraining(config: RunConfig, verb: str) -> None:
+    """Refuse settings that train less than both networks, which the verb's report is about."""
+    if config.system != "cns" or len(config.train.modalities) < len(MODALITIES):
+        raise InputError(
+            f"'labelfree {verb}' reports on both co-trained networks, but system is {config.system} and "
+            f"train.modalities is {list(config.train.modalities)}: use 'labelfree train' or 'table' for such a system."
+        )
 
 
 def save_settings(config: RunConfig, out: Path) -> None:

@@ -1,4 +1,4 @@
-"""`labelfree train DATA --out RUN`: label what is not yet labelled, then co-train both networks."""
+"""`labelfree train DATA --out RUN`: label what is not yet labelled, then train both networks, or what `system` says."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 from labelfree.cli.arguments import add_classes, add_data, add_teachers, cache_dir, open_data, require_sound, vocabulary
 from labelfree.cli.settings import run_config, save_settings
 from labelfree.errors import InputError
-from labelfree.pipeline import cotrain, label_frames, load_teachers, make_fabric
+from labelfree.pipeline import label_frames, load_teachers, make_fabric
+from labelfree.systems import train_system
 from labelfree.training.checkpoint import CHECKPOINT
 
 
@@ -37,6 +38,6 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     fabric = make_fabric(options.device, options.processes)
     teachers = load_teachers(config.teachers, config.labels, names, cache_dir(options), fabric.device)
     label_frames(scenes, teachers, config.labels, fabric.device)
-    cotrain(scenes, names, config, options.out, teachers, fabric)
-    print(f"both networks are in {options.out / 'networks'}")
+    labeller = train_system(scenes, names, config, options.out, teachers, fabric)
+    print(f"{labeller.name}: {labeller.note}; what was trained is in {options.out / 'networks'}")
     return 0

@@ -17,6 +17,7 @@ def test_points_of_one_cell_share_a_voxel_with_the_mean_feature() -> None:
     assert voxels.coords.dtype == torch.int32
     assert voxels.inverse.tolist() == [1, 1, 0, 2]
     assert voxels.features.tolist() == [[5.0], [2.0], [7.0]]
+    assert voxels.spread.tolist() == [[0.0], [1.0], [0.0]]
     assert len(voxels) == 3
 
 
@@ -33,6 +34,8 @@ def test_voxelise_equals_a_loop() -> None:
     for row, cell in enumerate(sorted(cells)):
         assert (voxels.inverse[cells[cell]] == row).all()
         torch.testing.assert_close(voxels.features[row], features[cells[cell]].mean(dim=0))
+        spread = features[cells[cell]].std(dim=0, correction=0)
+        torch.testing.assert_close(voxels.spread[row], spread, atol=1e-6, rtol=1e-5)
 
 
 def test_voxelise_is_repeatable_and_takes_no_points() -> None:
