@@ -12,7 +12,14 @@ from lightning_fabric import Fabric
 from safetensors.numpy import load_file
 
 from labelfree import InputError, Scene, Vocabulary, open_scenes, recipe
-from labelfree.comparison import Labeller, OpenSceneLabels, RefinedLabels, TeacherLabels, measure
+from labelfree.comparison import (
+    Labeller,
+    OpenSceneLabels,
+    RefinedLabels,
+    TeacherLabels,
+    load_networks,
+    measure,
+)
 from labelfree.config import RunConfig
 from labelfree.evaluation.tables import comparison_table
 from labelfree.lab.rooms import CLASS_NAMES
@@ -128,6 +135,11 @@ def test_is_evaluated_on_the_sides_it_has(name: str, scenes: list[Scene], teache
     if name == "clip2scene":
         with pytest.raises(InputError, match=r"labels no images: train it with '2d' in train\.modalities"):
             labeller.pixels(scenes[0], scenes[0].frames[0])
+        again = load_networks(tmp_path / "networks", torch.device("cpu"))
+        assert again.modalities == ("3d",)
+        assert np.array_equal(again.points(scenes[0]).labels, labeller.points(scenes[0]).labels)
+        with pytest.raises(InputError, match=r"holds neither 2d/config\.json nor 3d/config\.json"):
+            load_networks(tmp_path / "elsewhere", torch.device("cpu"))
 
 
 def test_openscene_has_three_sides(scenes: list[Scene], teachers: Teachers, tmp_path: Path) -> None:

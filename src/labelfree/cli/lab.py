@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="experiment seed; the same rooms on every machine")
     parser.add_argument("--rooms", type=int, default=LabSize.train_rooms, help="training rooms")
     parser.add_argument("--held-out", type=int, default=LabSize.held_out_rooms, help="held-out rooms")
-    parser.add_argument("--views", type=int, default=LabSize.train_views, help="images of each room")
+    parser.add_argument("--views", type=int, default=LabSize.train_views, help="images of each training room")
 
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
@@ -26,7 +26,6 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
         train_rooms=options.rooms,
         held_out_rooms=options.held_out,
         train_views=options.views,
-        held_out_views=options.views,
     )
     folders = write_lab(options.out, options.seed, size)
     print(f"rooms are in {folders.train} and {folders.held_out}")

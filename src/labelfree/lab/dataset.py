@@ -25,9 +25,9 @@ HELD_OUT_OFFSET = 500
 class LabSize:
     """How many rooms and views an indoor lab has."""
 
-    train_rooms: int = 24
+    train_rooms: int = 96
     """Rooms that networks are trained on, without labels."""
-    train_views: int = 8
+    train_views: int = 4
     """Images of each training room."""
     held_out_rooms: int = 10
     """Rooms that nothing is trained on, for evaluation."""

@@ -81,7 +81,8 @@ class Captures:
 
 def weights_digest(config: RunConfig) -> str:
     """Return a digest of the lab's weights that a run uses; those of other teachers are named by the settings."""
-    teachers = config.teachers
-    used = ((teachers.clip, "clip"), (teachers.sam, "sam"), (config.networks.backbone_weights, "backbone"))
+    teachers, networks = config.teachers, config.networks
+    starts = ((networks.backbone_weights, "backbone"), (networks.backbone_weights_3d, "backbone-3d"))
+    used = ((teachers.clip, "clip"), (teachers.sam, "sam"), *starts)
     files = [LAB_WEIGHTS / f"tiny-{name}" / "model.safetensors" for source, name in used if source == LAB]
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16] if files else ""
