@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
+from labelfree.atomic import write_text
 from labelfree.data.fusion import FusionOptions, fuse
 from labelfree.data.writing import write_scene
 from labelfree.errors import InputError
@@ -29,9 +31,9 @@ class LabSize:
     """Rooms that networks are trained on, without labels."""
     train_views: int = 4
     """Images of each training room."""
-    held_out_rooms: int = 10
+    held_out_rooms: int = 20
     """Rooms that nothing is trained on, for evaluation."""
-    held_out_views: int = 8
+    held_out_views: int = 4
     """Images of each held-out room."""
     image_size: tuple[int, int] = (96, 128)
     """(height, width) of the pictures."""
@@ -52,8 +54,9 @@ class LabFolders:
 
 
 def write_lab(folder: Path, seed: int, size: LabSize) -> LabFolders:
-    """Write the rooms of an experiment seed that are not there yet."""
+    """Write the rooms of an experiment seed that are not there yet; a folder with another lab is refused."""
     folders = LabFolders(folder / "train", folder / "held-out")
+    _claim(folder / "lab.json", json.dumps({"seed": seed, **asdict(size)}))
     wanted = [
         (folders.train / f"room-{index:03d}", experiment_room_seed(seed, index), size.train_views)
         for index in range(size.train_rooms)
@@ -71,6 +74,17 @@ def write_lab(folder: Path, seed: int, size: LabSize) -> LabFolders:
             write_room(path, room_seed, views, size)
             progress.advance()
     return folders
+
+
+def _claim(path: Path, description: str) -> None:
+    """Note what lab a folder holds, or refuse to mix two."""
+    if not path.is_file():
+        write_text(path, description + "\n")
+    elif path.read_text(encoding="utf-8").strip() != description:
+        raise InputError(
+            f"{path}: the folder holds another lab, {path.read_text(encoding='utf-8').strip()}, than {description}: "
+            "give another --out, or delete the folder."
+        )
 
 
 def write_room(folder: Path, room_seed: int, views: int, size: LabSize) -> None:

@@ -45,7 +45,7 @@ SHAPE = Segmenter3DConfig(
 class Settings:
     """How the 3D backbone is trained."""
 
-    steps: int = 2400
+    steps: int = 5400
     rooms_per_step: int = 2
     peak_rate: float = 0.01
     warm_up: int = 50
@@ -144,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="folder for the weights")
     parser.add_argument("--work", type=Path, required=True, help="folder for rooms (2 MB each), checkpoint and log")
-    parser.add_argument("--rooms", type=int, default=800)
+    parser.add_argument("--rooms", type=int, default=1600)
     parser.add_argument("--steps", type=int, default=Settings.steps)
     parser.add_argument("--seed", type=int, default=Settings.seed)
     parser.add_argument("--processes", type=int, default=2, help="processes that render rooms")
