@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,16 @@ def test_joined_lessons_keep_features_at_their_points() -> None:
     torch.testing.assert_close(voxels.features[voxels.inverse[seen[150:]]], own.features[own.inverse[lessons[1].seen]])
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As the command trains: with more, sums of gradients come in another order each time."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_an_interrupted_training_goes_on_exactly(tmp_path: Path) -> None:
     rooms, tuning = written(tmp_path, range(3)), written(tmp_path, range(3, 4))
     settings = Settings(steps=4, warm_up=1, probe_every=2)
