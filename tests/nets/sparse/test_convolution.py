@@ -129,6 +129,20 @@ def test_same_bits_twice(channels: int) -> None:
     assert all(torch.equal(first, second) for first, second in zip(*runs))
 
 
+def test_training_after_inference_in_the_same_thread() -> None:
+    """Buffers first made under inference mode were once refused by the training that came after."""
+    convolution_module._buffers.by_name.clear()
+    geometry = SparseGeometry(scattered())
+    features = torch.randn(len(geometry.coords(1)), 3)
+    weight = torch.randn(27, 3, 4, requires_grad=True)
+    with torch.inference_mode():
+        expected = sparse_conv(features, geometry.submanifold(1, 3), weight)
+    result = sparse_conv(features, SparseGeometry(scattered()).submanifold(1, 3), weight)
+    result.sum().backward()
+    assert torch.equal(result, expected)
+    assert weight.grad is not None
+
+
 def test_clouds_of_a_batch_do_not_touch() -> None:
     torch.manual_seed(0)
     coords = scattered()

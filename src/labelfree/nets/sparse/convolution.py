@@ -194,12 +194,13 @@ def _scratch(name: str, rows: int, width: int, like: Tensor) -> Tensor:  # [rows
     """Return a buffer that the next call of the same name overwrites.
 
     On CPUs it is kept: asking the system for fresh pages costs more than the matrix products that fill them. CUDA's
-    allocator keeps memory by itself.
+    allocator keeps memory by itself. It is made outside inference mode, whose tensors a later training could not fill.
     """
     if like.device.type != "cpu":
         return like.new_empty(rows, width)
     held = _buffers.by_name.get((name, like.dtype))
     if held is None or held.numel() < rows * width:
-        held = torch.empty(rows * width + rows * width // 4, dtype=like.dtype)
+        with torch.inference_mode(False):
+            held = torch.empty(rows * width + rows * width // 4, dtype=like.dtype)
         _buffers.by_name[name, like.dtype] = held
     return held[: rows * width].view(rows, width)
