@@ -27,7 +27,7 @@ SHAPES = {
 
 
 def small(name: str = "resnet18") -> DeepLabV3:
-    return DeepLabV3(ResNet(name, width=4), 8, channels=8)
+    return DeepLabV3(ResNet(name, width=8), 8, channels=8)
 
 
 def test_names_shapes_and_count_of_torchvision() -> None:
@@ -72,7 +72,7 @@ def test_published_deeplab_loads_without_its_classifiers() -> None:
 
 def test_published_resnet_loads_into_the_backbone() -> None:
     # ImageNet files of old have no num_batches_tracked
-    published = {k: v for k, v in ResNet("resnet18", 4).state_dict().items() if "num_batches" not in k}
+    published = {k: v for k, v in ResNet("resnet18", 8).state_dict().items() if "num_batches" not in k}
     network = small()
     assert load_published(network, published | {"fc.weight": torch.rand(2, 2)}) == ["fc.weight"]
     assert torch.equal(network.backbone.state_dict()["layer4.1.conv2.weight"], published["layer4.1.conv2.weight"])
@@ -84,6 +84,6 @@ def test_weights_of_another_network_are_refused() -> None:
     with pytest.raises(InputError, match=r"file\.safetensors: 0 parameters are missing and 96"):
         load_published(network, deep, "file.safetensors")
     with pytest.raises(InputError, match="width"):
-        load_published(network, ResNet("resnet18", 8).state_dict())
+        load_published(network, ResNet("resnet18", 16).state_dict())
     with pytest.raises(InputError, match="missing"):
         load_published(network, {"fc.weight": torch.rand(2, 2)})

@@ -38,7 +38,7 @@ def test_dilation_replaces_stride(name: str, stride: int, strides: list[int], di
 @pytest.mark.parametrize("stride", [8, 16, 32])
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])
 def test_output_stride(name: str, stride: int) -> None:
-    network = ResNet(name, width=4, output_stride=stride)
+    network = ResNet(name, width=8, output_stride=stride)
     assert network(torch.rand(2, 3, 64, 96)).shape == (2, network.out_width, 64 // stride, 96 // stride)
 
 

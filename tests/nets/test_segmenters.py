@@ -24,7 +24,7 @@ from labelfree.nets.sparse.voxels import Voxels, voxelise
 from labelfree.vocabulary import Vocabulary
 
 CLASSES = Vocabulary(("wall", "floor", "chair"), colours=((1, 2, 3), (4, 5, 6), (7, 8, 9)))
-CONFIG_2D = Segmenter2DConfig("resnet18", width=4, aspp_channels=8, text_width=16, latent_width=6)
+CONFIG_2D = Segmenter2DConfig("resnet18", width=8, aspp_channels=8, text_width=16, latent_width=6)
 CONFIG_3D = Segmenter3DConfig(
     "MinkUNet14A", planes=(4, 4, 4, 4, 4, 4, 4, 4), first_width=4, voxel_m=0.2, text_width=16, latent_width=6
 )
@@ -148,7 +148,7 @@ def test_broken_folders_are_named(tmp_path: Path) -> None:
 
 
 def test_backbone_weights_from_a_folder(tmp_path: Path) -> None:
-    published = ResNet("resnet18", 4).state_dict() | {"fc.weight": torch.rand(3, 3)}
+    published = ResNet("resnet18", 8).state_dict() | {"fc.weight": torch.rand(3, 3)}
     write_model(tmp_path, {}, published)
     network = net_2d()
     assert network.load_backbone(tmp_path) == ["fc.weight"]
@@ -162,6 +162,7 @@ def test_backbone_weights_from_a_folder(tmp_path: Path) -> None:
         (lambda: Segmenter2DConfig(backbone="vgg"), "backbone"),
         (lambda: Segmenter2DConfig(output_stride=4), "output_stride"),
         (lambda: Segmenter2DConfig(width=0), "width"),
+        (lambda: Segmenter2DConfig(width=12), "multiple of 8"),
         (lambda: Segmenter2DConfig(dropout=1.0), "dropout"),
         (lambda: Segmenter3DConfig(variant="MinkUNet99"), "variant"),
         (lambda: Segmenter3DConfig(planes=(1, 2)), "planes"),

@@ -19,7 +19,7 @@ from labelfree.vocabulary import Vocabulary
 SMALL = (
     "--labels.image_size=[48, 64]",
     "--teachers.sam_options.points_per_side=4",
-    "--networks.net_2d.width=4",
+    "--networks.net_2d.width=8",
     "--networks.net_2d.aspp_channels=8",
     "--networks.net_3d.planes=[8, 8, 8, 8, 8, 8, 8, 8]",
     "--networks.backbone_weights=null",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,6 +77,16 @@ def test_interrupted_equals_undisturbed(modality: Modality, tmp_path: Path, monk
     assert (tmp_path / "cut" / METRICS).read_text() == (tmp_path / "whole" / METRICS).read_text()
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """A pair gives each network half of the threads; alone it takes all, and more threads add in another order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_stage_one_alone_equals_the_same_network_of_a_pair(tmp_path: Path) -> None:
     """Without a switch the networks do not depend on each other (dropout aside, which the 3D network has none of)."""
     together, alone = toy_networks(), toy_networks()

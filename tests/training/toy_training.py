@@ -54,7 +54,7 @@ def toy_networks(seed: int = 0) -> CoTrained:
     torch.manual_seed(seed)
     text = random_orthogonal(8, CLASSES).T.contiguous()
     names = Vocabulary(tuple("abc"))
-    net_2d = Segmenter2DConfig("resnet18", width=4, aspp_channels=8, dropout=0.1, text_width=8, latent_width=4)
+    net_2d = Segmenter2DConfig("resnet18", width=8, aspp_channels=8, dropout=0.1, text_width=8, latent_width=4)
     net_3d = Segmenter3DConfig(
         "MinkUNet14A", planes=(8,) * 8, first_width=8, in_channels=3, voxel_m=0.2, text_width=8, latent_width=4
     )

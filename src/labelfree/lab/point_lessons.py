@@ -53,7 +53,7 @@ def write_lessons(folder: Path, room_seeds: Sequence[int], views: int = 4, proce
         for job in missing:
             _write_lesson(views, job)
     else:
-        with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        with multiprocessing.get_context("spawn").Pool(processes, torch.set_num_threads, (1,)) as pool:
             for _ in pool.imap_unordered(partial(_write_lesson, views), missing, chunksize=4):
                 pass
     return paths
@@ -66,7 +66,6 @@ def read_lesson(path: Path) -> Lesson:
 
 
 def _write_lesson(views: int, job: tuple[int, Path]) -> None:
-    torch.set_num_threads(1)
     seed, path = job
     lesson = build_lesson(seed, views)
     partial_path = path.with_name(path.name + ".partial")

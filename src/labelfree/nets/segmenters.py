@@ -34,7 +34,7 @@ class Segmenter2DConfig:
     backbone: str = "resnet50"
     """resnet18, resnet34, resnet50 or resnet101; the paper leaves the depth open."""
     width: int = 64
-    """Channels of the backbone's first stage; 64 fits published weights."""
+    """Channels of the backbone's first stage, a multiple of 8; 64 fits published weights."""
     output_stride: int = 8
     """Image pixels per feature: 8 or 16."""
     aspp_channels: int = 256
@@ -56,6 +56,8 @@ class Segmenter2DConfig:
         if not 0.0 <= self.dropout < 1.0:
             raise InputError(f"net_2d.dropout is {self.dropout}: give a number from 0 up to, not including, 1.")
         _check_positive("net_2d", width=self.width, aspp_channels=self.aspp_channels)
+        if self.width % 8:  # oneDNN writes out of bounds in a strided 1x1 convolution of fewer (AVX2, one thread)
+            raise InputError(f"net_2d.width is {self.width}: give a multiple of 8.")
         _check_positive("net_2d", text_width=self.text_width, latent_width=self.latent_width)
 
     def with_inputs(self, image_size: tuple[int, int], text_width: int) -> Segmenter2DConfig:

@@ -126,7 +126,7 @@ def training_step(
     labels = step_labels(
         batch,
         None if output_2d is None else output_2d.logits,
-        None if output_3d is None else output_3d.logits[batch.pair_voxel],
+        None if output_3d is None else output_3d.logits.index_select(0, batch.pair_voxel),
         stage_of(position.epoch, plan.switch),
         plan.switch,
         _switch_generator(plan, position, fabric.global_rank),

@@ -190,10 +190,10 @@ def step_losses(
         )
     if output_3d is not None and labels.pairs is not None:
         net_3d = _losses(
-            output_3d.logits[batch.pair_voxel],
+            output_3d.logits.index_select(0, batch.pair_voxel),
             labels.pairs,
             output_3d.latent,
-            lambda latent: latent[batch.pair_voxel],
+            lambda latent: latent.index_select(0, batch.pair_voxel),
             targets,
             joint_mean,
         )
