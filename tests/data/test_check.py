@@ -13,6 +13,7 @@ from labelfree.data.check import CheckReport, check_collection, check_scene, rai
 from labelfree.data.collection import open_scenes
 from labelfree.data.fusion import FusionOptions, fuse
 from labelfree.data.ply import write_ply
+from labelfree.data.source import ReadOptions
 from labelfree.errors import InputError
 from labelfree.scene import Scene
 
@@ -208,7 +209,7 @@ def test_a_lost_frame_is_a_warning(scene):
 
 
 def test_a_single_frame_cannot_be_compared(scene):
-    (report,) = check_collection(open_scenes(scene, limit=1))
+    (report,) = check_collection(open_scenes(scene, options=ReadOptions(limit=1)))
     assert report.problems == ()
     assert "frames see too little of each other (0 points)" in report.warnings[0]
 

@@ -9,6 +9,7 @@ from PIL import Image
 from small_capture import CLASSES, INTRINSICS, SIZE, make_capture
 
 from labelfree.data.collection import open_scenes
+from labelfree.data.source import ReadOptions
 from labelfree.data.writing import write_scene
 from labelfree.errors import InputError
 
@@ -92,14 +93,14 @@ def test_opening_reads_no_pictures(scene):
 
 def test_frames_are_taken_by_stride_and_limit(scene):
     description = describe(scene, every="2")
-    assert [f.name[-1] for f in open_scenes(scene, every=2)[0].frames] == ["0", "2", "4"]
-    assert [f.name[-1] for f in open_scenes(scene, limit=2)[0].frames] == ["0", "1"]
-    assert [f.name[-1] for f in open_scenes(description, every=2)[0].frames] == ["0", "4"]
+    assert [f.name[-1] for f in open_scenes(scene, options=ReadOptions(every=2))[0].frames] == ["0", "2", "4"]
+    assert [f.name[-1] for f in open_scenes(scene, options=ReadOptions(limit=2))[0].frames] == ["0", "1"]
+    assert [f.name[-1] for f in open_scenes(description, options=ReadOptions(every=2))[0].frames] == ["0", "4"]
 
 
 def test_without_a_cloud_depth_is_fused(scene, tmp_path):
     (scene / "cloud.ply").unlink()
-    fused = open_scenes(scene, cache_dir=tmp_path / "cache")[0]
+    fused = open_scenes(scene, options=ReadOptions(cache_dir=tmp_path / "cache"))[0]
     assert len(fused) > 1000
     assert set(np.unique(fused.labels)) <= {0, 1, 2}
     assert len(list((tmp_path / "cache").iterdir())) == 1
@@ -238,3 +239,24 @@ def test_bad_paths(scene, monkeypatch, path, root, words):
     Path("empty").mkdir()
     with pytest.raises(InputError, match=words):
         open_scenes(Path(path), root and Path(root))
+
+
+def test_broken_scenes_are_left_out_by_name_when_asked(scene: Path, tmp_path: Path) -> None:
+    for name in ("good", "bad"):
+        shutil.copytree(scene, tmp_path / "both" / name)
+    next((tmp_path / "both" / "bad" / "pose").iterdir()).unlink()
+    scenes = open_scenes(tmp_path / "both", options=ReadOptions(skip_broken=True))
+    assert scenes.names == ("good",)
+    assert "scene 'bad' is left out" in scenes.notes[0]
+    with pytest.raises(InputError, match="pose"):
+        list(open_scenes(tmp_path / "both"))
+
+
+def test_a_layout_that_is_not_known_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--layout is 'kitti360'"):
+        open_scenes(tmp_path, layout="kitti360")
+
+
+def test_a_capture_has_no_splits(scene: Path) -> None:
+    with pytest.raises(InputError, match="no splits"):
+        open_scenes(scene, options=ReadOptions(split="val"))

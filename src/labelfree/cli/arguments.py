@@ -11,16 +11,27 @@ from pathlib import Path
 
 from labelfree.data.check import CheckReport, check_collection, raise_problems
 from labelfree.data.collection import SceneCollection, open_scenes
+from labelfree.data.source import ReadOptions
 from labelfree.errors import InputError
 from labelfree.vocabulary import Vocabulary
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:
     """DATA and how much of it to take."""
-    parser.add_argument("data", type=Path, help="a capture's folder, a folder of such, or a description file (.yaml)")
+    parser.add_argument(
+        "data", type=Path, help="a dataset's or a capture's folder, a folder of such, or a description file (.yaml)"
+    )
+    add_reading(parser)
+
+
+def add_reading(parser: argparse.ArgumentParser) -> None:
+    """How data is read, and how much of it."""
     parser.add_argument("--root", type=Path, default=None, help="the folder that a description file speaks of")
-    parser.add_argument("--every", type=int, default=1, help="take every n-th frame")
+    parser.add_argument("--every", type=int, default=None, help="take every n-th frame")
     parser.add_argument("--limit", type=int, default=None, help="take at most so many frames of each scene")
+    parser.add_argument("--layout", default=None, help="the dataset's layout, where its files do not tell")
+    parser.add_argument("--split", default=None, help="one of the dataset's own splits (default: every scene there)")
+    parser.add_argument("--skip-broken", action="store_true", help="leave out, by name, scenes that cannot be read")
 
 
 def add_classes(parser: argparse.ArgumentParser) -> None:
@@ -41,10 +52,14 @@ def add_teachers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cache", type=Path, default=None, help="teacher outputs (default: beside --out)")
 
 
-def open_data(options: argparse.Namespace) -> SceneCollection:
-    """Open the scenes that DATA, --root, --every and --limit name."""
+def open_data(options: argparse.Namespace, path: Path | None = None) -> SceneCollection:
+    """Open the scenes that DATA, or another path, and the options beside it name."""
     cache = cache_dir(options) / "clouds" if getattr(options, "out", None) else None
-    return open_scenes(options.data, options.root, options.every, options.limit, cache)
+    how = ReadOptions(options.every, options.limit, options.split, cache, options.skip_broken)
+    scenes = open_scenes(path or options.data, options.root, how, options.layout)
+    for note in scenes.notes:
+        print(f"labelfree: {note}", file=sys.stderr)
+    return scenes
 
 
 def require_sound(scenes: SceneCollection) -> tuple[CheckReport, ...]:

@@ -22,7 +22,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--networks-only", action="store_true", help="leave out the teachers' labels")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--cache", type=Path, default=None, help="teacher outputs (default: beside the run)")
-    parser.add_argument("--split", default="", help="name of the split that the numbers belong to")
 
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
@@ -43,7 +42,8 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
         label_frames(scenes, teachers, config.labels, device)
         sources = [TeacherLabels(teachers, config.labels, config.pairing, names, voted) for voted in (False, True)]
         labellers = [*sources, *labellers]
-    methods = measure(scenes, labellers, names, options.split or str(options.data))
+    title = f"{options.data}, {options.split}" if options.split else str(options.data)
+    methods = measure(scenes, labellers, names, title)
     if not any(method.modalities() for method in methods):
         raise InputError(f"{options.data}: has no ground truth: neither label pictures nor a labelled cloud.")
     print(comparison_table(methods).markdown())

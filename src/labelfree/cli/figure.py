@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from labelfree.atomic import write_png
-from labelfree.cli.arguments import open_data
+from labelfree.cli.arguments import add_reading, open_data
 from labelfree.comparison import TeacherLabels
 from labelfree.config import RunConfig
 from labelfree.errors import InputError
@@ -27,9 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """RUN, DATA, how much to show."""
     parser.add_argument("run", type=Path, help="folder of a finished run")
     parser.add_argument("data", type=Path, help="scenes to show, best such that nothing was trained on")
-    parser.add_argument("--root", type=Path, default=None, help="the folder that a description file speaks of")
-    parser.add_argument("--every", type=int, default=1, help="take every n-th frame")
-    parser.add_argument("--limit", type=int, default=None, help="take at most so many frames of each scene")
+    add_reading(parser)
     parser.add_argument("--scenes", type=int, default=4, help="scenes shown, evenly spaced: a view and a cloud of each")
     parser.add_argument(
         "--to", type=Path, default=None, help="folder for figure-2d.png and figure-3d.png (default: RUN)"

@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from labelfree.cli.arguments import add_reading, open_data
 from labelfree.comparison import NetworkLabels
-from labelfree.data.collection import open_scenes
 from labelfree.data.ply import read_ply
 from labelfree.errors import InputError
 from labelfree.inference import predict_images, predict_points
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """RUN, INPUT, where to write."""
     parser.add_argument("run", type=Path, help="folder of a finished run, or one with networks/2d and networks/3d")
     parser.add_argument("input", type=Path, help="image, folder of images, .ply cloud, scene folder or description")
-    parser.add_argument("--root", type=Path, default=None, help="the folder that a description file speaks of")
+    add_reading(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder for labels, overlays and coloured clouds")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
 
@@ -45,7 +45,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     if pictures:
         _label_pictures(pictures, net_2d, options.out)
         return 0
-    scenes = open_scenes(options.input, options.root)
+    scenes = open_data(options, options.input)
     net_3d = Segmenter3D.from_pretrained(folder / "3d").to(device)
     save_predictions(scenes, NetworkLabels(net_2d, net_3d), options.out)
     print(f"labels of {len(scenes)} scene(s) are in {options.out}")

@@ -12,6 +12,7 @@ from labelfree.atomic import write_text
 from labelfree.cli.arguments import command_line, vocabulary, with_preset_colours
 from labelfree.config import recipe_path
 from labelfree.data.collection import open_scenes
+from labelfree.data.source import ReadOptions
 from labelfree.errors import InputError
 from labelfree.lab.dataset import LabSize
 from labelfree.lab.rooms import CLASS_NAMES
@@ -104,7 +105,9 @@ def _data(options: argparse.Namespace, out: Path) -> TableData:
 def _captures(options: argparse.Namespace, clouds: Path) -> Captures:
     if options.held_out is None:
         raise InputError("--data needs --held-out DIR: labelled scenes that nothing is trained on.")
-    train, held_out = (open_scenes(path, cache_dir=clouds) for path in (options.data, options.held_out))
+    train, held_out = (
+        open_scenes(path, options=ReadOptions(cache_dir=clouds)) for path in (options.data, options.held_out)
+    )
     names = vocabulary(options, train)
     identity = f"{options.data.resolve()} {options.held_out.resolve()} {', '.join(names.names)}"
     return Captures(train, held_out, names, identity)

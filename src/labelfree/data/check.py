@@ -31,8 +31,9 @@ from labelfree.data.plausibility import (
     size_problems,
 )
 from labelfree.data.ply import read_ply
-from labelfree.data.posed_rgbd import SceneSource
+from labelfree.data.posed_rgbd import CaptureSource
 from labelfree.data.poses import PoseConvention
+from labelfree.data.source import SceneSource
 from labelfree.errors import InputError
 from labelfree.scene import Frame, Scene
 from labelfree.vocabulary import IGNORE_LABEL
@@ -111,7 +112,12 @@ class CheckReport:
 def check_collection(collection: SceneCollection, probes: int | None = PROBE_FRAMES) -> tuple[CheckReport, ...]:
     """Check every scene; `probes` frames of each are measured, all with None. Nothing is fused or cached."""
     num_classes = None if collection.classes is None else len(collection.classes)
-    return tuple(check_source(source, probes, num_classes) for source in collection.sources)
+    return tuple(
+        check_capture(source, probes, num_classes)
+        if isinstance(source, CaptureSource)
+        else check_dataset_scene(source, probes)
+        for source in collection.sources
+    )
 
 
 def raise_problems(reports: Sequence[CheckReport]) -> None:
@@ -122,7 +128,9 @@ def raise_problems(reports: Sequence[CheckReport]) -> None:
         raise InputError(problems[0] + more)
 
 
-def check_source(source: SceneSource, probes: int | None = PROBE_FRAMES, num_classes: int | None = None) -> CheckReport:
+def check_capture(
+    source: CaptureSource, probes: int | None = PROBE_FRAMES, num_classes: int | None = None
+) -> CheckReport:
     """Check a scene that is not built yet."""
     stated, path = source.description.intrinsics, source.cloud_path()
     context = CheckContext(
@@ -146,6 +154,17 @@ def check_source(source: SceneSource, probes: int | None = PROBE_FRAMES, num_cla
     if cloud is not None and cloud.labels is not None:
         warnings += _cloud_label_warnings(cloud.labels, context)
     return replace(report, warnings=tuple(warnings))
+
+
+def check_dataset_scene(source: SceneSource, probes: int | None = PROBE_FRAMES) -> CheckReport:
+    """Check a scene of a dataset with a layout of its own."""
+    problems = source.faults()
+    if problems:
+        return CheckReport(source.name, problems=problems)
+    try:
+        return check_scene(source.build(), probes=probes)
+    except InputError as error:
+        return CheckReport(source.name, problems=(str(error),))
 
 
 def check_scene(scene: Scene, cloud_is_fused: bool = False, probes: int | None = PROBE_FRAMES) -> CheckReport:

@@ -1,4 +1,4 @@
-"""Opening a capture: a description file, a scene's folder, or a folder of scenes."""
+"""Opening data: a dataset in a layout of its own, a description file, a scene's folder, or a folder of scenes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import overload
 
 from labelfree.data.description import Description, read_description
 from labelfree.data.patterns import Pattern, natural_order
-from labelfree.data.posed_rgbd import SceneSource
+from labelfree.data.posed_rgbd import CaptureSource
+from labelfree.data.source import Layout, OpenedDataset, ReadOptions, SceneSource
 from labelfree.errors import InputError
 from labelfree.scene import Scene
 from labelfree.vocabulary import Vocabulary
@@ -21,7 +22,9 @@ class SceneCollection(Sequence[Scene]):
 
     sources: tuple[SceneSource, ...]
     classes: tuple[str, ...] | None = None
-    """Class names that come with the capture, from its description or `classes.txt`."""
+    """Class names that come with the data: from the dataset, the capture's description or `classes.txt`."""
+    notes: tuple[str, ...] = ()
+    """What a user should know about how the data was read, one sentence each."""
     _last: dict[int, Scene] = field(default_factory=dict, repr=False)
 
     @property
@@ -38,7 +41,7 @@ class SceneCollection(Sequence[Scene]):
     def __getitem__(self, index: slice) -> SceneCollection: ...
     def __getitem__(self, index: int | slice) -> Scene | SceneCollection:
         if isinstance(index, slice):
-            return SceneCollection(self.sources[index], self.classes)
+            return SceneCollection(self.sources[index], self.classes, self.notes)
         position = range(len(self.sources))[index]
         if position not in self._last:
             scene = self.sources[position].build()
@@ -47,38 +50,65 @@ class SceneCollection(Sequence[Scene]):
         return self._last[position]
 
 
+LAYOUTS: tuple[Layout, ...] = ()
+"""Layouts that are recognised by their own files."""
+
+
 def open_scenes(
     path: Path,
     root: Path | None = None,
-    every: int = 1,
-    limit: int | None = None,
-    cache_dir: Path | None = None,
+    options: ReadOptions | None = None,
+    layout: str | None = None,
 ) -> SceneCollection:
-    """Open a description file, a scene folder or a folder of scenes.
+    """Open a dataset in its own layout, a description file, a scene folder or a folder of scenes.
 
-    `root` is the folder that a description file speaks of; `every` takes each n-th frame (times the description's own
-    `every`), `limit` at most so many frames a scene; `cache_dir` keeps clouds fused from depth maps.
+    `root` is the folder that a description file speaks of; `layout` names one of `LAYOUTS` where the files do not tell.
     """
-    if every < 1 or (limit is not None and limit < 1):
-        raise InputError(f"every is {every} and limit is {limit}: both must be 1 or more.")
-    description, base = _resolve(Path(path), root)
+    options = options or ReadOptions()
+    own = layout_of(Path(path), layout)
+    opened = _open_captures(Path(path), root, options) if own is None else own.open(Path(path), root, options)
+    sources, notes = tuple(opened.sources), opened.notes
+    if options.skip_broken:
+        broken = {source.name: faults[0] for source in sources if (faults := source.faults())}
+        sources = tuple(source for source in sources if source.name not in broken)
+        notes += tuple(f"scene '{name}' is left out: {fault}" for name, fault in broken.items())
+        if not sources:
+            raise InputError(f"{path}: no scene is left after leaving out the broken ones; {notes[-1]}")
+    return SceneCollection(sources, opened.classes, notes)
+
+
+def layout_of(path: Path, name: str | None = None) -> Layout | None:
+    """Return the layout that is named or recognised; None for captures in the posed RGB-D layout."""
+    if name is None:
+        return next((layout for layout in LAYOUTS if layout.recognises(path)), None)
+    for layout in LAYOUTS:
+        if layout.name == name:
+            return layout
+    known = ", ".join(layout.name for layout in LAYOUTS) or "none yet"
+    raise InputError(f"--layout is '{name}': use one of {known}, or leave it out for captures (docs/own-data.md).")
+
+
+def _open_captures(path: Path, root: Path | None, options: ReadOptions) -> OpenedDataset:
+    if options.split is not None:
+        raise InputError(f"{path}: a capture has no splits; leave '{options.split}' out.")
+    description, base = _resolve(path, root)
     folders = _scene_folders(base, description)
     if not folders:
-        raise InputError(_nothing_found(base, description, Path(path)))
+        raise InputError(_nothing_found(base, description, path))
     single = folders == [base]
     sources = tuple(
-        SceneSource(
+        CaptureSource(
             (description.name if single else None) or folder.resolve().name,
             folder,
             base,
             description,
-            every * description.every,
-            limit,
-            cache_dir,
+            (options.every or 1) * description.every,
+            options.limit,
+            options.cache_dir,
         )
         for folder in folders
     )
-    return SceneCollection(sources, _classes(sources))
+    return OpenedDataset(sources, _classes(sources))
 
 
 def _resolve(path: Path, root: Path | None) -> tuple[Description, Path]:
@@ -112,7 +142,7 @@ def _nothing_found(base: Path, description: Description, path: Path) -> str:
     return f"{looked}; give the capture's folder with --root DIR, or mend key 'images' of {path}."
 
 
-def _classes(sources: tuple[SceneSource, ...]) -> tuple[str, ...] | None:
+def _classes(sources: tuple[CaptureSource, ...]) -> tuple[str, ...] | None:
     stated = sources[0].description.classes
     if stated is None or isinstance(stated, tuple):
         return stated

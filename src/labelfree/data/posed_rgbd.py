@@ -24,7 +24,7 @@ ASPECT_TOLERANCE = 0.02
 
 
 @dataclass(frozen=True)
-class SceneSource:
+class CaptureSource:
     """Where one scene lies and how it is laid out; nothing is read before it is asked for."""
 
     name: str
@@ -43,6 +43,14 @@ class SceneSource:
         """Return the files of each frame; raises if one is missing or a pose cannot be read."""
         matched = match_frames(self.folder, self.description)
         return MatchedFrames(matched.frames[:: self.every][: self.limit], matched.notes)
+
+    def faults(self) -> tuple[str, ...]:
+        """Return why the files of the frames cannot be matched; pictures are not decoded."""
+        try:
+            self.frames()
+        except InputError as error:
+            return (str(error),)
+        return ()
 
     def frames(self, matched: MatchedFrames | None = None) -> tuple[Frame, ...]:
         """Return the frames, of files already matched if given; only the header of the first picture is read."""

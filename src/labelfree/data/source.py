@@ -1,0 +1,105 @@
+"""What every dataset's reader offers: scenes built when they are asked for, and a look at the files before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from labelfree.errors import InputError
+from labelfree.scene import Scene
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How much of a dataset is read, and what happens to what cannot be."""
+
+    every: int | None = None
+    """Take every n-th frame of a scene; None leaves it to the layout: all frames, or as many as its paper takes."""
+    limit: int | None = None
+    """Take at most so many frames of each scene."""
+    split: str | None = None
+    """Name of one of the dataset's own splits; None takes every scene that is there."""
+    cache_dir: Path | None = None
+    """Where fused clouds and indices are kept."""
+    skip_broken: bool = False
+    """Leave scenes out that cannot be read, and name them, instead of stopping at the first one."""
+
+    def __post_init__(self) -> None:
+        if (self.every is not None and self.every < 1) or (self.limit is not None and self.limit < 1):
+            raise InputError(f"every is {self.every} and limit is {self.limit}: both must be 1 or more.")
+
+
+class SceneSource(Protocol):
+    """One scene on disk; nothing is read before it is asked for."""
+
+    @property
+    def name(self) -> str:
+        """Unique in its dataset; names the files written for this scene."""
+
+    def build(self) -> Scene:
+        """Return the scene, its pictures still on disk; raises `InputError` with the file that is at fault."""
+
+    def faults(self) -> tuple[str, ...]:
+        """Return what is missing, truncated or contradictory in this scene's files, one sentence each.
+
+        Headers, sizes and tables are looked at, pictures are not decoded: a whole dataset is gone through in minutes.
+        """
+
+
+@dataclass(frozen=True)
+class OpenedDataset:
+    """A dataset's scenes."""
+
+    sources: Sequence[SceneSource]
+    classes: tuple[str, ...] | None = None
+    """Class names that the ground truth's ids mean, in order; None where the dataset comes without."""
+    notes: tuple[str, ...] = ()
+    """What a user should know, one sentence each: scenes left out, the split that was taken."""
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many of something are there."""
+
+    what: str
+    found: int
+    official: int | None = None
+    """As many as the dataset's authors publish; None where they publish no number."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What `labelfree prepare` says about a whole tree."""
+
+    layout: str
+    counts: tuple[Count, ...]
+    problems: tuple[str, ...]
+    """What must be mended, one sentence each, with the file."""
+    notes: tuple[str, ...] = ()
+    frames: int = 0
+    """Images that teachers would label: the estimate of disk and time follows from it."""
+    next_command: str = ""
+    """What to type next."""
+
+
+Progress = Callable[[int, int], None]
+"""Hears how many of how many scenes are done."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A dataset's layout on disk: how it is recognised, opened and gone through.
+
+    Each takes the dataset's folder, or the description file that stands for it with the folder it speaks of.
+    """
+
+    name: str
+    """As `--layout` takes it."""
+    recognises: Callable[[Path], bool]
+    """Whether a folder or description file is of this layout, judged by a few names, never by reading data."""
+    open: Callable[[Path, Path | None, ReadOptions], OpenedDataset]
+    """Open (path, root or None, options)."""
+    survey: Callable[[Path, Path | None, ReadOptions, Progress], Survey]
+    """Go through the whole tree."""
