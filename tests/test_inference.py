@@ -9,6 +9,7 @@ from labelfree.method.latent_consistency import random_orthogonal
 from labelfree.method.pairing import Pairs
 from labelfree.nets.segmenters import Segmenter3D, Segmenter3DConfig
 from labelfree.nets.sparse.voxels import voxelise
+from labelfree.precision import fast_autocast
 from labelfree.prediction import Prediction
 
 NAMES = Vocabulary(("a", "b", "c"))
@@ -124,7 +125,7 @@ def test_cosines_of_points_are_those_of_their_voxels() -> None:
     net = Segmenter3D(config, text, NAMES).eval()
     points = torch.from_numpy(scene.upright_points())
     voxels = voxelise(points, 0.2, torch.zeros(40, dtype=torch.int64), torch.ones(40, 1))
-    with torch.no_grad():
+    with torch.no_grad(), fast_autocast("cpu"):
         features = net.semantic_features(voxels)
     expected = torch.stack([torch.cosine_similarity(features[v], text, dim=1) for v in voxels.inverse])
     torch.testing.assert_close(point_cosines(net, scene), expected, atol=1e-5, rtol=1e-4)

@@ -167,8 +167,7 @@ class Segmenter(nn.Module):
 
     def _classifier(self, head: nn.Linear) -> tuple[Tensor, Tensor]:  # [K, D], [K]
         """Fold a semantic head into the text embeddings: text (W x + b) = (text W) x + text b, K rows instead of E."""
-        with torch.autocast(self.text_embeddings.device.type, enabled=False):
-            return self.text_embeddings @ head.weight.float(), self.text_embeddings @ head.bias.float()
+        return self.text_embeddings @ head.weight.float(), self.text_embeddings @ head.bias.float()
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write `config.json` (network, classes) and `model.safetensors`."""
@@ -246,7 +245,8 @@ class Segmenter2D(Segmenter):
     ) -> Output2D:
         """Run network and heads at the features' stride; only the K logits are brought to the image's size."""
         features = self.features(images)
-        coarse = _at_each_pixel(features, *self._classifier(self.theta_s))
+        with _full_precision(features):
+            coarse = _at_each_pixel(features.float(), *self._classifier(self.theta_s))
         size = (images.shape[-2], images.shape[-1])
         logits = functional.interpolate(coarse, size=size, mode="bilinear", align_corners=False)
         return Output2D(logits, _at_each_pixel(features, self.theta_f.weight, self.theta_f.bias))
@@ -256,7 +256,9 @@ class Segmenter2D(Segmenter):
         images: Tensor,  # [B, 3, H, W] in 0..1
     ) -> Tensor:  # [B, E, h, w]
         """Return theta_s of the features, in CLIP's text space: their dot product with any text is its logit."""
-        return _at_each_pixel(self.features(images), self.theta_s.weight, self.theta_s.bias)
+        features = self.features(images)
+        with _full_precision(features):
+            return _at_each_pixel(features.float(), self.theta_s.weight, self.theta_s.bias)
 
 
 class Segmenter3D(Segmenter):
@@ -298,13 +300,21 @@ class Segmenter3D(Segmenter):
     def forward(self, voxels: Voxels) -> Output3D:
         """Run network and heads on every voxel."""
         features = self.features(voxels)
-        logits = functional.linear(features, *self._classifier(self.varphi_s))
+        with _full_precision(features):
+            logits = functional.linear(features.float(), *self._classifier(self.varphi_s))
         return Output3D(logits, self.varphi_f(features))
 
     def semantic_features(self, voxels: Voxels) -> Tensor:  # [V, E]
         """Return varphi_s of the features, in CLIP's text space."""
-        out: Tensor = self.varphi_s(self.features(voxels))
+        features = self.features(voxels)
+        with _full_precision(features):
+            out: Tensor = self.varphi_s(features.float())
         return out
+
+
+def _full_precision(features: Tensor) -> torch.autocast:
+    """Return a context in which classes are told apart in float32: eight bits make ties of near ones."""
+    return torch.autocast(features.device.type, enabled=False)
 
 
 def voxel_features(voxels: Voxels, config: Segmenter3DConfig) -> Tensor:  # [V, C] or [V, 2 C]

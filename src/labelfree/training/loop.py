@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import torch
 from lightning_fabric import Fabric
@@ -120,9 +121,7 @@ def training_step(
     torch.manual_seed(step_seed(plan, position, fabric.global_rank, purpose=1))
     trained = plan.train.modalities
     images, held = batch.images if "2d" in trained else None, HeldVoxels(batch.voxels) if "3d" in trained else None
-    logits_2d, latent_2d, logits_3d, latent_3d = model(images, held)
-    output_2d = None if logits_2d is None else Output2D(logits_2d, latent_2d)
-    output_3d = None if logits_3d is None else Output3D(logits_3d, latent_3d)
+    output_2d, output_3d = _forward(fabric, model, images, held)
     labels = step_labels(
         batch,
         None if output_2d is None else output_2d.logits,
@@ -138,13 +137,35 @@ def training_step(
     return losses
 
 
+def _alone(fabric: Fabric) -> bool:
+    """Whether one process trains on a CPU: no gradients to exchange, no loss to scale."""
+    return fabric.device.type == "cpu" and fabric.world_size == 1
+
+
+def _forward(
+    fabric: Fabric, model: nn.Module, images: Tensor | None, held: HeldVoxels | None
+) -> tuple[Output2D | None, Output3D | None]:
+    """Run the networks; alone, without Fabric's wrapper, whose backward serves one thread at a time."""
+    if _alone(fabric):
+        with fabric.autocast():
+            logits_2d, latent_2d, logits_3d, latent_3d = cast(nn.Module, model.module)(images, held)
+    else:
+        logits_2d, latent_2d, logits_3d, latent_3d = model(images, held)
+    return (
+        None if logits_2d is None else Output2D(logits_2d.float(), latent_2d.float()),
+        None if logits_3d is None else Output3D(logits_3d.float(), latent_3d.float()),
+    )
+
+
 def _backward(fabric: Fabric, losses: StepLosses, latent_weight: float) -> None:
     """Differentiate; the networks share no weight, so that each has a gradient of its own."""
     first, *others = (network.total(latent_weight) for network in losses.trained())
-    if others and fabric.device.type == "cpu" and fabric.world_size == 1:
-        side_by_side(lambda: fabric.backward(first), lambda: fabric.backward(others[0]))
-    else:  # several processes exchange gradients in one go
+    if not _alone(fabric):  # several processes exchange gradients in one go
         fabric.backward(sum(others, first))
+    elif others:
+        side_by_side(first.backward, others[0].backward)
+    else:
+        first.backward()
 
 
 def _switch_generator(plan: TrainingPlan, position: Position, rank: int) -> torch.Generator:

@@ -1,7 +1,7 @@
 """What a drive through the street consists of: the rig, and what its sensors saw at each key frame.
 
-Frames follow nuScenes: ego x forward, y left, z up, origin on the ground below the rear axle; LiDAR x right, y forward, z up; cameras
-OpenCV axes. Metres; timestamps in microseconds.
+Frames follow nuScenes: ego x forward, y left, z up, origin on the ground below the rear axle; LiDAR x right, y forward,
+z up; cameras OpenCV axes. Metres; timestamps in microseconds.
 """
 
 from __future__ import annotations
