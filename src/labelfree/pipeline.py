@@ -12,7 +12,7 @@ from lightning_fabric import Fabric
 from labelfree.config import RunConfig, TeacherConfig
 from labelfree.errors import InputError
 from labelfree.nets.segmenters import Segmenter, Segmenter2D, Segmenter3D
-from labelfree.precision import fabric_precision
+from labelfree.precision import Precision, fabric_precision
 from labelfree.progress import Progress
 from labelfree.scene import Frame, Scene
 from labelfree.side_by_side import side_by_side
@@ -137,12 +137,12 @@ def pick_device(device: str) -> torch.device:
     return torch.device(device)
 
 
-def make_fabric(device: str = "auto", processes: int = 1) -> Fabric:
-    """Return Lightning Fabric on a device: number format by hardware, one process or several."""
+def make_fabric(device: str = "auto", processes: int = 1, precision: Precision = "auto") -> Fabric:
+    """Return Lightning Fabric on a device, in one process or several."""
     accelerator = pick_device(device).type
     strategy = "ddp" if processes > 1 else "auto"
-    precision = fabric_precision(accelerator)
-    fabric = Fabric(accelerator=accelerator, strategy=strategy, devices=processes, precision=precision)
+    number_format = fabric_precision(accelerator, precision)
+    fabric = Fabric(accelerator=accelerator, strategy=strategy, devices=processes, precision=number_format)
     if processes > 1:
         fabric.launch()
     return fabric
@@ -161,7 +161,7 @@ def cotrain(
     Checkpoint and metrics are written to `out/training`, the networks to `out/networks/2d` and `out/networks/3d`. With
     one of `config.train.modalities` the other network comes back as it started and is not written.
     """
-    fabric, out = fabric or make_fabric(), Path(out)
+    fabric, out = fabric or make_fabric(precision=config.train.precision), Path(out)
     teachers = teachers or load_teachers(config.teachers, config.labels, vocabulary, out / "cache", fabric.device)
     networks = new_networks(config, vocabulary, teachers.namer.text, scenes[0])
     labelled = LabelledScenes(scenes, teachers, config.labels, config.pairing, config.memory_gb)

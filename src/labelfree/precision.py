@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from contextlib import AbstractContextManager
+from typing import Literal
 
 import torch
+
+Precision = Literal["auto", "float32"]
 
 
 def autocast_dtype(device: torch.device | str) -> torch.dtype | None:
@@ -29,6 +32,8 @@ def fast_autocast(device: torch.device | str) -> AbstractContextManager[object]:
     return torch.autocast(torch.device(device).type, dtype=dtype)
 
 
-def fabric_precision(device: torch.device | str) -> str:
-    """Return the same choice in Lightning Fabric's words."""
+def fabric_precision(device: torch.device | str, precision: Precision = "auto") -> str:
+    """Return the same choice, or float32 if that is asked for, in Lightning Fabric's words."""
+    if precision == "float32":
+        return "32-true"
     return {None: "32-true", torch.bfloat16: "bf16-mixed", torch.float16: "16-mixed"}[autocast_dtype(device)]

@@ -30,7 +30,7 @@ def train_system(
 
     `cns` with its switches covers MaskCLIP+, CLIP2Scene and every ablation; `clip` and `clip+sam` train nothing.
     """
-    fabric, out = fabric or make_fabric(), Path(out)
+    fabric, out = fabric or make_fabric(precision=config.train.precision), Path(out)
     teachers = teachers or load_teachers(config.teachers, config.labels, vocabulary, out / "cache", fabric.device)
     labeller = _labeller(scenes, vocabulary, config, out, teachers, fabric)
     return RefinedLabels(labeller, teachers, config.labels, config.pairing) if config.predict.refine else labeller

@@ -21,7 +21,7 @@ ABLATED: dict[str, dict[str, Any]] = {
     "baseline": {"system": "clip"},
     "wo_cns": {"system": "clip+sam"},
     "wo_refine": NO_SAM,
-    "post_refine": NO_SAM | {"predict.refine": True},
+    "post_refine": {"predict.refine": True},
     "wo_ct": {"switch.pool_2d": (CLIP_2D, NET_2D), "switch.pool_3d": (CLIP_3D, NET_3D)},
     "wo_sct": {"switch.pool_2d": (CLIP_2D,), "switch.pool_3d": (CLIP_3D,)},
     "wo_clip": {"switch.pool_2d": (NET_2D, NET_3D), "switch.pool_3d": (NET_2D, NET_3D)},

@@ -145,8 +145,8 @@ def test_the_key_covers_settings_seed_data_and_version(schedule: Schedule, monke
 
 
 def test_post_refine_takes_over_the_training_it_shares(schedule: Schedule) -> None:
-    jobs = jobs_of(schedule, TABLE_2, (0,), "wo_refine post_refine")
-    assert [job.trained_like and job.trained_like.row for job in jobs] == [None, "wo_refine"]
+    jobs = jobs_of(schedule, TABLE_2, (0,), "full post_refine")
+    assert [job.trained_like and job.trained_like.row for job in jobs] == [None, "full"]
     fake = FakeRunner()
     carry_out(jobs, fake)
     assert fake.taken == 3

@@ -61,7 +61,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     folders = write_lab(out / "data", options.seed, size)
     train_scenes, held_out = open_scenes(folders.train), open_scenes(folders.held_out)
     names = with_preset_colours(Vocabulary.from_names(CLASS_NAMES))
-    fabric = make_fabric(options.device)
+    fabric = make_fabric(options.device, precision=config.train.precision)
 
     started = time.monotonic()
     teachers = load_teachers(config.teachers, config.labels, names, out / "cache", fabric.device)

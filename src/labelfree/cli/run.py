@@ -47,7 +47,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     for checked in require_sound(scenes):
         print(checked.render(max_rows=0))
     save_settings(config, options.out)
-    fabric = make_fabric(options.device, options.processes)
+    fabric = make_fabric(options.device, options.processes, config.train.precision)
     teachers = load_teachers(config.teachers, config.labels, names, cache_dir(options), fabric.device)
     marks.append(("label", time.monotonic()))
     label_frames(scenes, teachers, config.labels, fabric.device)

@@ -35,7 +35,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
         raise InputError(f"{checkpoint}: there is no checkpoint to resume; leave out --resume to start.")
     require_sound(scenes)
     save_settings(config, options.out)
-    fabric = make_fabric(options.device, options.processes)
+    fabric = make_fabric(options.device, options.processes, config.train.precision)
     teachers = load_teachers(config.teachers, config.labels, names, cache_dir(options), fabric.device)
     label_frames(scenes, teachers, config.labels, fabric.device)
     labeller = train_system(scenes, names, config, options.out, teachers, fabric)

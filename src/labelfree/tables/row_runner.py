@@ -29,7 +29,7 @@ class RowRunner:
 
     def __call__(self, job: Job) -> Measures:
         """Take up a run where it stands and finish it."""
-        fabric, scenes = make_fabric(self.device), self._open(job.seed)
+        fabric, scenes = make_fabric(self.device, precision=job.config.train.precision), self._open(job.seed)
         teachers = self._teachers(job, scenes, fabric.device)
         started = time.monotonic()
         labeller = train_system(scenes.train, scenes.vocabulary, job.config, job.folder, teachers, fabric)

@@ -11,6 +11,7 @@ from typing import Literal, get_args
 
 from labelfree.errors import InputError
 from labelfree.method.label_switching import Source
+from labelfree.precision import Precision
 from labelfree.training.augment import AugmentConfig
 from labelfree.training.step import SwitchConfig
 
@@ -53,6 +54,9 @@ class TrainConfig:
     """Epochs over which the rate rises linearly; 0 in the paper."""
     latent_weight: float = 1.0
     """Weight of Eq. 7 beside the cross-entropies."""
+    precision: Precision = "auto"
+    """Number format: `auto` takes 16 bits where the hardware multiplies them faster, `float32` is the same on every
+    machine, and faster for networks as narrow as the lab's."""
     workers: int = 0
     """Processes that prepare batches; 0 prepares them in the main process."""
     tensorboard: bool = False

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from labelfree.errors import InputError
+from labelfree.method.distribution_alignment import align_logits, class_frequencies
 from labelfree.method.label_switching import (
     ALL_SOURCES,
     Granularity,
@@ -46,6 +47,8 @@ class SwitchConfig:
     """One draw per batch (CLIP2Scene's precedent), per sample or per pixel."""
     refine: bool = True
     """Refine the networks' own labels by the vote inside SAM's masks."""
+    align: bool = False
+    """Give the networks' own labels the class frequencies of CLIP's in the batch before the vote; off in the paper."""
 
     def __post_init__(self) -> None:
         if not self.pool_2d or not self.pool_3d:
@@ -107,7 +110,7 @@ def step_labels(
     generator: torch.Generator,
 ) -> StepLabels:
     """Return refined CLIP labels in stage one, R of Eq. 6 in stage two, drawn for each network on its own."""
-    pixels, pairs = _candidates(batch, logits_2d, logits_3d, config.refine)
+    pixels, pairs = _candidates(batch, logits_2d, logits_3d, config)
     if stage == 1:
         return StepLabels(
             None if logits_2d is None else pixels[Source.CLIP_2D](),
@@ -126,10 +129,10 @@ def step_labels(
 
 
 def _candidates(
-    batch: Batch, logits_2d: Tensor | None, logits_3d: Tensor | None, refine: bool
+    batch: Batch, logits_2d: Tensor | None, logits_3d: Tensor | None, config: SwitchConfig
 ) -> tuple[Candidates, Candidates]:
     """Return each source's labels of the pixels and of the pairs, computed when asked for."""
-    masks = batch.mask_ids if refine else torch.zeros_like(batch.mask_ids)
+    masks = batch.mask_ids if config.refine else torch.zeros_like(batch.mask_ids)
     pixels: Candidates = {Source.CLIP_2D: lambda: batch.labels, Source.CLIP_3D: lambda: batch.labels}
     pairs: Candidates = {
         Source.CLIP_2D: lambda: batch.pairs.gather(batch.labels),
@@ -137,13 +140,27 @@ def _candidates(
     }
     # The closures hold each other's functions, never the dictionaries: a cycle would keep logits beyond the step.
     if logits_2d is not None:
-        own_2d = partial(refined_2d_prediction, logits_2d, masks)
+        own_2d = partial(_own_2d, logits_2d, masks, batch.labels if config.align else None)
         pixels[Source.NET_2D], pairs[Source.NET_2D] = own_2d, lambda: batch.pairs.gather(own_2d())
     if logits_3d is not None:
-        own_3d, classes = partial(refined_3d_prediction, logits_3d, batch.pairs.gather(masks)), logits_3d.shape[1]
+        seen = batch.pairs.gather(batch.labels) if config.align else None
+        own_3d, classes = partial(_own_3d, logits_3d, batch.pairs.gather(masks), seen), logits_3d.shape[1]
         pairs[Source.NET_3D] = own_3d
         pixels[Source.NET_3D] = lambda: spread_to_pixels(own_3d(), batch.pairs, masks, classes)
     return pixels, pairs
+
+
+def _own_2d(logits: Tensor, masks: Tensor, clip: Tensor | None) -> Tensor:
+    return refined_2d_prediction(_aligned(logits, clip), masks)
+
+
+def _own_3d(logits: Tensor, masks: Tensor, clip: Tensor | None) -> Tensor:
+    return refined_3d_prediction(_aligned(logits, clip), masks)
+
+
+def _aligned(logits: Tensor, clip: Tensor | None) -> Tensor:
+    """Return logits with the class frequencies of CLIP's labels, or as they are."""
+    return logits if clip is None else align_logits(logits, class_frequencies(clip, logits.shape[1]))
 
 
 def _switch(
