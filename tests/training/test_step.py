@@ -57,6 +57,22 @@ def test_a_pool_of_one_gives_that_source(source: Source, granularity: str) -> No
         assert torch.equal(batch.pairs.gather(labels.pixels)[masked], own_3d[masked])
 
 
+def test_aligned_labels_keep_the_frequencies_of_clips() -> None:
+    batch = batch_of()
+    logits_2d, logits_3d = outputs(batch)
+    logits_2d[:, 0] += 10.0  # an argmax would pick nothing else
+    logits_3d[:, 0] += 10.0
+    found = {}
+    for align in (False, True):
+        config = SwitchConfig(0, (Source.NET_2D,), (Source.NET_3D,), refine=False, align=align)
+        found[align] = step_labels(batch, logits_2d, logits_3d, 2, config, torch.Generator())
+    clip = torch.bincount(batch.labels[batch.labels != 255].flatten().long(), minlength=CLASSES)
+    assert not found[False].pixels.any() and not found[False].pairs.any()
+    for labels in (found[True].pixels, found[True].pairs):
+        share = torch.bincount(labels.flatten(), minlength=CLASSES) / labels.numel()
+        assert (share - clip / clip.sum()).abs().max() < 0.25
+
+
 def test_networks_draw_independently() -> None:
     batch, generator = batch_of(1), torch.Generator().manual_seed(0)
     logits_2d, logits_3d = outputs(batch)

@@ -64,7 +64,9 @@ def toy_networks(seed: int = 0) -> CoTrained:
 def toy_plan(epochs: int = 3, start_epoch: int = 1, scenes_per_batch: int = 2, seed: int = 5) -> TrainingPlan:
     return TrainingPlan(
         seed=seed,
-        train=TrainConfig(epochs, scenes_per_batch, images_per_scene=2, learning_rate=0.02, checkpoint_seconds=0.0),
+        train=TrainConfig(
+            epochs, scenes_per_batch, images_per_scene=2, learning_rate=0.02, average_decay=0.9, checkpoint_seconds=0.0
+        ),
         switch=SwitchConfig(start_epoch),
         augment=AugmentConfig(),
     )

@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from labelfree.atomic import temporary_name
 from labelfree.errors import InputError
+from labelfree.training.weight_average import WeightAverage
 
 CHECKPOINT = "checkpoint.pt"
 METRICS = "metrics.jsonl"
@@ -35,14 +36,16 @@ def save_checkpoint(
     optimiser: Optimizer,
     position: Position,
     config_digest: str,
+    average: WeightAverage | None = None,
 ) -> None:
-    """Write both networks, the optimiser, the position and the random state, atomically."""
+    """Write both networks, their average, the optimiser, the position and the random state, atomically."""
     state = {
         "model": model.state_dict(),
         "optimiser": optimiser.state_dict(),
         "position": vars(position),
         "random_state": torch.get_rng_state(),
         "config": config_digest,
+        "average": None if average is None else average.mean,
     }
     path = folder / CHECKPOINT
     temporary = temporary_name(path)
@@ -55,6 +58,7 @@ def load_checkpoint(
     model: nn.Module,
     optimiser: Optimizer,
     config_digest: str,
+    average: WeightAverage | None = None,
 ) -> Position | None:
     """Restore what `save_checkpoint` wrote and return where to go on; None when there is no checkpoint."""
     path = folder / CHECKPOINT
@@ -69,6 +73,8 @@ def load_checkpoint(
             f"{path}: belongs to a run with other settings or other data; choose another --out folder or delete it."
         )
     model.load_state_dict(state["model"])
+    if average is not None:
+        average.mean.update(state["average"])
     optimiser.load_state_dict(state["optimiser"])
     torch.set_rng_state(state["random_state"])
     return Position(**state["position"])

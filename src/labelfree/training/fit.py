@@ -21,6 +21,7 @@ from labelfree.progress import Progress
 from labelfree.training.checkpoint import MetricsLog, Position, load_checkpoint, save_checkpoint
 from labelfree.training.plan import TrainConfig, TrainingPlan, rate_factor, steps_per_epoch
 from labelfree.training.samples import scene_random
+from labelfree.training.weight_average import WeightAverage
 
 
 class Movable(Protocol):
@@ -80,7 +81,8 @@ def fit(fabric: Fabric, course: Course[BatchT], plan: TrainingPlan, folder: Path
     networks, optimiser = course.networks, course.optimiser
     digest = plan.digest(course.scene_names, extra=f"{fabric.world_size}{course.kind}")
     starting_rates = [group["lr"] for group in optimiser.param_groups]
-    position = load_checkpoint(folder, networks, optimiser, digest) or Position()
+    average = WeightAverage.of(networks, plan.train.average_decay) if plan.train.average_decay else None
+    position = load_checkpoint(folder, networks, optimiser, digest, average) or Position()
     model, wrapped = fabric.setup(networks, optimiser)
     log = MetricsLog(folder, position, fabric.is_global_zero, plan.train.tensorboard)
     total = plan.train.epochs * steps_per_epoch(len(course.scene_names), plan.train, fabric.world_size)
@@ -92,15 +94,19 @@ def fit(fabric: Fabric, course: Course[BatchT], plan: TrainingPlan, folder: Path
             for batch in _batches(fabric, course, plan, position):
                 record = course.step(model, wrapped, batch, position)
                 rate = starting_rates[0] * rate_factor(plan.train, position.epoch)
+                if average is not None:
+                    average.update(networks, position.step)
                 log.write({"epoch": position.epoch, "step": position.step, "learning_rate": rate} | record)
                 position.step_in_epoch, position.step = position.step_in_epoch + 1, position.step + 1
                 progress.advance(f"stage {record['stage']}" if "stage" in record else "")
                 if time.monotonic() - saved > plan.train.checkpoint_seconds and fabric.is_global_zero:
-                    save_checkpoint(folder, networks, optimiser, position, digest)
+                    save_checkpoint(folder, networks, optimiser, position, digest, average)
                     saved = time.monotonic()
             position.epoch, position.step_in_epoch = position.epoch + 1, 0
     if fabric.is_global_zero:
-        save_checkpoint(folder, networks, optimiser, position, digest)
+        save_checkpoint(folder, networks, optimiser, position, digest, average)
+    if average is not None:
+        average.put_into(networks)
     networks.eval()
 
 

@@ -52,6 +52,9 @@ class TrainConfig:
     """Weight decay."""
     warmup_epochs: int = 0
     """Epochs over which the rate rises linearly; 0 in the paper."""
+    average_decay: float = 0.0
+    """Label with the running mean of the weights, keeping this share of it at each step; 0, as in the paper, takes the
+    last step's weights."""
     latent_weight: float = 1.0
     """Weight of Eq. 7 beside the cross-entropies."""
     precision: Precision = "auto"
@@ -71,6 +74,8 @@ class TrainConfig:
         for name in ("learning_rate", "images_factor", "backbone_rate"):
             if not 0 < getattr(self, name) < math.inf:
                 raise InputError(f"train.{name} is {getattr(self, name)}: give a positive number.")
+        if not 0 <= self.average_decay < 1:
+            raise InputError(f"train.average_decay is {self.average_decay}: give 0 or up to, not including, 1.")
         wrong = [modality for modality in self.modalities if modality not in MODALITIES]
         if wrong or not self.modalities or len(set(self.modalities)) < len(self.modalities):
             raise InputError(f"train.modalities is {list(self.modalities)}: give ['2d', '3d'], ['2d'] or ['3d'].")
