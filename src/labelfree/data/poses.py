@@ -156,12 +156,19 @@ def _from_quaternion(
     norm = float(np.linalg.norm(values[3:]))
     if abs(norm - 1) > 0.05:
         raise InputError(f"{where}: the quaternion has length {norm:.3g}, expected 1; order is tx ty tz qx qy qz qw.")
-    x, y, z, w = values[3:] / norm
     matrix = np.eye(4)
-    matrix[:3, :3] = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ]
+    matrix[:3, :3] = quaternion_rotation(np.roll(values[3:], 1))
     matrix[:3, 3] = values[:3]
     return matrix
+
+
+def quaternion_rotation(quaternion: NDArray[np.float64]) -> NDArray[np.float64]:  # [4] w x y z -> [3, 3]
+    """Return the rotation of a quaternion, scaled to unit length."""
+    w, x, y, z = quaternion / np.linalg.norm(quaternion)
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    )

@@ -1,0 +1,1 @@
+"""nuScenes as it was downloaded, read without the devkit, which forbids numpy 2."""

@@ -1,0 +1,331 @@
+"""The tables of nuScenes as arrays: made once, memory-mapped from then on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelfree.atomic import atomic_folder
+from labelfree.data.nuscenes.tables import Row, field, small_table, table_rows
+from labelfree.data.nuscenes.tokens import TokenTable, pack, unpack
+from labelfree.data.poses import quaternion_rotation
+from labelfree.errors import InputError
+
+LIDAR = "LIDAR_TOP"
+CAMERAS = ("CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_BACK_RIGHT", "CAM_BACK", "CAM_BACK_LEFT", "CAM_FRONT_LEFT")
+TABLES = ("scene", "sample", "sample_data", "ego_pose", "calibrated_sensor", "sensor")
+"""Tables that are read here; annotations and maps are not."""
+CACHED_FROM_BYTES = 1 << 26
+"""Smaller tables are read anew each time."""
+FORMAT = 1
+"""Changes with the arrays' meaning."""
+
+
+@dataclass(frozen=True, eq=False)
+class Arrays:
+    """What the index keeps; S samples, D sensor readings, E poses, C calibrations, N characters."""
+
+    sample_tokens: NDArray[np.uint64]  # [S, 2] by scene, then time
+    sample_scene: NDArray[np.int32]  # [S]
+    sample_order: NDArray[np.int32]  # [S] position in its scene
+    key_rows: NDArray[np.int32]  # [S, channels] reading of each sensor at the key frame, -1 = none
+    data_tokens: NDArray[np.uint64]  # [D, 2]
+    data_time: NDArray[np.int64]  # [D] microseconds
+    data_pose: NDArray[np.int32]  # [D]
+    data_calibration: NDArray[np.int32]  # [D]
+    data_size: NDArray[np.uint16]  # [D, 2] height, width; 0 for LiDAR
+    data_file: NDArray[np.int64]  # [D + 1] where the file names begin
+    file_names: NDArray[np.uint8]  # [N] UTF-8
+    by_time: NDArray[np.int32]  # [D] readings by channel, then time
+    channel_start: NDArray[np.int64]  # [channels + 1] where each channel begins in by_time
+    poses: NDArray[np.float64]  # [E, 7] translation in metres, rotation w x y z: ego to global
+    calibrations: NDArray[np.float64]  # [C, 7] sensor to ego
+    intrinsics: NDArray[np.float64]  # [C, 3, 3], zeros for LiDAR
+
+
+@dataclass(frozen=True, eq=False)
+class NuScenesIndex:
+    """Scenes, key frames and what each sensor read, without a Python object per row."""
+
+    root: Path
+    version: str
+    scenes: tuple[str, ...]
+    channels: tuple[str, ...]
+    arrays: Arrays
+
+    def __len__(self) -> int:
+        return len(self.arrays.sample_scene)
+
+    @cached_property
+    def lidar(self) -> int:
+        """Which channel the LiDAR is."""
+        return self._channel(LIDAR)
+
+    @cached_property
+    def cameras(self) -> tuple[int, ...]:
+        """Which channels the six cameras are."""
+        return tuple(self._channel(name) for name in CAMERAS)
+
+    def _channel(self, name: str) -> int:
+        if name not in self.channels:
+            raise InputError(f"{self.root / self.version / 'sensor.json'}: has no sensor {name}.")
+        return self.channels.index(name)
+
+    def sample_name(self, sample: int) -> str:
+        """Return such as scene-0061-007: the drive and the key frame's number in it."""
+        return f"{self.scenes[int(self.arrays.sample_scene[sample])]}-{int(self.arrays.sample_order[sample]):03d}"
+
+    def reading(self, sample: int, channel: int) -> int:
+        """Return the row of a sensor's reading at a key frame; one that is missing is named."""
+        row = int(self.arrays.key_rows[sample, channel])
+        if row < 0:
+            token = unpack(self.arrays.sample_tokens[sample])
+            raise InputError(
+                f"{self.root / self.version / 'sample_data.json'}: sample {token} has no key frame of "
+                f"{self.channels[channel]}; unpack the metadata archive again."
+            )
+        return row
+
+    def sweeps(self, sample: int, channel: int) -> NDArray[np.int32]:
+        """Return a sensor's readings after the previous key frame up to this one's, which is the last."""
+        own, start, end = self.arrays, *self.arrays.channel_start[channel : channel + 2]
+        readings = own.by_time[start:end]
+        times = own.data_time[readings]
+        now = own.data_time[self.reading(sample, channel)]
+        first = int(own.sample_order[sample]) == 0
+        before = np.iinfo(np.int64).min if first else own.data_time[self.reading(sample - 1, channel)]
+        found: NDArray[np.int32] = readings[
+            np.searchsorted(times, before, "right") : np.searchsorted(times, now, "right")
+        ]
+        return found
+
+    def file(self, row: int) -> Path:
+        """Return the file of a reading."""
+        start, end = self.arrays.data_file[row : row + 2]
+        return self.root / bytes(self.arrays.file_names[start:end]).decode("utf-8")
+
+    def token(self, row: int) -> str:
+        """Return the token of a reading."""
+        return unpack(self.arrays.data_tokens[row])
+
+    def ego_to_global(self, row: int) -> NDArray[np.float64]:  # [4, 4]
+        """Return the vehicle's pose when a reading was taken."""
+        return rigid(self.arrays.poses[self.arrays.data_pose[row]])
+
+    def sensor_to_ego(self, row: int) -> NDArray[np.float64]:  # [4, 4]
+        """Return where the sensor of a reading sits on the vehicle."""
+        return rigid(self.arrays.calibrations[self.arrays.data_calibration[row]])
+
+
+def rigid(pose: NDArray[np.float64]) -> NDArray[np.float64]:  # [7] -> [4, 4]
+    """Return the transform of a translation and a quaternion w x y z."""
+    transform = np.eye(4)
+    transform[:3, :3] = quaternion_rotation(pose[3:])
+    transform[:3, 3] = pose[:3]
+    return transform
+
+
+def open_index(root: Path, version: str) -> NuScenesIndex:
+    """Return the index of a version's tables, from the user's cache if the tables are the same as then."""
+    folder = root / version
+    files = [folder / f"{name}.json" for name in TABLES]
+    missing = next((path for path in files if not path.is_file()), None)
+    if missing is not None:
+        raise InputError(f"{missing}: this table is missing; unpack the dataset's metadata archive again.")
+    if sum(path.stat().st_size for path in files) < CACHED_FROM_BYTES:
+        return build_index(root, version)
+    kept = _cache_folder() / f"nuscenes-{_digest(files)}"
+    if not (kept / "index.json").is_file():
+        _save(build_index(root, version), kept)
+    return _load(root, version, kept)
+
+
+def _cache_folder() -> Path:
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "labelfree"
+
+
+def _digest(files: list[Path]) -> str:
+    facts = [FORMAT, *((str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in files)]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+
+def _save(index: NuScenesIndex, folder: Path) -> None:
+    with atomic_folder(folder) as made:
+        for each in fields(Arrays):
+            np.save(made / f"{each.name}.npy", getattr(index.arrays, each.name))
+        (made / "index.json").write_text(json.dumps({"scenes": index.scenes, "channels": index.channels}))
+
+
+def _load(root: Path, version: str, folder: Path) -> NuScenesIndex:
+    names = json.loads((folder / "index.json").read_text())
+    arrays = {each.name: np.load(folder / f"{each.name}.npy", mmap_mode="r") for each in fields(Arrays)}
+    return NuScenesIndex(root, version, tuple(names["scenes"]), tuple(names["channels"]), Arrays(**arrays))
+
+
+def build_index(root: Path, version: str) -> NuScenesIndex:
+    """Read the tables; what contradicts itself in them is named."""
+    folder = root / version
+    scenes, samples, sensors = (small_table(folder / f"{name}.json") for name in ("scene", "sample", "sensor"))
+    path = folder / "calibrated_sensor.json"
+    mounted = small_table(path)
+    channels = tuple(dict.fromkeys(str(field(folder / "sensor.json", row, "channel")) for row in sensors.values()))
+    channel_of = {token: channels.index(str(row["channel"])) for token, row in sensors.items()}
+    try:
+        calibration_channel = np.array([channel_of[field(path, row, "sensor_token")] for row in mounted.values()], int)
+    except KeyError as error:
+        raise InputError(f"{path}: speaks of sensor {error}, which sensor.json does not have.") from error
+    calibrations = np.array([_pose(path, row) for row in mounted.values()]).reshape(-1, 7)
+    intrinsics = np.array([_intrinsics(path, row) for row in mounted.values()]).reshape(-1, 3, 3)
+
+    ordered = _ordered_samples(folder, scenes, samples)
+    scene_rank = {token: rank for rank, token in enumerate(scenes)}
+    sample_scene = np.array([scene_rank[samples[token]["scene_token"]] for token in ordered], np.int32)
+    starts = np.r_[0, np.flatnonzero(np.diff(sample_scene)) + 1] if len(ordered) else np.zeros(0, int)
+    sample_order = np.arange(len(ordered)) - np.repeat(starts, np.diff(np.r_[starts, len(ordered)]))
+
+    pose_tokens, poses = _read_poses(folder / "ego_pose.json")
+    data = _read_data(folder / "sample_data.json")
+    where = folder / "sample_data.json"
+    data_pose = TokenTable.of(folder / "ego_pose.json", pose_tokens).rows(data.poses, where)
+    data_calibration = TokenTable.of(path, pack(list(mounted), path)).rows(data.calibrations, where)
+    sample_tokens = pack(ordered, folder / "sample.json")
+    data_sample = TokenTable.of(folder / "sample.json", sample_tokens).rows(data.samples, where)
+    TokenTable.of(where, data.tokens)
+    channel = calibration_channel[data_calibration]
+    key_rows = np.full((len(ordered), len(channels)), -1, np.int32)
+    keys = np.flatnonzero(data.is_key)
+    key_rows[data_sample[keys], channel[keys]] = keys
+    by_time = np.lexsort((data.times, channel)).astype(np.int32)
+    arrays = Arrays(
+        sample_tokens=sample_tokens,
+        sample_scene=sample_scene,
+        sample_order=sample_order.astype(np.int32),
+        key_rows=key_rows,
+        data_tokens=data.tokens,
+        data_time=data.times,
+        data_pose=data_pose,
+        data_calibration=data_calibration,
+        data_size=data.sizes,
+        data_file=data.file_starts,
+        file_names=data.file_names,
+        by_time=by_time,
+        channel_start=np.searchsorted(channel[by_time], np.arange(len(channels) + 1)),
+        poses=poses,
+        calibrations=calibrations,
+        intrinsics=intrinsics,
+    )
+    return NuScenesIndex(root, version, tuple(str(row["name"]) for row in scenes.values()), channels, arrays)
+
+
+def _ordered_samples(folder: Path, scenes: dict[str, Row], samples: dict[str, Row]) -> list[str]:
+    """Follow each scene's chain of samples; a chain that turns back, breaks or has another length is named."""
+    ordered: list[str] = []
+    path = folder / "sample.json"
+    for scene in scenes.values():
+        chain: dict[str, None] = {}
+        token = str(field(folder / "scene.json", scene, "first_sample_token"))
+        while token:
+            if token in chain:
+                raise InputError(f"{path}: the 'next' of scene {scene['name']} turns back to {token}; it is damaged.")
+            if token not in samples or samples[token].get("scene_token") != scene["token"]:
+                raise InputError(f"{path}: scene {scene['name']} goes on with {token}, which is no sample of it.")
+            chain[token] = None
+            token = str(field(path, samples[token], "next"))
+        stated = scene.get("nbr_samples", len(chain))
+        if stated != len(chain):
+            raise InputError(f"{path}: scene {scene['name']} has {len(chain)} samples, scene.json says {stated}.")
+        ordered += chain
+    if len(ordered) != len(samples):
+        left = next(token for token in samples if token not in set(ordered))
+        raise InputError(f"{path}: sample {left} belongs to no scene's chain; unpack the metadata archive again.")
+    return ordered
+
+
+def _pose(path: Path, row: Row) -> list[float]:
+    try:
+        pose = [*map(float, field(path, row, "translation")), *map(float, field(path, row, "rotation"))]
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: row {row['token']} has no pose in numbers; the table is damaged.") from error
+    if len(pose) != 7 or not np.isfinite(pose).all() or abs(np.dot(pose[3:], pose[3:]) - 1) > 1e-2:
+        raise InputError(f"{path}: row {row['token']} has the pose {pose}: expected 3 metres and a unit quaternion.")
+    return pose
+
+
+def _intrinsics(path: Path, row: Row) -> NDArray[np.float64]:
+    stated: Any = row.get("camera_intrinsic") or np.zeros((3, 3))
+    matrix = np.asarray(stated, dtype=np.float64)
+    if matrix.shape != (3, 3):
+        raise InputError(f"{path}: row {row['token']} has intrinsics of shape {matrix.shape}: expected 3 x 3.")
+    return matrix
+
+
+def _read_poses(path: Path) -> tuple[NDArray[np.uint64], NDArray[np.float64]]:
+    tokens, poses = [np.zeros((0, 2), np.uint64)], [np.zeros((0, 7))]
+    for rows in table_rows(path):
+        tokens.append(pack([row["token"] for row in rows], path))
+        poses.append(_many_poses(path, rows))
+    return np.concatenate(tokens), np.concatenate(poses)
+
+
+def _many_poses(path: Path, rows: list[Row]) -> NDArray[np.float64]:
+    try:
+        poses = np.array([row["translation"] + row["rotation"] for row in rows], dtype=np.float64)
+        if poses.shape == (len(rows), 7) and (abs((poses[:, 3:] ** 2).sum(axis=1) - 1) <= 1e-2).all():
+            return poses
+    except (KeyError, TypeError, ValueError):
+        pass
+    return np.array([_pose(path, row) for row in rows])  # says which one is wrong
+
+
+@dataclass(frozen=True, eq=False)
+class _Data:
+    tokens: NDArray[np.uint64]
+    samples: NDArray[np.uint64]
+    poses: NDArray[np.uint64]
+    calibrations: NDArray[np.uint64]
+    times: NDArray[np.int64]
+    sizes: NDArray[np.uint16]
+    is_key: NDArray[np.bool_]
+    file_starts: NDArray[np.int64]
+    file_names: NDArray[np.uint8]
+
+
+def _read_data(path: Path) -> _Data:
+    parts = list(_data_parts(path))
+    lengths = np.concatenate([part.file_starts for part in parts])
+    joined = {
+        each.name: np.concatenate([getattr(part, each.name) for part in parts])
+        for each in fields(_Data)
+        if each.name != "file_starts"
+    }
+    return _Data(**joined, file_starts=np.r_[0, np.cumsum(lengths)])
+
+
+def _data_parts(path: Path) -> Iterator[_Data]:
+    """Yield the rows as arrays; `file_starts` holds the lengths of the names."""
+    for rows in table_rows(path):
+        try:
+            names = [row["filename"].encode() for row in rows]
+            yield _Data(
+                tokens=pack([row["token"] for row in rows], path),
+                samples=pack([row["sample_token"] for row in rows], path),
+                poses=pack([row["ego_pose_token"] for row in rows], path),
+                calibrations=pack([row["calibrated_sensor_token"] for row in rows], path),
+                times=np.array([row["timestamp"] for row in rows], np.int64),
+                sizes=np.array([(row["height"] or 0, row["width"] or 0) for row in rows], np.uint16),
+                is_key=np.array([row["is_key_frame"] for row in rows], bool),
+                file_starts=np.array([len(name) for name in names], np.int64),
+                file_names=np.frombuffer(b"".join(names), np.uint8),
+            )
+        except (KeyError, TypeError, AttributeError, OverflowError) as error:
+            raise InputError(f"{path}: a row misses or garbles {error}; unpack the metadata archive again.") from error

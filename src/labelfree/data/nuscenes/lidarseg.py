@@ -1,0 +1,73 @@
+"""lidarseg: a class for every point of a key frame, 32 raw ids merged into the benchmark's 16."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelfree.data.nuscenes.tables import Row
+from labelfree.errors import InputError
+from labelfree.vocabulary import IGNORE_LABEL
+
+MERGED: dict[str, tuple[str, ...]] = {
+    "barrier": ("movable_object.barrier",),
+    "bicycle": ("vehicle.bicycle",),
+    "bus": ("vehicle.bus.bendy", "vehicle.bus.rigid"),
+    "car": ("vehicle.car",),
+    "construction vehicle": ("vehicle.construction",),
+    "motorcycle": ("vehicle.motorcycle",),
+    "pedestrian": (
+        "human.pedestrian.adult",
+        "human.pedestrian.child",
+        "human.pedestrian.construction_worker",
+        "human.pedestrian.police_officer",
+    ),
+    "traffic_cone": ("movable_object.trafficcone",),
+    "trailer": ("vehicle.trailer",),
+    "truck": ("vehicle.truck",),
+    "driveable surface": ("flat.driveable_surface",),
+    "other_flat": ("flat.other",),
+    "sidewalk": ("flat.sidewalk",),
+    "terrain": ("flat.terrain",),
+    "manmade": ("static.manmade",),
+    "vegetation": ("static.vegetation",),
+}
+"""The benchmark's classes, in its order, and the categories that each one takes in; all others are ignored."""
+
+RAW_IDS = {
+    "human.pedestrian.adult": 2, "human.pedestrian.child": 3, "human.pedestrian.construction_worker": 4,
+    "human.pedestrian.police_officer": 6, "movable_object.barrier": 9, "movable_object.trafficcone": 12,
+    "vehicle.bicycle": 14, "vehicle.bus.bendy": 15, "vehicle.bus.rigid": 16, "vehicle.car": 17,
+    "vehicle.construction": 18, "vehicle.motorcycle": 21, "vehicle.trailer": 22, "vehicle.truck": 23,
+    "flat.driveable_surface": 24, "flat.other": 25, "flat.sidewalk": 26, "flat.terrain": 27, "static.manmade": 28,
+    "static.vegetation": 30,
+}  # fmt: skip
+"""Raw ids of lidarseg's release, for tables whose categories carry no index."""
+HIGHEST_RAW_ID = 31
+
+
+def merging(categories: dict[str, Row]) -> NDArray[np.uint8]:  # [256] raw id -> class, 255 = ignored
+    """Return the table from raw ids to the 16 classes, by the categories' own `index` where they carry one."""
+    own = {str(row.get("name")): int(row["index"]) for row in categories.values() if "index" in row}
+    ids = own or RAW_IDS
+    table = np.full(256, IGNORE_LABEL, np.uint8)
+    for number, names in enumerate(MERGED.values()):
+        for name in names:
+            if name in ids:
+                table[ids[name]] = number
+    return table
+
+
+def read_lidarseg(path: Path, points: int, table: NDArray[np.uint8], highest: int) -> NDArray[np.uint8]:  # [N]
+    """Return the class of each point of a sweep; a file of another length or with unknown ids is named."""
+    try:
+        raw = np.fromfile(path, dtype=np.uint8)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: lidarseg's labels of this key frame are missing; unpack lidarseg again.") from error
+    if len(raw) != points:
+        raise InputError(f"{path}: holds {len(raw)} labels for {points} points; unpack lidarseg again.")
+    if len(raw) and raw.max() > highest:
+        raise InputError(f"{path}: label {int(raw.max())} is none of lidarseg's ids 0 to {highest}; unpack it again.")
+    return table[raw]

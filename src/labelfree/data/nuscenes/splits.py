@@ -1,0 +1,49 @@
+"""nuScenes' splits: lists of scenes, never invented."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+import yaml
+
+from labelfree.errors import InputError
+
+REMAINDERS = {"parametrizing": ("train", "verifying")}
+"""SLidR's 600 training scenes are the official ones without its 100 for verification."""
+
+
+@cache
+def _numbers() -> dict[str, frozenset[int]]:
+    text = resources.files("labelfree.data.nuscenes").joinpath("splits.yaml").read_text(encoding="utf-8")
+    listed = {name: frozenset(_expand(str(ranges))) for name, ranges in yaml.safe_load(text).items()}
+    return listed | {name: listed[whole] - listed[part] for name, (whole, part) in REMAINDERS.items()}
+
+
+def _expand(ranges: str) -> list[int]:
+    found: list[int] = []
+    for part in ranges.split():
+        first, _, last = part.partition("-")
+        found += range(int(first), int(last or first) + 1)
+    return found
+
+
+def split_names() -> tuple[str, ...]:
+    """Return the names of the splits that are known."""
+    return tuple(_numbers())
+
+
+def split_scenes(root: Path, split: str) -> frozenset[str]:
+    """Return the scenes of a split: those in `ROOT/splits/SPLIT.txt`, one a line, if there, else the published."""
+    own = root / "splits" / f"{split}.txt"
+    if own.is_file():
+        names = frozenset(own.read_text(encoding="utf-8").split())
+        if not names:
+            raise InputError(f"{own}: the split is empty; write one scene's name a line.")
+        return names
+    if split not in _numbers():
+        raise InputError(
+            f"--split is '{split}': nuScenes has {', '.join(split_names())}; a split of your own goes into {own}."
+        )
+    return frozenset(f"scene-{number:04d}" for number in _numbers()[split])
