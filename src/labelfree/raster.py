@@ -58,6 +58,45 @@ class ImageFile:
         return str(self.path)
 
 
+@dataclass(frozen=True)
+class ArrayFile:
+    """A `.npy` file of numbers, such as a depth map in metres."""
+
+    path: Path
+
+    def load(self) -> NDArray[Any]:
+        """Return the array."""
+        return np.array(self._mapped())
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the file's bytes."""
+        self._mapped()
+        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+
+    def describe(self) -> str:
+        """Return the path."""
+        return str(self.path)
+
+    def shape(self) -> tuple[int, ...]:
+        """Return the shape, from the file's header."""
+        return tuple(self._mapped().shape)
+
+    def dtype(self) -> np.dtype[Any]:
+        """Return the kind of numbers, from the file's header."""
+        return self._mapped().dtype
+
+    def _mapped(self) -> NDArray[Any]:
+        try:
+            mapped: NDArray[Any] = np.load(self.path, mmap_mode="r", allow_pickle=False)
+        except FileNotFoundError as error:
+            raise InputError(
+                f"{self.path}: the file is missing; restore it or take its frame out of the scene."
+            ) from error
+        except (OSError, ValueError, EOFError) as error:
+            raise InputError(f"{self.path}: cannot be read as an array ({error}); copy the file again.") from error
+        return mapped
+
+
 @dataclass(frozen=True, eq=False)
 class ImageArray:
     """A picture already in memory."""
