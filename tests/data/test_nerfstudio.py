@@ -94,7 +94,8 @@ def test_a_cloud_is_taken_with_its_scale(tmp_path: Path) -> None:
     rewrite(tmp_path, lambda data: data.update(ply_file_path="cloud.ply"))
     scene = open_scenes(tmp_path)[0]
     np.testing.assert_allclose(scene.points_world, points * 4, rtol=1e-6)
-    assert scene.frames[0].depth is None and scene.frames[0].size == (48, 64)
+    assert scene.frames[0].depth is None
+    assert scene.frames[0].size == (48, 64)
 
 
 def test_depth_as_an_array_of_metres(tmp_path: Path) -> None:
@@ -147,7 +148,8 @@ def test_survey_counts_and_names_what_is_missing(tmp_path: Path) -> None:
     survey = NERFSTUDIO.survey(tmp_path, None, ReadOptions(), lambda done, total: seen.append((done, total)))
     assert seen == [(1, 2), (2, 2)]
     assert [(count.what, count.found) for count in survey.counts] == [("captures", 2), ("pictures", 4)]
-    assert len(survey.problems) == 1 and "frame_00001.png" in survey.problems[0]
+    assert len(survey.problems) == 1
+    assert "frame_00001.png" in survey.problems[0]
 
 
 def no_poses(data: dict[str, Any]) -> None:
