@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import overload
 
 from labelfree.data.description import Description, read_description
+from labelfree.data.lidar_rig.source import LIDAR
 from labelfree.data.nerfstudio import NERFSTUDIO
 from labelfree.data.nuscenes.layout import NUSCENES
 from labelfree.data.patterns import Pattern, natural_order
@@ -52,7 +53,7 @@ class SceneCollection(Sequence[Scene]):
         return self._last[position]
 
 
-LAYOUTS: tuple[Layout, ...] = (NUSCENES, NERFSTUDIO)
+LAYOUTS: tuple[Layout, ...] = (NUSCENES, NERFSTUDIO, LIDAR)
 """Layouts that are recognised by their own files."""
 
 

@@ -99,7 +99,7 @@ def read_description(path: Path) -> Description:
 
 def description_from_dict(data: Mapping[Any, Any], source: str) -> Description:
     """Make a description from plain data; `source` names it in errors."""
-    _refuse_unknown(data, KEYS, source)
+    refuse_unknown(data, KEYS, source)
     given = {key: data[key] for key in KEYS if key in data}
     values: dict[str, Any] = {}
     for key, value in given.items():
@@ -110,9 +110,9 @@ def description_from_dict(data: Mapping[Any, Any], source: str) -> Description:
 def _value(key: str, value: Any, where: str) -> Any:
     match key:
         case "images" | "poses":
-            return _text(value, where)
+            return text_value(value, where)
         case "name" | "root" | "depth" | "cloud" | "labels":
-            return None if value is None else _text(value, where)
+            return None if value is None else text_value(value, where)
         case "pose_is":
             return _choice(PoseIs, value, where)
         case "camera_axes":
@@ -124,14 +124,15 @@ def _value(key: str, value: Any, where: str) -> Any:
         case "every":
             return _count(value, where)
         case "intrinsics":
-            return _pinhole(value, where) if isinstance(value, dict) else _text(value, where)
+            return pinhole_value(value, where) if isinstance(value, dict) else text_value(value, where)
         case "intrinsics_size":
-            return None if value is None else _size(value, where)
+            return None if value is None else size_value(value, where)
         case _:
             return _classes(value, where)
 
 
-def _refuse_unknown(data: Mapping[Any, Any], known: tuple[str, ...], source: str) -> None:
+def refuse_unknown(data: Mapping[Any, Any], known: tuple[str, ...], source: str) -> None:
+    """Raise for a key that is not known, with the nearest one that is."""
     for key in data:
         if key not in known:
             near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
@@ -139,7 +140,8 @@ def _refuse_unknown(data: Mapping[Any, Any], known: tuple[str, ...], source: str
             raise InputError(f"{source}: unknown key '{key}'; {hint}")
 
 
-def _text(value: Any, where: str) -> str:
+def text_value(value: Any, where: str) -> str:
+    """Return a file name or pattern."""
     if not isinstance(value, str) or not value.strip():
         raise InputError(f"{where} is {value!r}, expected a file name or pattern.")
     return value.strip().removeprefix("./")
@@ -163,15 +165,17 @@ def _count(value: Any, where: str) -> int:
     return value
 
 
-def _size(value: Any, where: str) -> tuple[int, int]:
+def size_value(value: Any, where: str) -> tuple[int, int]:
+    """Return (height, width)."""
     if not isinstance(value, list) or len(value) != 2:
         raise InputError(f"{where} is {value!r}, expected [height, width].")
     return _count(value[0], where), _count(value[1], where)
 
 
-def _pinhole(value: Mapping[Any, Any], where: str) -> Pinhole:
+def pinhole_value(value: Mapping[Any, Any], where: str) -> Pinhole:
+    """Return fx, fy, cx, cy."""
     names = tuple(field.name for field in fields(Pinhole))
-    _refuse_unknown(value, names, where)
+    refuse_unknown(value, names, where)
     missing = [name for name in names if name not in value]
     if missing:
         raise InputError(f"{where} lacks '{missing[0]}': give fx, fy, cx and cy in pixels.")

@@ -67,14 +67,14 @@ class StoredPose:
 
 def read_pose_file(path: Path) -> StoredPose:
     """Read one pose of 16 or 12 values row-major, or of 7 or 8 values as in TUM rows, over any number of lines."""
-    values = [value for _, row in _number_rows(path) for value in row]
-    matrix = _matrix(values, str(path))
+    values = [value for _, row in number_rows(path) for value in row]
+    matrix = pose_matrix(values, str(path))
     return StoredPose(matrix, str(path), values[0] if len(values) == 8 else None)
 
 
 def read_pose_rows(path: Path) -> list[StoredPose]:
     """Read a file with a pose in each row: 16 or 12 values row-major, or TUM `timestamp tx ty tz qx qy qz qw`."""
-    rows = _number_rows(path)
+    rows = number_rows(path)
     if not rows:
         raise InputError(f"{path}: no poses in this file; it needs one row per image.")
     width = len(rows[0][1])
@@ -83,13 +83,13 @@ def read_pose_rows(path: Path) -> list[StoredPose]:
         where = f"{path}, line {line}"
         if len(row) != width:
             raise InputError(f"{where}: {len(row)} values, but earlier rows have {width}; mend the row.")
-        poses.append(StoredPose(_matrix(row, where), where, row[0] if width == 8 else None))
+        poses.append(StoredPose(pose_matrix(row, where), where, row[0] if width == 8 else None))
     return poses
 
 
 def read_intrinsics(path: Path) -> NDArray[np.float64]:  # [3, 3]
     """Read a 3x3, 3x4 or 4x4 pinhole matrix, or the four values fx fy cx cy."""
-    values = np.array([value for _, row in _number_rows(path) for value in row])
+    values = np.array([value for _, row in number_rows(path) for value in row])
     match len(values):
         case 4:
             matrix = pinhole(*values)
@@ -113,7 +113,8 @@ def pinhole(fx: float, fy: float, cx: float, cy: float) -> NDArray[np.float64]: 
     return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], dtype=np.float64)
 
 
-def _number_rows(path: Path) -> list[tuple[int, list[float]]]:
+def number_rows(path: Path) -> list[tuple[int, list[float]]]:
+    """Return the numbers of each line of a text file with the line's number; `#` begins a comment."""
     if not path.is_file():
         raise InputError(f"{path}: no such file.")
     rows = []
@@ -128,7 +129,8 @@ def _number_rows(path: Path) -> list[tuple[int, list[float]]]:
     return rows
 
 
-def _matrix(values: list[float], where: str) -> NDArray[np.float64]:
+def pose_matrix(values: list[float], where: str) -> NDArray[np.float64]:
+    """Return the 4x4 transform of 16 or 12 values row-major, or of a TUM row of 7 or 8."""
     match len(values):
         case 16:
             matrix = np.array(values).reshape(4, 4)

@@ -1,0 +1,174 @@
+"""The YAML file that describes a folder of LiDAR sweeps and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from labelfree.data.description import Pinhole, pinhole_value, refuse_unknown, size_value, text_value
+from labelfree.errors import InputError
+
+LAYOUT = "lidar"
+COLUMNS = ("x", "y", "z", "intensity")
+"""Columns of a point that are used; others may have any name."""
+
+
+@dataclass(frozen=True)
+class FromFile:
+    """A matrix in a file, under a key of it where it holds several."""
+
+    file: str
+    key: str | None = None
+    """Keys of nested entries are joined by '/'."""
+
+
+@dataclass(frozen=True)
+class RigCamera:
+    """One camera: its pictures and where it looks."""
+
+    name: str
+    images: str
+    """Pattern of the pictures; what `*` stands for is the sweep's name."""
+    intrinsics: Pinhole | FromFile
+    """Focal lengths and centre, or a file of them: fx fy cx cy, 3x3, or KITTI's 3x4 projection."""
+    lidar_to_camera: FromFile | tuple[float, ...] | None = None
+    """Transform that takes LiDAR points to the camera: 12 or 16 values row by row, or a file."""
+    camera_to_lidar: FromFile | tuple[float, ...] | None = None
+    """The camera's pose in the LiDAR's frame; one of the two is given."""
+    intrinsics_size: tuple[int, int] | None = None
+    """(height, width) of the picture that the intrinsics belong to, when it is another one."""
+    labels: str | None = None
+    """Pattern of ground truth pictures of raw ids; for evaluation only."""
+
+
+@dataclass(frozen=True)
+class RigDescription:
+    """Where sweeps, pictures, calibration and, for evaluation, labels are."""
+
+    points: str
+    """Pattern of the sweeps: .bin (float32), .npy or .ply."""
+    cameras: tuple[RigCamera, ...]
+    columns: tuple[str, ...] = COLUMNS
+    """What the float32 values of a point in .bin and .npy files are."""
+    point_labels: str | None = None
+    """Pattern of the points' labels: .label (uint32, lower 16 bits, as SemanticKITTI) or .npy; for evaluation only."""
+    classes: Mapping[int, str] | None = None
+    """Class names of raw label ids; ids of one name are merged."""
+    ignored: tuple[int, ...] = ()
+    """Raw label ids that do not take part in the evaluation."""
+    root: str | None = None
+    """Folder of the data, relative to the description; `--root` overrides it."""
+    intensity_scale: float = 1.0
+    """Multiplies the intensity: 255 where it is stored in 0..1, to be like nuScenes'."""
+    every: int = 1
+    """Take every n-th sweep."""
+    max_range_m: float = 200.0
+    """Points farther away are dropped, as are returns at the origin and such that are not finite."""
+
+    def names(self) -> tuple[str, ...] | None:
+        """Return the class names, in the order of their first raw id."""
+        return None if self.classes is None else tuple(dict.fromkeys(self.classes.values()))
+
+
+KEYS = tuple(field.name for field in fields(RigDescription))
+CAMERA_KEYS = tuple(field.name for field in fields(RigCamera) if field.name != "name")
+
+
+def is_rig(path: Path) -> bool:
+    """Whether a file says `layout: lidar`."""
+    if path.suffix.lower() not in {".yaml", ".yml"} or not path.is_file():
+        return False
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return any(line.split("#")[0].replace(" ", "").strip() == f"layout:{LAYOUT}" for line in file)
+
+
+def read_rig(path: Path) -> RigDescription:
+    """Read a description; what is unknown, missing or of the wrong kind is named."""
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not readable as YAML ({' '.join(str(error).split())}).") from error
+    if not isinstance(data, dict):
+        raise InputError(f"{path}: expected keys such as 'points' and 'cameras', found {type(data).__name__}.")
+    data.pop("layout", None)
+    refuse_unknown(data, KEYS, str(path))
+    if "points" not in data:
+        raise InputError(f"{path}: lacks 'points', the pattern of the sweeps, such as velodyne/*.bin.")
+    cameras = data.get("cameras") or {}
+    if not isinstance(cameras, dict):
+        raise InputError(f"{path}: cameras is {cameras!r}, expected a name and keys for each camera.")
+    values = {key: _value(key, value, f"{path}: {key}") for key, value in data.items() if key != "cameras"}
+    return RigDescription(**values, cameras=tuple(_camera(path, str(name), keys) for name, keys in cameras.items()))
+
+
+def _camera(path: Path, name: str, keys: Any) -> RigCamera:
+    where = f"{path}: camera '{name}'"
+    if not isinstance(keys, dict):
+        raise InputError(f"{where} is {keys!r}, expected keys such as images, intrinsics, lidar_to_camera.")
+    refuse_unknown(keys, CAMERA_KEYS, where)
+    for key in ("images", "intrinsics"):
+        if key not in keys:
+            raise InputError(f"{where} lacks '{key}'.")
+    if ("lidar_to_camera" in keys) == ("camera_to_lidar" in keys):
+        raise InputError(f"{where} needs either lidar_to_camera or camera_to_lidar.")
+    size = keys.get("intrinsics_size")
+    return RigCamera(
+        name,
+        text_value(keys["images"], f"{where}: images"),
+        _intrinsics(keys["intrinsics"], f"{where}: intrinsics"),
+        _transform(keys.get("lidar_to_camera"), f"{where}: lidar_to_camera"),
+        _transform(keys.get("camera_to_lidar"), f"{where}: camera_to_lidar"),
+        None if size is None else size_value(size, f"{where}: intrinsics_size"),
+        None if keys.get("labels") is None else text_value(keys["labels"], f"{where}: labels"),
+    )
+
+
+def _intrinsics(value: Any, where: str) -> Pinhole | FromFile:
+    return pinhole_value(value, where) if isinstance(value, dict) and "file" not in value else _from_file(value, where)
+
+
+def _transform(value: Any, where: str) -> FromFile | tuple[float, ...] | None:
+    if value is None:
+        return None
+    if isinstance(value, list):
+        flat = [number for row in value for number in (row if isinstance(row, list) else [row])]
+        if len(flat) not in (12, 16) or not all(isinstance(number, (int, float)) for number in flat):
+            raise InputError(f"{where} has {len(flat)} values, expected 12 or 16 numbers row by row.")
+        return tuple(float(number) for number in flat)
+    return _from_file(value, where)
+
+
+def _from_file(value: Any, where: str) -> FromFile:
+    if isinstance(value, dict):
+        refuse_unknown(value, ("file", "key"), where)
+        key = value.get("key")
+        return FromFile(text_value(value.get("file"), f"{where}.file"), None if key is None else str(key))
+    return FromFile(text_value(value, where))
+
+
+def _value(key: str, value: Any, where: str) -> Any:
+    match key:
+        case "points":
+            return text_value(value, where)
+        case "point_labels" | "root":
+            return None if value is None else text_value(value, where)
+        case "columns":
+            if not isinstance(value, list) or not {"x", "y", "z"} <= set(map(str, value)):
+                raise InputError(f"{where} is {value!r}, expected a list of names with x, y and z among them.")
+            return tuple(map(str, value))
+        case "classes":
+            if not isinstance(value, dict) or not all(isinstance(raw, int) for raw in value):
+                raise InputError(f"{where} is {value!r}, expected a name for each raw label id.")
+            return {int(raw): str(name) for raw, name in value.items()}
+        case "ignored":
+            if not isinstance(value, list) or not all(isinstance(raw, int) for raw in value):
+                raise InputError(f"{where} is {value!r}, expected a list of raw label ids.")
+            return tuple(value)
+        case _:
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+                raise InputError(f"{where} is {value!r}, expected a positive number.")
+            return int(value) if key == "every" else float(value)

@@ -1,0 +1,111 @@
+"""Reading one turn of a LiDAR and the labels of its points."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelfree.data.lidar_rig.description import RigDescription
+from labelfree.data.ply import read_ply
+from labelfree.errors import InputError
+from labelfree.vocabulary import IGNORE_LABEL
+
+LOWER_16 = 0xFFFF
+"""SemanticKITTI keeps the class in the lower half of a label, the instance in the upper."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """What is left of a turn after empty returns are dropped."""
+
+    points: NDArray[np.float32]  # [N, 3] metres, LiDAR's frame
+    intensity: NDArray[np.float32] | None  # [N]
+    kept: NDArray[np.bool_]  # [M] which of the stored points these are
+
+
+def read_sweep(path: Path, description: RigDescription) -> Sweep:
+    """Return the points of a sweep without returns at the origin, beyond the range or not finite."""
+    if path.suffix == ".ply":
+        cloud = read_ply(path)
+        points, intensity = cloud.points, cloud.intensity
+    else:
+        values = _values(path, description.columns)
+        place = {name: index for index, name in enumerate(description.columns)}
+        points = np.ascontiguousarray(values[:, [place["x"], place["y"], place["z"]]], dtype=np.float32)
+        intensity = values[:, place["intensity"]].astype(np.float32) if "intensity" in place else None
+    with np.errstate(over="ignore", invalid="ignore"):
+        distance = np.sqrt((points.astype(np.float64) ** 2).sum(axis=1))
+    kept = (distance > 0) & (distance <= description.max_range_m)  # false for NaN
+    if not kept.any():
+        raise InputError(f"{path}: none of its {len(points)} points is a return within {description.max_range_m:g} m.")
+    if intensity is not None:
+        intensity = np.nan_to_num(intensity[kept] * np.float32(description.intensity_scale))
+    return Sweep(points[kept], intensity, kept)
+
+
+def _values(path: Path, columns: tuple[str, ...]) -> NDArray[np.floating]:
+    width = len(columns)
+    if path.suffix == ".npy":
+        try:
+            values = np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise InputError(f"{path}: cannot be read as an array ({error}); copy the file again.") from error
+        if values.ndim != 2 or values.shape[1] != width:
+            raise InputError(f"{path}: has shape {list(values.shape)}, columns names {width}: mend key 'columns'.")
+        return np.asarray(values)
+    size = path.stat().st_size
+    if not size:
+        raise InputError(f"{path}: is empty; copy the file again.")
+    if size % (4 * width):
+        raise InputError(
+            f"{path}: {size} bytes are no whole number of points of {width} float32 ({' '.join(columns)}); mend key "
+            "'columns', or copy the file again."
+        )
+    return np.fromfile(path, dtype=np.float32).reshape(-1, width)
+
+
+def read_point_labels(path: Path, sweep: Sweep, table: NDArray[np.int64]) -> NDArray[np.uint8]:  # [N]
+    """Return the class of each point that is kept."""
+    if path.suffix == ".npy":
+        try:
+            raw = np.load(path, allow_pickle=False).ravel().astype(np.int64)
+        except (OSError, ValueError, EOFError) as error:
+            raise InputError(f"{path}: cannot be read as an array ({error}); copy the file again.") from error
+    else:
+        size = path.stat().st_size
+        if size % 4:
+            raise InputError(f"{path}: {size} bytes are no whole number of uint32 labels; copy the file again.")
+        raw = (np.fromfile(path, dtype=np.uint32) & LOWER_16).astype(np.int64)
+    if len(raw) != len(sweep.kept):
+        raise InputError(f"{path}: holds {len(raw)} labels for {len(sweep.kept)} points; copy the file again.")
+    return classes_of(raw, table, str(path))[sweep.kept]
+
+
+UNKNOWN = -1
+
+
+def class_table(description: RigDescription) -> NDArray[np.int64]:  # [65536] raw id -> class, 255 ignored, -1 unknown
+    """Return what each raw id means; without `classes` the ids are the classes themselves."""
+    names = description.names()
+    if names is None or description.classes is None:
+        table = np.arange(LOWER_16 + 1)
+        table[IGNORE_LABEL:] = IGNORE_LABEL
+    else:
+        table = np.full(LOWER_16 + 1, UNKNOWN, np.int64)
+        for raw, name in description.classes.items():
+            table[raw] = names.index(name)
+    table[list(description.ignored)] = IGNORE_LABEL
+    return table
+
+
+def classes_of(raw: NDArray[np.int64], table: NDArray[np.int64], where: str) -> NDArray[np.uint8]:
+    """Return the classes of raw ids; an id that the description does not name is an error."""
+    outside = (raw < 0) | (raw > LOWER_16)
+    found = table[np.where(outside, 0, raw)]
+    wrong = outside | (found == UNKNOWN)
+    if wrong.any():
+        raise InputError(f"{where}: label {int(raw[wrong][0])} is neither among 'classes' nor among 'ignored'.")
+    return found.astype(np.uint8)

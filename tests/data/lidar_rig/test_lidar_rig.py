@@ -1,0 +1,246 @@
+"""LiDAR + cameras by description: a real off-road frame, and a made-up drive in SemanticKITTI's layout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from labelfree.data.check import check_collection
+from labelfree.data.collection import open_scenes
+from labelfree.data.lidar_rig.source import LIDAR
+from labelfree.data.source import ReadOptions
+from labelfree.errors import InputError
+from labelfree.scene import Scene
+
+ROOT = Path(__file__).parents[3]
+RELLIS = ROOT.parent / "shared" / "data" / "rellis-frame"
+KITTI = ROOT / "examples" / "semantic-kitti.yaml"
+
+PROJECTION = np.array([[700.0, 0, 600, 42], [0, 700, 180, 0.2], [0, 0, 1, 0.003]])
+VELODYNE_TO_CAMERA = np.array([[0.0, -1, 0, 0.02], [0, 0, -1, -0.08], [1, 0, 0, -0.27]])
+RAW = {10: "car", 40: "road", 50: "building", 252: "car"}
+
+
+def agreement(scene: Scene) -> float:
+    """The share of points in a picture whose label is that of their pixel, by a loop over the cameras."""
+    same = total = 0
+    assert scene.labels is not None
+    for frame in scene.frames:
+        pixels = frame.load_labels()
+        assert pixels is not None
+        seen = np.c_[scene.points_world, np.ones(len(scene))] @ frame.world_to_camera.T
+        image = seen[:, :3] @ frame.intrinsics.T
+        with np.errstate(divide="ignore", invalid="ignore"):
+            u, v = image[:, 0] / image[:, 2], image[:, 1] / image[:, 2]
+        inside = (seen[:, 2] > 0) & (u >= 0) & (u < frame.size[1]) & (v >= 0) & (v < frame.size[0])
+        found = pixels[v[inside].astype(int), u[inside].astype(int)]
+        same += int((found == scene.labels[inside]).sum())
+        total += int(inside.sum())
+    return same / total
+
+
+@pytest.mark.skipif(not RELLIS.is_dir(), reason="../shared/data/rellis-frame is not here")
+def test_a_real_frame_agrees_with_its_pixel_labels() -> None:
+    scenes = open_scenes(ROOT / "examples" / "rellis-frame.yaml", RELLIS)
+    assert scenes.names == ("000104",)
+    scene = scenes[0]
+    assert scene.frames[0].size == (1200, 1920)
+    assert len(scene) < 64 * 2048  # the empty returns are gone
+    assert agreement(scene) >= 0.75
+    assert check_collection(scenes)[0].problems == ()
+
+
+def drive(folder: Path, sweeps: int = 2) -> Path:
+    """Write sweeps of a wall, a road and a car with pictures whose labels are those of the points."""
+    random = np.random.default_rng(3)
+    for name in ("velodyne", "image_2", "labels"):
+        (folder / name).mkdir(parents=True)
+    lines = [f"P{i}: " + " ".join(map(str, PROJECTION.ravel())) for i in range(4)]
+    lines.append("Tr: " + " ".join(map(str, VELODYNE_TO_CAMERA.ravel())))
+    (folder / "calib.txt").write_text("\n".join(lines) + "\n")
+    for index in range(sweeps):
+        points = random.uniform((4, -10, -1.5), (30, 10, 3), (400, 3)).astype(np.float32)
+        points[:5] = 0.0  # empty returns
+        points[5] = np.nan
+        labels = np.where(points[:, 2] < 0, 40, 50).astype(np.uint32)
+        labels[10:30] = 252
+        stored = np.c_[points, random.random(400)].astype(np.float32)
+        stored.tofile(folder / "velodyne" / f"{index:06d}.bin")
+        (labels | (7 << 16)).astype(np.uint32).tofile(folder / "labels" / f"{index:06d}.label")
+        Image.new("RGB", (1241, 376)).save(folder / "image_2" / f"{index:06d}.png")
+    return folder
+
+
+def test_semantic_kitti(tmp_path: Path) -> None:
+    scenes = open_scenes(KITTI, drive(tmp_path))
+    assert scenes.names == ("000000", "000001")
+    assert scenes.classes is not None
+    assert len(scenes.classes) == 19
+    scene = scenes[1]
+    assert len(scene) == 394
+    assert scene.labels is not None
+    assert {scenes.classes[label] for label in np.unique(scene.labels)} == {"car", "road", "building"}
+    assert scene.intensity is not None
+    assert 1 < scene.intensity.max() <= 255
+    # The camera of P2 stands beside the one that Tr leads to: project with the 3x4 matrix as KITTI's devkit does.
+    (frame,) = scene.frames
+    camera = np.c_[scene.points_world, np.ones(394)] @ np.vstack([VELODYNE_TO_CAMERA, [0, 0, 0, 1]]).T
+    image = camera @ PROJECTION.T
+    own = (np.c_[scene.points_world, np.ones(394)] @ frame.world_to_camera.T)[:, :3] @ frame.intrinsics.T
+    ahead = image[:, 2] > 1
+    np.testing.assert_allclose(own[ahead, :2] / own[ahead, 2:], image[ahead, :2] / image[ahead, 2:], atol=1e-3)
+
+
+def test_every_limit_and_survey(tmp_path: Path) -> None:
+    drive(tmp_path, sweeps=4)
+    assert open_scenes(KITTI, tmp_path, ReadOptions(every=2, limit=1)).names == ("000000",)
+    (tmp_path / "image_2" / "000002.png").unlink()
+    survey = LIDAR.survey(KITTI, tmp_path, ReadOptions(), lambda done, total: None)
+    assert [(count.what, count.found) for count in survey.counts] == [("sweeps", 4), ("pictures", 4)]
+    assert len(survey.problems) == 1
+    assert "image_2/000002.png" in survey.problems[0]
+    assert open_scenes(KITTI, tmp_path, ReadOptions(skip_broken=True)).names == ("000000", "000001", "000003")
+
+
+def test_pixel_labels_are_merged_like_the_points(tmp_path: Path) -> None:
+    drive(tmp_path)
+    raw = np.full((376, 1241), 10, np.uint8)
+    raw[:100] = 252
+    (tmp_path / "pixels").mkdir()
+    for index in range(2):
+        Image.fromarray(raw).save(tmp_path / "pixels" / f"{index:06d}.png")
+    found = open_scenes(described(tmp_path, {"cameras": {"image_2": {"labels": "pixels/*.png"}}}), tmp_path)[0]
+    labels = found.frames[0].load_labels()
+    assert labels is not None
+    assert np.unique(labels).tolist() == [0]
+
+
+@pytest.mark.parametrize("how", ["camera_to_lidar", "inline", "quaternion"])
+def test_extrinsics_in_other_forms(how: str, tmp_path: Path) -> None:
+    expected = open_scenes(KITTI, drive(tmp_path))[0].frames[0].world_to_camera
+    shift = np.eye(4)
+    shift[:3, 3] = np.linalg.solve(PROJECTION[:, :3], PROJECTION[:, 3])
+    whole = np.vstack([VELODYNE_TO_CAMERA, [0, 0, 0, 1]])
+    camera: dict[str, Any] = {"images": "image_2/*.png", "intrinsics": {"file": "calib.txt", "key": "P2"}}
+    if how == "inline":
+        camera["lidar_to_camera"] = whole.tolist()
+    elif how == "camera_to_lidar":
+        camera["camera_to_lidar"] = np.linalg.inv(whole)[:3].ravel().tolist()
+    else:  # the rotation of axes (x, y, z) -> (-y, -z, x) is the quaternion w x y z = (1, -1, 1, -1) / 2 transposed
+        inverse = np.linalg.inv(whole)
+        pose = {"q": {"w": 0.5, "x": -0.5, "y": 0.5, "z": -0.5}, "t": dict(zip("xyz", inverse[:3, 3].tolist()))}
+        (tmp_path / "rig.yaml").write_text(yaml.safe_dump({"left": {"pose": pose}}))
+        camera["camera_to_lidar"] = {"file": "rig.yaml", "key": "left/pose"}
+    stated = yaml.safe_load(KITTI.read_text()) | {"cameras": {"image_2": camera}}
+    path = tmp_path / "own.yaml"
+    path.write_text(yaml.safe_dump(stated))
+    np.testing.assert_allclose(open_scenes(path)[0].frames[0].world_to_camera, expected, atol=1e-9)
+
+
+def described(folder: Path, change: dict[str, Any]) -> Path:
+    """Write SemanticKITTI's description with some keys changed; None takes one away."""
+    stated = yaml.safe_load(KITTI.read_text())
+    for key, value in change.items():
+        if key == "cameras" and isinstance(value, dict):
+            for name, keys in value.items():
+                stated["cameras"][name] |= keys
+                stated["cameras"][name] = {k: v for k, v in stated["cameras"][name].items() if v is not None}
+        elif value is None:
+            del stated[key]
+        else:
+            stated[key] = value
+    path = folder / "changed.yaml"
+    path.write_text(yaml.safe_dump(stated))
+    return path
+
+
+def cut(folder: Path) -> None:
+    path = folder / "velodyne" / "000000.bin"
+    path.write_bytes(path.read_bytes()[:-4])
+
+
+def empty(folder: Path) -> None:
+    (folder / "velodyne" / "000000.bin").write_bytes(b"")
+
+
+def all_empty_returns(folder: Path) -> None:
+    np.zeros((50, 4), np.float32).tofile(folder / "velodyne" / "000000.bin")
+
+
+def fewer_labels(folder: Path) -> None:
+    path = folder / "labels" / "000000.label"
+    path.write_bytes(path.read_bytes()[:-8])
+
+
+def strange_label(folder: Path) -> None:
+    np.full(400, 77, np.uint32).tofile(folder / "labels" / "000000.label")
+
+
+def no_labels(folder: Path) -> None:
+    (folder / "labels" / "000000.label").unlink()
+
+
+def no_picture(folder: Path) -> None:
+    (folder / "image_2" / "000000.png").unlink()
+
+
+def no_calibration(folder: Path) -> None:
+    (folder / "calib.txt").unlink()
+
+
+def not_rigid(folder: Path) -> None:
+    path = folder / "calib.txt"
+    path.write_text(path.read_text().replace("Tr: 0.0 -1.0", "Tr: 0.0 -3.0"))
+
+
+def other_size(folder: Path) -> None:
+    Image.new("RGB", (620, 188)).save(folder / "image_2" / "000000.png")
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (cut, r"000000\.bin: 6396 bytes are no whole number of points of 4 float32"),
+        (empty, r"000000\.bin: is empty"),
+        (all_empty_returns, r"000000\.bin: none of its 50 points is a return"),
+        (fewer_labels, r"000000\.label: holds 398 labels for 400 points"),
+        (strange_label, r"000000\.label: label 77 is neither among 'classes' nor among 'ignored'"),
+        (no_labels, r"labels/000000\.label: sweep '000000' has no such file"),
+        (no_picture, r"image_2/000000\.png: sweep '000000' has no such file"),
+        (no_calibration, r"calib\.txt: no such calibration file"),
+        (not_rigid, r"'image_2': the rotation of its pose is off"),
+        (other_size, r"000000\.png: is 620x188 pixels but the centre of camera 'image_2' lies at 600, 180"),
+    ],
+)
+def test_damage_is_one_sentence(damage: Callable[[Path], None], words: str, tmp_path: Path) -> None:
+    damage(drive(tmp_path))
+    source = open_scenes(KITTI, tmp_path).sources[0]
+    with pytest.raises(InputError, match=words):
+        source.build()
+    assert any(fault for fault in source.faults())
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"pionts": "*.bin"}, r"unknown key 'pionts'; did you mean 'points'"),
+        ({"points": None}, r"lacks 'points'"),
+        ({"points": "lidar/*.bin"}, r"no sweep matches 'lidar/\*\.bin'"),
+        ({"columns": ["x", "y"]}, r"columns is \['x', 'y'\]"),
+        ({"classes": {"car": 10}}, r"classes is .* expected a name for each raw label id"),
+        ({"every": 0}, r"every is 0, expected a positive number"),
+        ({"cameras": {"image_2": {"intrinsics": None}}}, r"camera 'image_2' lacks 'intrinsics'"),
+        ({"cameras": {"image_2": {"lidar_to_camera": None}}}, r"needs either lidar_to_camera or camera_to_lidar"),
+        ({"cameras": {"image_2": {"intrinsics": {"file": "calib.txt", "key": "P9"}}}}, r"has no 'P9'; there are P0"),
+    ],
+)
+def test_a_wrong_description_is_one_sentence(change: dict[str, Any], words: str, tmp_path: Path) -> None:
+    drive(tmp_path)
+    with pytest.raises(InputError, match=words):
+        open_scenes(described(tmp_path, change), tmp_path)[0]
