@@ -54,6 +54,9 @@ class Texture(IntEnum):
     FOLDS = 12
     HOB = 13
     BASIN = 14
+    FACADE = 15
+    FOLIAGE = 16
+    GROUND = 17
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelfree.lab.cameras import Camera
-from labelfree.lab.primitives import SHELL
+from labelfree.lab.primitives import SHELL, PrimitiveTable
 from labelfree.lab.rooms import Room
 from labelfree.lab.shading import shade
 
@@ -77,11 +77,25 @@ def cast(
     rays: Floats,  # [H*W, 3]
 ) -> tuple[Floats, NDArray[np.int64]]:
     """Depth [H*W] and index [H*W] of the nearest primitive along every ray."""
-    table, (height, width) = room.primitives, camera.size
     depth, primitive = _shell(room, eye, rays)
+    cast_solids(room.primitives, camera, eye, depth, primitive, first=SHELL)
+    return depth, primitive
+
+
+def cast_solids(
+    table: PrimitiveTable,
+    camera: Camera,
+    eye: NDArray[np.float64],  # [3]
+    depth: Floats,  # [H*W] of what lies behind, infinite for nothing
+    primitive: NDArray[np.int64],  # [H*W]
+    first: int = 0,
+) -> None:
+    """Put the primitives from the `first` on into depth and index where they are nearer, in place."""
+    height, width = camera.size
     depth, primitive = depth.reshape(height, width), primitive.reshape(height, width)
     x, y = (axis.astype(np.float32) for axis in _plane(camera))
-    windows, origins, turns = _windows(room, camera), _origins(room, eye), _turns(room, camera)
+    windows, origins, turns = _windows(table, camera), _origins(table, eye), _turns(table, camera)
+    windows[:first] = 0
     for index in np.flatnonzero((windows[:, 1] > windows[:, 0]) & (windows[:, 3] > windows[:, 2])):
         x0, x1, y0, y1 = windows[index]
         # a ray's direction in the primitive's frame is a sum of a column term and a row term
@@ -89,13 +103,12 @@ def cast(
         across = turn[:, :1] * x[x0:x1] + turn[:, 2:]
         down = turn[:, 1:2] * y[y0:y1]
         directions = [down[axis][:, None] + across[axis] for axis in range(3)]
-        enter = _tube if table.round[index] else _box
+        enter = tube_hits if table.round[index] else box_hits
         near, far = enter(origins[index], directions, table.half[index])
         tile = depth[y0:y1, x0:x1]
         closer = (near <= far) & (near < tile) & (near > NEAR)
         np.copyto(tile, near, where=closer)
         np.copyto(primitive[y0:y1, x0:x1], index, where=closer)
-    return depth.reshape(-1), primitive.reshape(-1)
 
 
 def _shell(room: Room, eye: NDArray[np.float64], rays: Floats) -> tuple[Floats, NDArray[np.int64]]:
@@ -112,11 +125,11 @@ def _shell(room: Room, eye: NDArray[np.float64], rays: Floats) -> tuple[Floats, 
     return depth, primitive
 
 
-def _windows(room: Room, camera: Camera) -> NDArray[np.int64]:
+def _windows(table: PrimitiveTable, camera: Camera) -> NDArray[np.int64]:
     """Bounding box on screen (x0, x1, y0, y1) [P, 4] of each primitive, empty where it is out of sight."""
     height, width = camera.size
     k = camera.intrinsics
-    seen = _corners_in_camera(room, camera)
+    seen = _corners_in_camera(table, camera)
     start, end = seen[:, :, EDGES[:, 0]], seen[:, :, EDGES[:, 1]]
     # edges through the near plane are cut there, so that a box beside the camera does not cover the whole screen
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -135,14 +148,12 @@ def _windows(room: Room, camera: Camera) -> NDArray[np.int64]:
         np.clip(np.floor(low[1] - 1), 0, height),
         np.clip(np.ceil(high[1] + 1), 0, height),
     ]
-    windows = np.stack(box, 1).astype(np.int64)
-    windows[:SHELL] = 0
-    return windows
+    return np.stack(box, 1).astype(np.int64)
 
 
-def _corners_in_camera(room: Room, camera: Camera) -> NDArray[np.float64]:
+def _corners_in_camera(table: PrimitiveTable, camera: Camera) -> NDArray[np.float64]:
     """The eight corners of every primitive in camera axes, [3, P, 8]."""
-    table, m = room.primitives, camera.world_to_camera
+    m = camera.world_to_camera
     local = CORNERS[None] * table.half[:, None].astype(np.float64)
     cos, sin = table.cos[:, None].astype(np.float64), table.sin[:, None].astype(np.float64)
     x = table.centre[:, :1] + cos * local[..., 0] - sin * local[..., 1]
@@ -151,17 +162,16 @@ def _corners_in_camera(room: Room, camera: Camera) -> NDArray[np.float64]:
     return np.stack([m[row, 0] * x + m[row, 1] * y + m[row, 2] * z + m[row, 3] for row in range(3)])
 
 
-def _origins(room: Room, eye: NDArray[np.float64]) -> Floats:
+def _origins(table: PrimitiveTable, eye: NDArray[np.float64]) -> Floats:
     """The camera centre in each primitive's frame, [P, 3]."""
-    table = room.primitives
     x, y, z = (eye - table.centre).T
     return np.stack([table.cos * x + table.sin * y, table.cos * y - table.sin * x, z], 1).astype(np.float32)
 
 
-def _turns(room: Room, camera: Camera) -> Floats:
+def _turns(table: PrimitiveTable, camera: Camera) -> Floats:
     """Rotations [P, 3, 3] from camera axes into each primitive's frame."""
     to_world = camera.world_to_camera[:3, :3].T
-    cos, sin = room.primitives.cos[:, None], room.primitives.sin[:, None]
+    cos, sin = table.cos[:, None], table.sin[:, None]
     first, second = cos * to_world[0] + sin * to_world[1], cos * to_world[1] - sin * to_world[0]
     turns = np.stack([first, second, np.broadcast_to(to_world[2], first.shape)], 1)
     return turns.astype(np.float32)
@@ -175,7 +185,7 @@ def _slab(origin: np.float32, direction: Floats, half: np.float32) -> tuple[Floa
     return middle - reach, middle + reach
 
 
-def _box(origin: Floats, directions: list[Floats], half: Floats) -> tuple[Floats, Floats]:
+def box_hits(origin: Floats, directions: list[Floats], half: Floats) -> tuple[Floats, Floats]:
     """Depths at which rays enter and leave a box (slab test); they miss where the first exceeds the second."""
     near, far = _slab(origin[0], directions[0], half[0])
     for axis in (1, 2):
@@ -185,8 +195,8 @@ def _box(origin: Floats, directions: list[Floats], half: Floats) -> tuple[Floats
     return near, far
 
 
-def _tube(origin: Floats, directions: list[Floats], half: Floats) -> tuple[Floats, Floats]:
-    """Depths at which rays enter and leave a vertical elliptic cylinder, as in `_box`."""
+def tube_hits(origin: Floats, directions: list[Floats], half: Floats) -> tuple[Floats, Floats]:
+    """Depths at which rays enter and leave a vertical elliptic cylinder, as in `box_hits`."""
     ox, oy = origin[0] / half[0], origin[1] / half[1]
     dx, dy = directions[0] / half[0], directions[1] / half[1]
     a = np.maximum(dx * dx + dy * dy, np.float32(1e-12))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from labelfree.lab.primitives import Texture
+from labelfree.lab.primitives import PrimitiveTable, Texture
 from labelfree.lab.rooms import FLOOR_INSTANCE, Room
 from labelfree.lab.textures import TOP_PATTERNS, Face, albedo
 
@@ -22,7 +22,7 @@ def shade(
 ) -> Floats:
     """The light [M, 3] that reaches the camera along every ray."""
     points = eye.astype(np.float32)[:, None] + rays.T * depth
-    face, normals = locate(room, points, primitive)
+    face, normals = locate(room.primitives, points, primitive)
     texture = room.primitives.texture[primitive]
     colour = albedo(room.primitives, face, primitive, texture)
     dark = _corners(room, points, normals) * _contact(room, points, primitive)
@@ -33,12 +33,11 @@ def shade(
 
 
 def locate(
-    room: Room,
+    table: PrimitiveTable,
     points: Floats,  # [3, M]
     primitive: NDArray[np.int64],  # [M]
 ) -> tuple[Face, Floats]:
     """Surface coordinates and outward normals [3, M] of points on primitives."""
-    table = room.primitives
     centre, half = table.centre.T.take(primitive, axis=1), table.half.T.take(primitive, axis=1)
     cos, sin = table.cos[primitive], table.sin[primitive]
     dx, dy, z = points[0] - centre[0], points[1] - centre[1], points[2] - centre[2]

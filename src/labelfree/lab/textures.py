@@ -247,6 +247,31 @@ def basin(s: Surface) -> Floats:
     return np.where((radius < 0.72)[:, None] & s.front[:, None], inside, s.colours[:, 0])
 
 
+def facade(s: Surface) -> Floats:
+    """A grid of windows in a wall: parameters are the bay's width, the storey's height and the windows' share."""
+    bay, storey, share = s.params[:, 0], s.params[:, 1], s.params[:, 2]
+    x, y = s.u / bay, (s.v + s.half_v) / storey
+    column, row = cell(x), cell(y)
+    glass = (np.abs(x - column - 0.5) < 0.5 * share) & (np.abs(y - row - 0.55) < 0.5 * share)
+    tone = 0.7 + 0.6 * hash_unit(column, row, s.seed)
+    wall = s.colours[:, 0] * (0.92 + 0.12 * value_noise(s.u * 1.5, s.v * 1.5, s.seed))[:, None]
+    return np.where(glass[:, None], s.colours[:, 2] * tone[:, None], wall)
+
+
+def foliage(s: Surface) -> Floats:
+    """Clumps of leaves in light and shadow."""
+    clumps = value_noise(s.u * 4, s.v * 4, s.seed) * np.float32(0.6) + value_noise(s.u * 14, s.v * 14, s.seed) * 0.4
+    return mix(s.colours[:, 1], s.colours[:, 0], clumps.astype(np.float32))
+
+
+def ground(s: Surface) -> Floats:
+    """Asphalt, earth or lawn: stains of metres and grain of decimetres; the first parameter is how coarse."""
+    size = np.maximum(s.params[:, 0], np.float32(0.05))
+    stains = value_noise(s.u * 0.6, s.v * 0.6, s.seed)
+    grain = value_noise(s.u / size, s.v / size, s.seed)
+    return mix(s.colours[:, 0], s.colours[:, 1], (0.5 * stains + 0.5 * grain).astype(np.float32))
+
+
 PATTERNS: dict[int, Callable[[Surface], Floats]] = {
     Texture.PLAIN: plain,
     Texture.WOOD: wood,
@@ -263,6 +288,9 @@ PATTERNS: dict[int, Callable[[Surface], Floats]] = {
     Texture.FOLDS: folds,
     Texture.HOB: hob,
     Texture.BASIN: basin,
+    Texture.FACADE: facade,
+    Texture.FOLIAGE: foliage,
+    Texture.GROUND: ground,
 }
 TOP_PATTERNS = (Texture.HOB, Texture.BASIN)
 """Patterns carried by the top face; all others with a front carry it on +y."""
