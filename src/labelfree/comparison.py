@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -271,16 +271,18 @@ def measure(
     labellers: Sequence[Labeller],
     vocabulary: Vocabulary,
     split: str = "",
-    advance: Callable[[], None] = lambda: None,
+    measured: Sequence[str] | None = None,
 ) -> tuple[MethodResult, ...]:
-    """Evaluate each labeller in 2D and in 3D where it has that side and the scenes have truth; None elsewhere."""
+    """Evaluate each labeller in 2D and in 3D where it has that side and the scenes have truth; None elsewhere.
+
+    The truth counts through the vocabulary; `measured` are those of its classes that the truth can have, if not all.
+    """
     results = []
     for labeller in labellers:
         has = labeller.modalities
-        pixels = evaluate_pixels(scenes, labeller.pixels, vocabulary, split) if "2d" in has else None
-        points = evaluate_points(scenes, labeller.points, vocabulary, split) if "3d" in has else None
+        pixels = evaluate_pixels(scenes, labeller.pixels, vocabulary, split, measured) if "2d" in has else None
+        points = evaluate_points(scenes, labeller.points, vocabulary, split, measured) if "3d" in has else None
         results.append(MethodResult(labeller.name, pixels, points, labeller.note))
-        advance()
     return tuple(results)
 
 

@@ -39,7 +39,7 @@ def test_literal_table():
     assert matrix.accuracy() == pytest.approx(3 / 5)
     assert matrix.mean_accuracy() == pytest.approx((2 / 3 + 1 / 2) / 2)
     assert matrix.unlabelled() == pytest.approx(1 / 5)
-    assert matrix.absent(ABC) == ("c",)
+    assert matrix.evaluation(ABC).absent == ("c",)
 
 
 def test_class_only_predicted_counts_as_zero():

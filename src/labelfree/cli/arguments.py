@@ -52,11 +52,16 @@ def add_teachers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cache", type=Path, default=None, help="teacher outputs (default: beside --out)")
 
 
-def open_data(options: argparse.Namespace, path: Path | None = None) -> SceneCollection:
+def open_data(options: argparse.Namespace, path: Path | None = None, tell: bool = True) -> SceneCollection:
     """Open the scenes that DATA, or another path, and the options beside it name."""
     cache = cache_dir(options) / "clouds" if getattr(options, "out", None) else None
     how = ReadOptions(options.every, options.limit, options.split, cache, options.skip_broken)
     scenes = open_scenes(path or options.data, options.root, how, options.layout)
+    return told(scenes) if tell else scenes
+
+
+def told(scenes: SceneCollection) -> SceneCollection:
+    """Say what a user should know about the data."""
     for note in scenes.notes:
         print(f"labelfree: {note}", file=sys.stderr)
     return scenes

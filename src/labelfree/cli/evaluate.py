@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from labelfree.cli.arguments import add_data, cache_dir, open_data
+from labelfree.cli.arguments import add_data, cache_dir, open_data, told
 from labelfree.comparison import Labeller, TeacherLabels, load_networks, measure
 from labelfree.errors import InputError
 from labelfree.evaluation.tables import class_table, comparison_table
@@ -35,7 +35,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
         raise InputError(f"{settings}: system is {config.system}: 'labelfree table' measures such runs.")
     networks = load_networks(options.out / "networks", device)
     names = networks.vocabulary
-    scenes = open_data(options)
+    scenes = told(open_data(options, tell=False).counted_by(names))
     labellers: list[Labeller] = [networks]
     if not options.networks_only:
         teachers = load_teachers(config.teachers, config.labels, names, cache_dir(options), device)
@@ -43,7 +43,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
         sources = [TeacherLabels(teachers, config.labels, config.pairing, names, voted) for voted in (False, True)]
         labellers = [*sources, *labellers]
     title = f"{options.data}, {options.split}" if options.split else str(options.data)
-    methods = measure(scenes, labellers, names, title)
+    methods = measure(scenes, labellers, names, title, scenes.measured)
     if not any(method.modalities() for method in methods):
         raise InputError(f"{options.data}: has no ground truth: neither label pictures nor a labelled cloud.")
     print(comparison_table(methods).markdown())

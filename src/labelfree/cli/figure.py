@@ -41,10 +41,10 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     if options.scenes < 1:
         raise InputError(f"--scenes is {options.scenes}: give 1 or more.")
     config, device = _settings(options.run), pick_device(options.device)
-    scenes = open_data(options)
+    sources = _sources(options, config, device)
+    scenes = open_data(options).counted_by(sources.teachers.vocabulary)
     places = np.linspace(0, len(scenes) - 1, min(options.scenes, len(scenes))).round().astype(int)
     shown = [scenes[int(place)] for place in places]
-    sources = _sources(options, config, device)
     to = Path(options.to or options.run)
     if sources.net_2d is not None:
         write_png(to / "figure-2d.png", frames_figure(shown, sources))

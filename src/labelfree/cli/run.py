@@ -16,6 +16,7 @@ from labelfree.cli.arguments import (
     command_line,
     open_data,
     require_sound,
+    told,
     vocabulary,
 )
 from labelfree.cli.settings import facts, notices, require_cotraining, run_config, save_settings
@@ -41,10 +42,11 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Check, label, train, predict, report; the same command after an interruption goes on where it stopped."""
     config = run_config(options, overrides)
     require_cotraining(config, "run")
-    scenes = open_data(options)
-    names = vocabulary(options, scenes)
+    opened = open_data(options, tell=False)
+    names = vocabulary(options, opened)
+    scenes = told(opened.counted_by(names))
     marks = [("check", time.monotonic())]
-    for checked in require_sound(scenes):
+    for checked in require_sound(opened):
         print(checked.render(max_rows=0))
     save_settings(config, options.out)
     fabric = make_fabric(options.device, options.processes, config.train.precision)
@@ -60,7 +62,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     shares = save_predictions(scenes, networks, options.out)
     voted = TeacherLabels(teachers, config.labels, config.pairing, names, voted=True)
     clip = TeacherLabels(teachers, config.labels, config.pairing, names, voted=False)
-    methods = measure(scenes, (clip, voted, networks), names, "the capture itself")
+    methods = measure(scenes, (clip, voted, networks), names, "the capture itself", scenes.measured)
     marks.append(("end", time.monotonic()))
     timings = tuple((name, after - start) for (name, start), (_, after) in itertools.pairwise(marks))
     save_results(options.out / "results.json", methods, {"seed": config.seed, "seconds": dict(timings)})

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from labelfree.atomic import write_text
-from labelfree.cli.arguments import command_line, vocabulary, with_preset_colours
+from labelfree.cli.arguments import command_line, told, vocabulary, with_preset_colours
 from labelfree.config import recipe_path
 from labelfree.data.collection import open_scenes
 from labelfree.data.source import ReadOptions
@@ -110,7 +110,7 @@ def _captures(options: argparse.Namespace, clouds: Path) -> Captures:
     )
     names = vocabulary(options, train)
     identity = f"{options.data.resolve()} {options.held_out.resolve()} {', '.join(names.names)}"
-    return Captures(train, held_out, names, identity)
+    return Captures(train, told(held_out.counted_by(names)), names, identity)
 
 
 def _watched(run: Run, jobs: Sequence[Job], tell: Tell) -> Run:

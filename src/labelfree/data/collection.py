@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
 
 from labelfree.data.description import Description, read_description
 from labelfree.data.lidar_rig.source import LIDAR
@@ -13,6 +16,7 @@ from labelfree.data.nerfstudio import NERFSTUDIO
 from labelfree.data.nuscenes.layout import NUSCENES
 from labelfree.data.patterns import Pattern, natural_order
 from labelfree.data.posed_rgbd import CaptureSource
+from labelfree.data.relabelling import id_table, relabelled
 from labelfree.data.source import Layout, OpenedDataset, ReadOptions, SceneSource
 from labelfree.errors import InputError
 from labelfree.scene import Scene
@@ -28,6 +32,10 @@ class SceneCollection(Sequence[Scene]):
     """Class names that come with the data: from the dataset, the capture's description or `classes.txt`."""
     notes: tuple[str, ...] = ()
     """What a user should know about how the data was read, one sentence each."""
+    new_ids: NDArray[np.uint8] | None = None
+    """What the ids of the ground truth become; None leaves them."""
+    measured: tuple[str, ...] | None = None
+    """Classes of the vocabulary that the ground truth can have; None for all."""
     _last: dict[int, Scene] = field(default_factory=dict, repr=False)
 
     @property
@@ -38,16 +46,32 @@ class SceneCollection(Sequence[Scene]):
     def __len__(self) -> int:
         return len(self.sources)
 
+    def counted_by(self, vocabulary: Vocabulary) -> SceneCollection:
+        """Return the scenes with their ground truth in a vocabulary's ids, matched by name; unknown classes become 255.
+
+        Without class names of its own the truth is taken to count as the vocabulary does.
+        """
+        if self.classes is None or self.classes == vocabulary.names:
+            return self
+        measured = tuple(name for name in self.classes if name in vocabulary.names)
+        unknown = [name for name in self.classes if name not in measured]
+        notes = self.notes
+        if unknown:
+            notes += (f"ground truth of classes that are not asked for is left out: {', '.join(unknown)}",)
+        return replace(self, measured=measured, notes=notes, new_ids=id_table(self.classes, vocabulary), _last={})
+
     @overload
     def __getitem__(self, index: int) -> Scene: ...
     @overload
     def __getitem__(self, index: slice) -> SceneCollection: ...
     def __getitem__(self, index: int | slice) -> Scene | SceneCollection:
         if isinstance(index, slice):
-            return SceneCollection(self.sources[index], self.classes, self.notes)
+            return replace(self, sources=self.sources[index], _last={})
         position = range(len(self.sources))[index]
         if position not in self._last:
             scene = self.sources[position].build()
+            if self.new_ids is not None:
+                scene = relabelled(scene, self.new_ids)
             self._last.clear()
             self._last[position] = scene
         return self._last[position]

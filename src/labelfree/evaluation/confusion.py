@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ class Evaluation:
     """What a split says about one method in one modality; `nan` where there is nothing to measure."""
 
     miou: float
-    """Mean IoU over the classes found in the truth or in the prediction."""
+    """Mean IoU over the classes found in the truth or in the prediction, among those the truth has names for."""
     accuracy: float
     """Share of counted pixels or points whose label is right."""
     mean_accuracy: float
@@ -27,7 +27,7 @@ class Evaluation:
     iou: dict[str, float]
     """IoU per class name, in label order; `nan` for an absent class."""
     absent: tuple[str, ...]
-    """Classes found neither in the truth nor in the prediction: left out of `miou`."""
+    """Classes found neither in the truth nor in the prediction, or not labelled in this truth: left out of `miou`."""
     confusion: NDArray[np.int64]
     """[K, K + 1]: rows truth, columns prediction; the last column counts what got no label."""
     counted: int
@@ -136,20 +136,23 @@ class ConfusionMatrix:
         """Return the share of counted pixels or points without a label."""
         return float(_divide(self.counts[:, -1].sum(), self.counts.sum()))
 
-    def absent(self, vocabulary: Vocabulary) -> tuple[str, ...]:
-        """Return the names of the classes found neither in the truth nor in the prediction."""
-        return tuple(name for name, value in zip(vocabulary.names, self.iou()) if np.isnan(value))
+    def evaluation(self, vocabulary: Vocabulary, split: str = "", measured: Sequence[str] | None = None) -> Evaluation:
+        """Return every number of the protocol; `split` names the data they belong to.
 
-    def evaluation(self, vocabulary: Vocabulary, split: str = "") -> Evaluation:
-        """Return every number of the protocol; `split` names the data they belong to."""
+        `measured` are the classes that the truth can have, where these are not all: 11 of nuScenes' 16 in nuImages. A
+        label of another class is a miss there, but that class is not averaged over.
+        """
         if len(vocabulary) != self.classes:
             raise InputError(f"The vocabulary has {len(vocabulary)} classes but {self.classes} were counted.")
+        iou = self.iou()
+        if measured is not None:
+            iou[[name not in measured for name in vocabulary.names]] = np.nan
         return Evaluation(
-            miou=self.miou(),
+            miou=_mean(iou),
             accuracy=self.accuracy(),
             mean_accuracy=self.mean_accuracy(),
-            iou=dict(zip(vocabulary.names, self.iou().tolist())),
-            absent=self.absent(vocabulary),
+            iou=dict(zip(vocabulary.names, iou.tolist())),
+            absent=tuple(name for name, value in zip(vocabulary.names, iou) if np.isnan(value)),
             confusion=self.counts.copy(),
             counted=int(self.counts.sum()),
             unlabelled=self.unlabelled(),
@@ -161,13 +164,14 @@ def evaluate_labels(
     pairs: Iterable[tuple[NDArray[Any], NDArray[Any]]],  # (truth, prediction), each [H, W] or [N]
     vocabulary: Vocabulary,
     split: str = "",
+    measured: Sequence[str] | None = None,
 ) -> Evaluation:
     """Evaluate a stream of label maps or clouds; a picture is compared at the resolution of its truth."""
     matrix = ConfusionMatrix(len(vocabulary))
     for truth, prediction in pairs:
         on_grid = resize_nearest(prediction, truth.shape) if truth.ndim == 2 and prediction.ndim == 2 else prediction
         matrix.update(truth, on_grid)
-    return matrix.evaluation(vocabulary, split)
+    return matrix.evaluation(vocabulary, split, measured)
 
 
 def _divide(part: Any, whole: Any) -> NDArray[np.float64]:

@@ -18,7 +18,11 @@ LabelPoints = Callable[[Scene], Prediction]
 
 
 def evaluate_pixels(
-    scenes: Sequence[Scene], label: LabelFrame, vocabulary: Vocabulary, split: str = ""
+    scenes: Sequence[Scene],
+    label: LabelFrame,
+    vocabulary: Vocabulary,
+    split: str = "",
+    measured: Sequence[str] | None = None,
 ) -> Evaluation | None:
     """Return the 2D result over all frames with truth, at the truth's own resolution; None without any."""
     pairs = (
@@ -27,14 +31,18 @@ def evaluate_pixels(
         for frame in scene.frames
         if (truth := frame.load_labels()) is not None
     )
-    evaluation = evaluate_labels(pairs, vocabulary, split)
+    evaluation = evaluate_labels(pairs, vocabulary, split, measured)
     return evaluation if evaluation.counted else None
 
 
 def evaluate_points(
-    scenes: Sequence[Scene], label: LabelPoints, vocabulary: Vocabulary, split: str = ""
+    scenes: Sequence[Scene],
+    label: LabelPoints,
+    vocabulary: Vocabulary,
+    split: str = "",
+    measured: Sequence[str] | None = None,
 ) -> Evaluation | None:
     """Return the 3D result over all points with truth, at full resolution; None without any."""
     pairs = ((scene.labels, label(scene).labels) for scene in scenes if scene.labels is not None)
-    evaluation = evaluate_labels(pairs, vocabulary, split)
+    evaluation = evaluate_labels(pairs, vocabulary, split, measured)
     return evaluation if evaluation.counted else None

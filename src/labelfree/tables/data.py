@@ -25,6 +25,8 @@ class TableScenes:
     train: Sequence[Scene]
     held_out: Sequence[Scene]
     vocabulary: Vocabulary
+    measured: tuple[str, ...] | None = None
+    """Classes that the held-out scenes' truth can have, where these are not all."""
 
 
 class TableData(Protocol):
@@ -76,7 +78,7 @@ class Captures:
     def _checked(self) -> TableScenes:
         for scenes in (self.train, self.held_out):
             raise_problems(check_collection(scenes))
-        return TableScenes(self.train, self.held_out, self.vocabulary)
+        return TableScenes(self.train, self.held_out, self.vocabulary, self.held_out.measured)
 
 
 def weights_digest(config: RunConfig) -> str:

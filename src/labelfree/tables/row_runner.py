@@ -33,7 +33,8 @@ class RowRunner:
         teachers = self._teachers(job, scenes, fabric.device)
         started = time.monotonic()
         labeller = train_system(scenes.train, scenes.vocabulary, job.config, job.folder, teachers, fabric)
-        method = measure(scenes.held_out, (labeller,), scenes.vocabulary, f"held-out scenes, seed {job.seed}")[0]
+        title, names = f"held-out scenes, seed {job.seed}", scenes.vocabulary
+        method = measure(scenes.held_out, (labeller,), names, title, scenes.measured)[0]
         return measures_of(method, time.monotonic() - started)
 
     def _open(self, seed: int) -> TableScenes:
