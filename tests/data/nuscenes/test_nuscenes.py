@@ -1,0 +1,380 @@
+"""nuScenes read without the devkit: a real key frame, and streets of the lab in the genuine layout."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from labelfree.data.check import check_collection
+from labelfree.data.collection import open_scenes
+from labelfree.data.nuscenes.index import CAMERAS, build_index
+from labelfree.data.nuscenes.layout import NUSCENES
+from labelfree.data.nuscenes.lidarseg import MERGED, RAW_IDS
+from labelfree.data.nuscenes.source import KeyFrameSource, sweep_points
+from labelfree.data.nuscenes.splits import split_scenes
+from labelfree.data.nuscenes.tables import table_rows
+from labelfree.data.poses import quaternion_rotation
+from labelfree.data.source import ReadOptions
+from labelfree.errors import InputError
+from labelfree.lab.street.route import DriveSize, street_drive
+from labelfree.lab.write_nuscenes import VERSION, quaternion, write_nuscenes
+from labelfree.vocabulary import Vocabulary
+
+REAL = Path(__file__).parents[3].parent / "shared" / "data" / "nuscenes-keyframe"
+SIZE = DriveSize(key_frames=3, image_size=(42, 78), azimuths=90)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("street") / "nuscenes"
+    write_nuscenes(folder, 5, 2, SIZE)
+    return folder
+
+
+@pytest.fixture
+def tree(written: Path, tmp_path: Path) -> Path:
+    """A copy to be damaged."""
+    return Path(shutil.copytree(written, tmp_path / "nuscenes"))
+
+
+def table(tree: Path, name: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads((tree / VERSION / f"{name}.json").read_text())
+    return rows
+
+
+def rewrite(tree: Path, name: str, change: Callable[[list[dict[str, Any]]], None]) -> None:
+    rows = table(tree, name)
+    change(rows)
+    (tree / VERSION / f"{name}.json").write_text(json.dumps(rows))
+
+
+def turned(q: list[float], p: list[float]) -> list[float]:
+    """Rotate a point by a quaternion w x y z with plain arithmetic: p + 2 w (v x p) + 2 v x (v x p)."""
+
+    def cross(a: list[float], b: list[float]) -> list[float]:
+        return [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
+
+    length = math.sqrt(sum(part * part for part in q))
+    w, v = q[0] / length, [part / length for part in q[1:]]
+    first = cross(v, p)
+    second = cross(v, first)
+    return [p[i] + 2 * w * first[i] + 2 * second[i] for i in range(3)]
+
+
+def pixel_by_the_book(root: Path, version: str, channel: str, point: list[float]) -> tuple[float, float, float]:
+    """Take one LiDAR point of the first sample to a camera's pixel in the devkit's four steps, row by row."""
+    tables = {
+        name: json.loads((root / version / f"{name}.json").read_text())
+        for name in ("sample", "sample_data", "ego_pose", "calibrated_sensor", "sensor")
+    }
+    by_token = {name: {row["token"]: row for row in rows} for name, rows in tables.items()}
+
+    def reading(wanted: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        for row in tables["sample_data"]:
+            mounted = by_token["calibrated_sensor"][row["calibrated_sensor_token"]]
+            sensor = by_token["sensor"][mounted["sensor_token"]]["channel"]
+            if row["is_key_frame"] and row["sample_token"] == tables["sample"][0]["token"] and sensor == wanted:
+                return mounted, by_token["ego_pose"][row["ego_pose_token"]]
+        raise AssertionError(wanted)
+
+    for step in reading("LIDAR_TOP"):
+        point = [a + b for a, b in zip(turned(step["rotation"], point), step["translation"])]
+    mounted, ego = reading(channel)
+    for step in (ego, mounted):
+        w, x, y, z = step["rotation"]
+        point = turned([w, -x, -y, -z], [a - b for a, b in zip(point, step["translation"])])
+    image = [sum(row[i] * point[i] for i in range(3)) for row in mounted["camera_intrinsic"]]
+    return image[0] / image[2], image[1] / image[2], point[2]
+
+
+def assert_projects_by_the_book(root: Path, version: str) -> None:
+    index = build_index(root, version)
+    source = KeyFrameSource(index, 0)
+    scene = source.build()
+    stored = np.fromfile(index.file(index.reading(0, index.lidar)), np.float32).reshape(-1, 5)
+    compared = 0
+    for channel, frame in zip(CAMERAS, scene.frames):
+        assert frame.name == channel.lower()
+        own = scene.points_world @ frame.world_to_camera[:3, :3].T + frame.world_to_camera[:3, 3]
+        ahead = np.flatnonzero(own[:, 2] > 1)
+        for row in ahead[:: max(1, len(ahead) // 20)]:
+            u, v, depth = pixel_by_the_book(root, version, channel, [float(value) for value in stored[row, :3]])
+            image = frame.intrinsics @ own[row]
+            assert image[0] / image[2] == pytest.approx(u, abs=0.1)
+            assert image[1] / image[2] == pytest.approx(v, abs=0.1)
+            assert own[row, 2] == pytest.approx(depth, abs=1e-3)
+            compared += 1
+    assert compared > 100
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="../shared/data/nuscenes-keyframe is not here")
+def test_a_real_key_frame() -> None:
+    scenes = open_scenes(REAL)
+    assert scenes.names == ("scene-0061-000",)
+    scene = scenes[0]
+    assert len(scene) == 34688
+    assert [frame.size for frame in scene.frames] == [(900, 1600)] * 6
+    assert scene.intensity is not None
+    assert scene.intensity.max() > 50
+    assert scene.labels is None
+    assert "without lidarseg" in scenes.notes[0]
+    road = scene.points_world[np.linalg.norm(scene.points_world[:, :2], axis=1) < 12]
+    assert abs(np.median(road[:, 2])) < 0.4  # the vehicle's frame stands on the road
+    assert check_collection(scenes)[0].problems == ()
+    assert_projects_by_the_book(REAL, "v1.0-mini")
+
+
+def test_a_street_comes_back_as_it_was(written: Path) -> None:
+    scenes = open_scenes(written)
+    assert scenes.names == tuple(f"street-000{d}-00{k}" for d in range(2) for k in range(3))
+    assert scenes.classes == Vocabulary.parse("nuscenes16").names
+    drive = street_drive(5, 1, SIZE)
+    key = list(drive)[2]
+    scene = scenes[5]
+    ego = key.sweep.points @ drive.rig.lidar_to_ego[:3, :3].T + drive.rig.lidar_to_ego[:3, 3]
+    np.testing.assert_allclose(scene.points_world, ego, atol=1e-4)
+    assert scene.labels is not None
+    assert np.array_equal(scene.labels, key.sweep.classes)
+    assert scene.intensity is not None
+    assert np.array_equal(scene.intensity, key.sweep.intensity)
+    for frame, picture in zip(scene.frames, key.pictures):
+        expected = np.linalg.inv(picture.ego_to_global @ picture.camera.camera_to_ego) @ key.sweep.ego_to_global
+        np.testing.assert_allclose(frame.world_to_camera, expected, atol=1e-6)
+        assert np.abs(frame.load_image().astype(int) - picture.image).mean() < 12  # JPEG
+    assert_projects_by_the_book(written, VERSION)
+
+
+def test_sweeps_between_key_frames(written: Path) -> None:
+    index = build_index(written, VERSION)
+    assert [row for row, _ in sweep_points(index, 0)] == [index.reading(0, index.lidar)]
+    rows = [row for row, _ in sweep_points(index, 1)]
+    assert len(rows) == 2
+    times = index.arrays.data_time[rows]
+    assert times[0] < times[1] == index.arrays.data_time[index.reading(1, index.lidar)]
+    (_, before), (_, key) = sweep_points(index, 1)
+    scene = KeyFrameSource(index, 1).build()
+    np.testing.assert_allclose(key[:, :3], scene.points_world, atol=1e-4)
+    assert abs(np.median(before[:, 2]) - np.median(key[:, 2])) < 0.5
+
+
+def test_splits(written: Path) -> None:
+    assert open_scenes(written, options=ReadOptions(split="val")).names[0] == "street-0001-000"
+    assert len(open_scenes(written, options=ReadOptions(split="train"))) == 3
+    assert open_scenes(written, options=ReadOptions(every=2)).names[:2] == ("street-0000-000", "street-0000-002")
+    assert len(open_scenes(written, options=ReadOptions(limit=1))) == 2
+    with pytest.raises(InputError, match=r"none of the 2 scenes of v1\.0-trainval is in split 'test'"):
+        open_scenes(written, options=ReadOptions(split="test"))
+    with pytest.raises(InputError, match="--split is 'trian': nuScenes has train, val"):
+        open_scenes(written, options=ReadOptions(split="trian"))
+
+
+def test_published_splits(tmp_path: Path) -> None:
+    sizes = {
+        name: len(split_scenes(tmp_path, name))
+        for name in ("train", "val", "test", "mini_train", "mini_val", "verifying", "parametrizing")
+    }
+    assert list(sizes.values()) == [700, 150, 150, 8, 2, 100, 600]
+    train, val, test = (split_scenes(tmp_path, name) for name in ("train", "val", "test"))
+    assert not train & val
+    assert not train & test
+    assert not val & test
+    assert split_scenes(tmp_path, "parametrizing") | split_scenes(tmp_path, "verifying") == train
+    assert split_scenes(tmp_path, "mini_val") <= val
+
+
+def test_lidarsegs_classes() -> None:
+    assert tuple(MERGED) == Vocabulary.parse("nuscenes16").names
+    assert {name for names in MERGED.values() for name in names} == set(RAW_IDS)
+
+
+def test_the_index_is_kept_and_mapped(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("labelfree.data.nuscenes.index.CACHED_FROM_BYTES", 0)
+    first = open_scenes(written)[1]
+
+    def never(*_: Any) -> None:
+        raise AssertionError("the tables were read again")
+
+    monkeypatch.setattr("labelfree.data.nuscenes.index.build_index", never)
+    source = open_scenes(written).sources[1]
+    assert isinstance(source, KeyFrameSource)
+    assert isinstance(source.index.arrays.data_time, np.memmap)
+    assert np.array_equal(source.build().points_world, first.points_world)
+    path = written / VERSION / "ego_pose.json"
+    before = path.stat().st_mtime_ns
+    try:
+        os.utime(path, ns=(before + 10**9, before + 10**9))
+        with pytest.raises(AssertionError, match="read again"):
+            open_scenes(written)
+    finally:
+        os.utime(path, ns=(before, before))
+
+
+@pytest.mark.parametrize("chunk", [64, 1000, 1 << 20])
+def test_tables_are_streamed_whatever_the_chunk(written: Path, chunk: int) -> None:
+    for name in ("ego_pose", "calibrated_sensor", "category", "attribute"):
+        path = written / VERSION / f"{name}.json"
+        assert [row for rows in table_rows(path, chunk) for row in rows] == json.loads(path.read_text())
+
+
+@pytest.mark.parametrize("matrix", range(8))
+def test_quaternions(matrix: int) -> None:
+    random = np.random.default_rng(matrix)
+    given = random.standard_normal(4)
+    given[: matrix % 4] = 0
+    rotation = quaternion_rotation(given)
+    np.testing.assert_allclose(quaternion_rotation(quaternion(rotation)), rotation, atol=1e-12)
+
+
+def test_survey(written: Path, tree: Path) -> None:
+    survey = NUSCENES.survey(written, None, ReadOptions(), lambda done, total: None)
+    assert survey.problems == ()
+    assert [(count.found, count.official) for count in survey.counts] == [(2, 850), (6, 34149), (46, 2631083)]
+    assert survey.frames == 36
+    next((tree / "samples" / "CAM_BACK").iterdir()).unlink()
+    assert len(NUSCENES.survey(tree, None, ReadOptions(), lambda done, total: None).problems) == 1
+
+
+def missing_table(tree: Path) -> None:
+    (tree / VERSION / "ego_pose.json").unlink()
+
+
+def cut_table(tree: Path) -> None:
+    path = tree / VERSION / "sample_data.json"
+    path.write_bytes(path.read_bytes()[:-400])
+
+
+def twice(tree: Path) -> None:
+    rewrite(tree, "sample_data", lambda rows: rows.append(dict(rows[0])))
+
+
+def dangling(tree: Path) -> None:
+    rewrite(tree, "sample_data", lambda rows: rows[3].update(ego_pose_token="0" * 32))
+
+
+def circle(tree: Path) -> None:
+    rewrite(tree, "sample", lambda rows: rows[2].update(next=rows[0]["token"]))
+
+
+def short_chain(tree: Path) -> None:
+    rewrite(tree, "sample", lambda rows: rows[1].update(next=""))
+
+
+def no_token(tree: Path) -> None:
+    rewrite(tree, "ego_pose", lambda rows: rows[0].pop("token"))
+
+
+def bad_token(tree: Path) -> None:
+    rewrite(tree, "ego_pose", lambda rows: rows[0].update(token="not-a-token"))
+
+
+def bad_pose(tree: Path) -> None:
+    rewrite(tree, "ego_pose", lambda rows: rows[0].update(rotation=[0, 0, 0, 0]))
+
+
+def no_field(tree: Path) -> None:
+    rewrite(tree, "sample_data", lambda rows: rows[0].pop("filename"))
+
+
+def no_sensor(tree: Path) -> None:
+    rewrite(tree, "calibrated_sensor", lambda rows: rows[0].update(sensor_token="1" * 32))
+
+
+def no_camera(tree: Path) -> None:
+    rewrite(tree, "sample_data", lambda rows: rows.remove(next(r for r in rows if "CAM_BACK_" in r["filename"])))
+
+
+def first(tree: Path, pattern: str) -> Path:
+    return sorted(tree.glob(pattern))[0]
+
+
+def cut_points(tree: Path) -> None:
+    path = first(tree, "samples/LIDAR_TOP/*")
+    path.write_bytes(path.read_bytes()[:-6])
+
+
+def empty_points(tree: Path) -> None:
+    first(tree, "samples/LIDAR_TOP/*").write_bytes(b"")
+
+
+def no_points(tree: Path) -> None:
+    first(tree, "samples/LIDAR_TOP/*").unlink()
+
+
+def no_picture(tree: Path) -> None:
+    first(tree, "samples/CAM_FRONT/*").unlink()
+
+
+def other_picture(tree: Path) -> None:
+    Image.new("RGB", (50, 20)).save(first(tree, "samples/CAM_FRONT/*"))
+
+
+def no_labels(tree: Path) -> None:
+    for path in tree.glob("lidarseg/*/*"):
+        path.unlink()
+
+
+def fewer_labels(tree: Path) -> None:
+    for path in tree.glob("lidarseg/*/*"):
+        path.write_bytes(path.read_bytes()[:-1])
+
+
+def strange_labels(tree: Path) -> None:
+    for path in tree.glob("lidarseg/*/*"):
+        path.write_bytes(b"\xc8" * len(path.read_bytes()))
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (missing_table, r"ego_pose\.json: this table is missing"),
+        (cut_table, r"sample_data\.json: ends with .* instead of '\]'"),
+        (twice, r"sample_data\.json: token \w{32} stands twice"),
+        (dangling, r"sample_data\.json: speaks of 0{32}, which ego_pose\.json does not have"),
+        (circle, r"sample\.json: the 'next' of scene street-0000 turns back"),
+        (short_chain, r"sample\.json: scene street-0000 has 2 samples, scene\.json says 3"),
+        (no_token, r"ego_pose\.json: has a row without a token"),
+        (bad_token, r"ego_pose\.json: token 'not-a-token' is not 32 hexadecimal digits"),
+        (bad_pose, r"ego_pose\.json: row \w{32} has the pose"),
+        (no_field, r"sample_data\.json: a row misses or garbles 'filename'"),
+        (no_sensor, r"calibrated_sensor\.json: speaks of sensor '1{32}'"),
+        (no_camera, r"sample_data\.json: sample \w{32} has no key frame of CAM_BACK"),
+        (cut_points, r"\.pcd\.bin: \d+ bytes are no whole number of points of 5 float32"),
+        (empty_points, r"\.pcd\.bin: is empty"),
+        (no_points, r"\.pcd\.bin: the LiDAR's file .*is missing"),
+        (no_picture, r"CAM_FRONT.*\.jpg: the picture of street-0000-000 is missing"),
+        (other_picture, r"\.jpg: is 50x20 pixels, sample_data\.json says 78x42"),
+        (no_labels, r"_lidarseg\.bin: lidarseg's labels of street-0000-000 are missing"),
+        (fewer_labels, r"_lidarseg\.bin: holds \d+ labels for \d+ points"),
+        (strange_labels, r"_lidarseg\.bin: label 200 is none of lidarseg's ids"),
+    ],
+)
+def test_damage_is_one_sentence_with_the_file(damage: Callable[[Path], None], words: str, tree: Path) -> None:
+    damage(tree)
+
+    def read() -> None:
+        source = open_scenes(tree).sources[0]
+        for fault in source.faults():
+            raise InputError(fault)
+        source.build()
+
+    with pytest.raises(InputError, match=words) as caught:
+        read()
+    assert str(tree) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_broken_key_frames_are_left_out_by_name(tree: Path) -> None:
+    no_picture(tree)
+    scenes = open_scenes(tree, options=ReadOptions(skip_broken=True))
+    assert len(scenes) == 5
+    assert any("street-0000-000" in note for note in scenes.notes)
