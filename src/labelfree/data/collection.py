@@ -17,6 +17,7 @@ from labelfree.data.nuscenes.layout import NUSCENES
 from labelfree.data.patterns import Pattern, natural_order
 from labelfree.data.posed_rgbd import CaptureSource
 from labelfree.data.relabelling import id_table, relabelled
+from labelfree.data.scannet.layout import SCANNET
 from labelfree.data.source import Layout, OpenedDataset, ReadOptions, SceneSource
 from labelfree.errors import InputError
 from labelfree.scene import Scene
@@ -77,7 +78,7 @@ class SceneCollection(Sequence[Scene]):
         return self._last[position]
 
 
-LAYOUTS: tuple[Layout, ...] = (NUSCENES, NERFSTUDIO, LIDAR)
+LAYOUTS: tuple[Layout, ...] = (SCANNET, NUSCENES, NERFSTUDIO, LIDAR)
 """Layouts that are recognised by their own files."""
 
 

@@ -1,0 +1,154 @@
+"""From ScanNet's raw categories and NYU40 ids to the benchmark's 20 classes."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from labelfree.data.ply import read_ply
+from labelfree.errors import InputError
+from labelfree.vocabulary import IGNORE_LABEL
+
+NYU40_OF_BENCHMARK = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 16, 24, 28, 33, 34, 36, 39)
+"""NYU40 ids of the 20 classes, in the benchmark's order."""
+HIGHEST_NYU40 = 40
+TSV = "scannetv2-labels.combined.tsv"
+UNKNOWN = -1
+
+Table = NDArray[np.int64]  # [65536] raw id -> class, 255 ignored, -1 unknown
+
+
+def nyu40_table() -> Table:
+    """Return the classes of NYU40 ids; 0 is unannotated."""
+    table = np.full(1 << 16, UNKNOWN, np.int64)
+    table[: HIGHEST_NYU40 + 1] = IGNORE_LABEL
+    for number, nyu40 in enumerate(NYU40_OF_BENCHMARK):
+        table[nyu40] = number
+    return table
+
+
+@dataclass(frozen=True, eq=False)
+class Categories:
+    """What ScanNet's label file says about raw ids and names."""
+
+    path: Path
+    of_id: Table
+    of_name: dict[str, int]
+    """Class of each raw category."""
+
+
+def read_categories(path: Path) -> Categories:
+    """Read `scannetv2-labels.combined.tsv`; a row that is not understood is named."""
+    nyu40 = nyu40_table()
+    of_id, of_name = np.full(1 << 16, UNKNOWN, np.int64), dict[str, int]()
+    of_id[0] = IGNORE_LABEL
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file, delimiter="\t"):
+                number = nyu40[int(row["nyu40id"] or 0)]
+                of_id[int(row["id"])] = number
+                of_name[row["raw_category"]] = int(number)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error}).") from error
+    except (KeyError, ValueError, TypeError, IndexError) as error:
+        raise InputError(f"{path}: is not ScanNet's label file ({error}); download it again.") from error
+    return Categories(path, of_id, of_name)
+
+
+def classes_of(raw: NDArray[Any], table: Table, where: str) -> NDArray[np.uint8]:
+    """Return the classes of raw ids; an id that is none is named."""
+    found = table[raw.astype(np.int64)]
+    if (found == UNKNOWN).any():
+        wrong = int(raw[found == UNKNOWN][0])
+        raise InputError(f"{where}: label {wrong} is no id of ScanNet's; is this the label file of another dataset?")
+    return found.astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class LabelPicture:
+    """A label picture of raw or NYU40 ids, in a file or in a zip archive, read as benchmark classes."""
+
+    path: Path
+    table: Table = field(repr=False, compare=False)
+    member: str | None = None
+    """The picture's name, if `path` is a zip archive."""
+
+    def load(self) -> NDArray[Any]:
+        """Return uint8 [H, W] at the labels' own resolution."""
+        try:
+            with Image.open(io.BytesIO(self._bytes())) as picture:
+                raw = np.array(picture)
+        except (OSError, SyntaxError, ValueError) as error:
+            raise InputError(f"{self.describe()}: cannot be read as an image; copy the file again.") from error
+        if raw.ndim != 2 or raw.min() < 0:
+            raise InputError(f"{self.describe()}: expected label ids [H, W], found shape {list(raw.shape)}.")
+        return classes_of(raw, self.table, self.describe())
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the file's bytes."""
+        return hashlib.sha256(self._bytes()).hexdigest()
+
+    def describe(self) -> str:
+        """Return the path."""
+        return str(self.path) if self.member is None else f"{self.path}, {self.member}"
+
+    def _bytes(self) -> bytes:
+        try:
+            if self.member is None:
+                return self.path.read_bytes()
+            with zipfile.ZipFile(self.path) as archive:
+                return archive.read(self.member)
+        except (OSError, KeyError, zipfile.BadZipFile) as error:
+            raise InputError(f"{self.describe()}: cannot be read; download it again.") from error
+
+
+def vertex_labels(path: Path, vertices: int) -> NDArray[np.uint8]:  # [N]
+    """Read `_vh_clean_2.labels.ply`, whose vertices carry NYU40 ids."""
+    cloud = read_ply(path)
+    if cloud.labels is None:
+        raise InputError(f"{path}: its vertices carry no 'label'; download the scan again.")
+    if len(cloud.labels) != vertices:
+        raise InputError(f"{path}: has {len(cloud.labels)} vertices, the mesh {vertices}; download the scan again.")
+    return classes_of(np.where(cloud.labels == IGNORE_LABEL, 0, cloud.labels), nyu40_table(), str(path))
+
+
+def segment_labels(
+    segments: Path, aggregation: Path, categories: Categories, vertices: int
+) -> NDArray[np.uint8]:  # [N]
+    """Label vertices by the objects that annotators made of over-segments."""
+    try:
+        of_vertex = np.array(_json(segments)["segIndices"], dtype=np.int64)
+        groups = [(str(group["label"]), list(map(int, group["segments"]))) for group in _json(aggregation)["segGroups"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{aggregation}: misses or garbles {error}; download the scan again.") from error
+    if len(of_vertex) != vertices:
+        raise InputError(f"{segments}: is of {len(of_vertex)} vertices, the mesh has {vertices}; download it again.")
+    of_segment = np.full(int(of_vertex.max(initial=0)) + 1, IGNORE_LABEL, np.uint8)
+    for name, members in groups:
+        if name not in categories.of_name:
+            raise InputError(f"{aggregation}: object label '{name}' is not in {categories.path}; use its own version.")
+        inside = [member for member in members if 0 <= member < len(of_segment)]
+        of_segment[inside] = categories.of_name[name]
+    return of_segment[of_vertex]
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: no such file; download the scan again.") from error
+    except ValueError as error:
+        raise InputError(f"{path}: is not JSON ({error}); download the scan again.") from error
+    if not isinstance(data, dict):
+        raise InputError(f"{path}: expected an object, found {type(data).__name__}; download the scan again.")
+    return data

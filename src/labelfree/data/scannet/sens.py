@@ -1,0 +1,204 @@
+"""ScanNet's `.sens`: pictures, depth maps and poses of a scan in one file, read frame by frame without unpacking.
+
+Format: SensReader of the ScanNet repository, version 4. Numbers are little-endian.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import struct
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from labelfree.atomic import atomic_file
+from labelfree.errors import InputError
+
+VERSION = 4
+JPEG, PNG = 2, 1
+ZLIB_USHORT, RAW_USHORT = 1, 0
+POSE_BYTES, TIMES_BYTES, SIZES = 64, 16, struct.Struct("<QQ")
+AFTER_NAME = struct.Struct("<64f2i4If")
+LONGEST_NAME = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class SensFrame:
+    """Where one frame lies in the file."""
+
+    camera_to_world: NDArray[np.float64]  # [4, 4]; -inf where tracking was lost
+    colour: tuple[int, int]  # offset, bytes
+    depth: tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class SensFile:
+    """The header of a file and where its frames lie; pictures stay on disk."""
+
+    path: Path
+    intrinsics_colour: NDArray[np.float64]  # [3, 3]
+    intrinsics_depth: NDArray[np.float64]  # [3, 3]
+    colour_size: tuple[int, int]  # height, width
+    depth_size: tuple[int, int]
+    depth_scale: float
+    """Stored units per metre."""
+    frames: tuple[SensFrame, ...]
+    depth_kind: int = ZLIB_USHORT
+
+    def colour(self, index: int) -> SensPicture:
+        """Return a frame's picture, unread."""
+        return SensPicture(self.path, index, *self.frames[index].colour)
+
+    def depth(self, index: int) -> SensDepth:
+        """Return a frame's depth map, unread."""
+        return SensDepth(self.path, index, *self.frames[index].depth, self.depth_size, self.depth_kind)
+
+
+def open_sens(path: Path) -> SensFile:
+    """Read the header and go through the frames' sizes; a truncated file is named with the frame it ends in."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; download the scan again.")
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        version, name_length = struct.unpack("<IQ", _read(file, 12, path, "its header"))
+        if version != VERSION or name_length > LONGEST_NAME:
+            raise InputError(f"{path}: is no .sens file of version {VERSION} (it says {version}); download it again.")
+        _read(file, name_length, path, "its header")
+        values = AFTER_NAME.unpack(_read(file, AFTER_NAME.size, path, "its header"))
+        (count,) = struct.unpack("<Q", _read(file, 8, path, "its header"))
+        matrices = np.array(values[:64], dtype=np.float64).reshape(4, 4, 4)
+        colour_kind, depth_kind, width, height, depth_width, depth_height, shift = values[64:]
+        if colour_kind not in (JPEG, PNG) or depth_kind not in (ZLIB_USHORT, RAW_USHORT):
+            raise InputError(
+                f"{path}: packs colours as {colour_kind} and depth as {depth_kind}, which ScanNet does not."
+            )
+        frames = tuple(_frame(file, path, index, count, size) for index in range(count))
+    return SensFile(
+        path,
+        matrices[0, :3, :3],
+        matrices[2, :3, :3],
+        (height, width),
+        (depth_height, depth_width),
+        float(shift),
+        frames,
+        depth_kind,
+    )
+
+
+def _frame(file: BinaryIO, path: Path, index: int, count: int, size: int) -> SensFrame:
+    what = f"frame {index} of {count}"
+    pose = np.frombuffer(_read(file, POSE_BYTES, path, what), dtype="<f4").reshape(4, 4).astype(np.float64)
+    _read(file, TIMES_BYTES, path, what)
+    colour, depth = SIZES.unpack(_read(file, SIZES.size, path, what))
+    start = file.tell()
+    if start + colour + depth > size:
+        raise InputError(f"{path}: ends inside {what}, after {size} bytes; download the scan again.")
+    file.seek(start + colour + depth)
+    return SensFrame(pose, (start, colour), (start + colour, depth))
+
+
+def _read(file: BinaryIO, count: int, path: Path, what: str) -> bytes:
+    found = file.read(count)
+    if len(found) < count:
+        raise InputError(f"{path}: ends inside {what}, after {path.stat().st_size} bytes; download the scan again.")
+    return found
+
+
+@dataclass(frozen=True)
+class SensPicture:
+    """One picture in a `.sens` file."""
+
+    path: Path
+    index: int
+    offset: int
+    length: int
+
+    def load(self) -> NDArray[Any]:
+        """Return uint8 [H, W, 3]."""
+        try:
+            with Image.open(io.BytesIO(_bytes(self.path, self.offset, self.length))) as picture:
+                return np.array(picture.convert("RGB"))
+        except (OSError, SyntaxError, ValueError) as error:
+            raise InputError(f"{self.describe()}: cannot be read as a picture; download the scan again.") from error
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the packed bytes."""
+        return hashlib.sha256(_bytes(self.path, self.offset, self.length)).hexdigest()
+
+    def describe(self) -> str:
+        """Return the file and the frame."""
+        return f"{self.path}, frame {self.index}"
+
+
+@dataclass(frozen=True)
+class SensDepth:
+    """One depth map in a `.sens` file."""
+
+    path: Path
+    index: int
+    offset: int
+    length: int
+    size: tuple[int, int]
+    kind: int
+
+    def load(self) -> NDArray[Any]:
+        """Return uint16 [H, W], 0 = missing."""
+        packed = _bytes(self.path, self.offset, self.length)
+        try:
+            raw = zlib.decompress(packed) if self.kind == ZLIB_USHORT else packed
+            return np.frombuffer(raw, dtype="<u2").reshape(self.size)
+        except (zlib.error, ValueError) as error:
+            raise InputError(f"{self.describe()}: its depth cannot be unpacked; download the scan again.") from error
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the packed bytes."""
+        return hashlib.sha256(_bytes(self.path, self.offset, self.length)).hexdigest()
+
+    def describe(self) -> str:
+        """Return the file and the frame."""
+        return f"{self.path}, depth of frame {self.index}"
+
+
+def _bytes(path: Path, offset: int, length: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(offset)
+        return file.read(length)
+
+
+def write_sens(
+    path: Path,
+    images: Sequence[NDArray[np.uint8]],  # F x [H, W, 3]
+    depths_mm: Sequence[NDArray[np.uint16]],  # F x [h, w]
+    camera_to_world: Sequence[NDArray[np.float64]],  # F x [4, 4]
+    intrinsics_colour: NDArray[np.float64],  # [3, 3]
+    intrinsics_depth: NDArray[np.float64],  # [3, 3]
+) -> None:
+    """Write a scan as ScanNet's recorder does: JPEG colours, deflated 16-bit millimetres."""
+    name = b"StructureSensor"
+    matrices = [_four(intrinsics_colour), np.eye(4), _four(intrinsics_depth), np.eye(4)]
+    height, width = images[0].shape[:2]
+    depth_height, depth_width = depths_mm[0].shape
+    with atomic_file(path) as file:
+        file.write(struct.pack("<IQ", VERSION, len(name)) + name)
+        numbers = [float(value) for matrix in matrices for value in matrix.ravel()]
+        file.write(AFTER_NAME.pack(*numbers, JPEG, ZLIB_USHORT, width, height, depth_width, depth_height, 1000.0))
+        file.write(struct.pack("<Q", len(images)))
+        for index, (image, depth, pose) in enumerate(zip(images, depths_mm, camera_to_world)):
+            packed = io.BytesIO()
+            Image.fromarray(image).save(packed, format="JPEG", quality=92)
+            colour, deflated = packed.getvalue(), zlib.compress(np.ascontiguousarray(depth, "<u2").tobytes())
+            file.write(pose.astype("<f4").tobytes() + struct.pack("<QQ", index * 33_333, index * 33_333))
+            file.write(SIZES.pack(len(colour), len(deflated)) + colour + deflated)
+
+
+def _four(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    four = np.eye(4)
+    four[:3, :3] = matrix
+    return four

@@ -1,0 +1,238 @@
+"""One ScanNet scan as a scene: mesh vertices, and frames out of `scannet_frames_25k`, an export or the `.sens` file."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelfree.data.fusion import FusionOptions, fuse_cached
+from labelfree.data.patterns import natural_order
+from labelfree.data.ply import PlyCloud, read_ply
+from labelfree.data.posed_rgbd import picture_size
+from labelfree.data.poses import read_intrinsics, read_pose_file
+from labelfree.data.scannet.labels import (
+    TSV,
+    Categories,
+    LabelPicture,
+    nyu40_table,
+    read_categories,
+    segment_labels,
+    vertex_labels,
+)
+from labelfree.data.scannet.sens import SensFile, open_sens
+from labelfree.errors import InputError
+from labelfree.raster import ImageFile, Raster
+from labelfree.scene import Frame, Scene
+
+SENS_EVERY = 100
+"""Frames taken of a `.sens` file unless `--every` says otherwise: every 100th, as in `scannet_frames_25k`."""
+INTRINSICS = ("intrinsics_depth.txt", "intrinsic/intrinsic_depth.txt", "intrinsic_depth.txt")
+"""Where the depth camera's intrinsics are, in `scannet_frames_25k` and in exports of ScanNet's own reader."""
+
+
+@dataclass(frozen=True)
+class ScanFiles:
+    """Where a scan's parts are; None for what is not there."""
+
+    name: str
+    folder: Path | None
+    """`scans/NAME`."""
+    frames: Path | None
+    """`scannet_frames_25k/NAME`, or the folder of an export."""
+    tsv: Path | None
+    """`scannetv2-labels.combined.tsv`."""
+
+    def part(self, ending: str) -> Path | None:
+        """Return a file of the scan's folder by its ending, if it is there."""
+        path = None if self.folder is None else self.folder / f"{self.name}{ending}"
+        return path if path is not None and path.is_file() else None
+
+
+@dataclass(frozen=True)
+class ScanSource:
+    """One scan; nothing is read before it is asked for.
+
+    Coordinates are those of the mesh as distributed, which the poses share: the `axisAlignment` of `.txt` is not
+    applied, so that predictions lie on the mesh.
+    """
+
+    files: ScanFiles
+    every: int | None = None
+    limit: int | None = None
+    cache_dir: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """Such as scene0000_00."""
+        return self.files.name
+
+    def build(self) -> Scene:
+        """Return the mesh's vertices with colours and labels, and the frames that have a pose."""
+        frames = self.frames()
+        mesh = self.files.part("_vh_clean_2.ply")
+        if mesh is None:
+            fused = fuse_cached(frames, FusionOptions(), self.cache_dir)
+            cloud = PlyCloud(fused.points_world, fused.colours, None, fused.labels)
+            return Scene(self.name, cloud.points, frames, cloud.colours, None, cloud.labels)
+        cloud = read_ply(mesh)
+        return Scene(self.name, cloud.points, frames, cloud.colours, None, self._point_labels(len(cloud.points)))
+
+    def frames(self) -> tuple[Frame, ...]:
+        """Return the frames on the depth maps' grid; those without a finite pose are left out."""
+        if self.files.frames is not None:
+            return self._frames_of_folder(self.files.frames)
+        path = self.files.part(".sens")
+        if path is not None:
+            return self._frames_of_sens(open_sens(path))
+        raise InputError(
+            f"{self.files.folder}: has neither {self.name}.sens nor frames in scannet_frames_25k; download one of them."
+        )
+
+    def lost(self) -> int:
+        """Return how many of the frames that would be taken have no pose."""
+        if self.files.frames is not None:
+            names = self._names(self.files.frames)
+            return sum(self._pose(self.files.frames, name) is None for name in names)
+        path = self.files.part(".sens")
+        frames = () if path is None else open_sens(path).frames[:: self.every or SENS_EVERY]
+        return sum(not np.isfinite(frame.camera_to_world).all() for frame in frames)
+
+    def faults(self) -> tuple[str, ...]:
+        """Return what is missing, truncated or contradictory; pictures are not decoded."""
+        found: list[str] = []
+        for look in (self.frames, self._look_at_mesh, self._look_at_labels):
+            try:
+                look()
+            except InputError as error:
+                found.append(str(error))
+        return tuple(found)
+
+    def _look_at_mesh(self) -> None:
+        if self.files.folder is None:
+            return
+        if self.files.part("_vh_clean_2.ply") is None:
+            raise InputError(f"{self.files.folder / (self.name + '_vh_clean_2.ply')}: is missing; download it again.")
+        read_ply(self.files.folder / f"{self.name}_vh_clean_2.ply")
+
+    def _look_at_labels(self) -> None:
+        mesh = self.files.part("_vh_clean_2.ply")
+        if mesh is not None:
+            self._point_labels(len(read_ply(mesh).points))
+
+    def _point_labels(self, vertices: int) -> NDArray[np.uint8] | None:
+        path = self.files.part("_vh_clean_2.labels.ply")
+        if path is not None:
+            return vertex_labels(path, vertices)
+        segments = self.files.part("_vh_clean_2.0.010000.segs.json")
+        aggregation = self.files.part(".aggregation.json") or self.files.part("_vh_clean.aggregation.json")
+        if segments is None or aggregation is None:
+            return None
+        return segment_labels(segments, aggregation, self._categories(), vertices)
+
+    def _categories(self) -> Categories:
+        if self.files.tsv is None:
+            raise InputError(
+                f"{self.files.folder}: its labels need {TSV}, which is not beside the scans; download it from ScanNet."
+            )
+        return read_categories(self.files.tsv)
+
+    # --- frames in folders: scannet_frames_25k, or an export of ScanNet's reader
+
+    def _names(self, folder: Path) -> list[str]:
+        names = natural_order(path.stem for path in (folder / "color").glob("*.jpg"))
+        if not names:
+            raise InputError(f"{folder / 'color'}: has no pictures (*.jpg); unpack the scan's frames again.")
+        return names[:: self.every or 1]
+
+    def _pose(self, folder: Path, name: str) -> NDArray[np.float64] | None:
+        matrix = read_pose_file(folder / "pose" / f"{name}.txt").matrix
+        return matrix if np.isfinite(matrix).all() else None
+
+    def _frames_of_folder(self, folder: Path) -> tuple[Frame, ...]:
+        intrinsics = next((folder / file for file in INTRINSICS if (folder / file).is_file()), None)
+        if intrinsics is None:
+            raise InputError(f"{folder / INTRINSICS[0]}: is missing; unpack the scan's frames again.")
+        matrix = read_intrinsics(intrinsics)
+        frames: list[Frame] = []
+        size: tuple[int, int] | None = None
+        for name in self._names(folder):
+            pose, depth = self._pose(folder, name), folder / "depth" / f"{name}.png"
+            if pose is None:
+                continue
+            if not depth.is_file():
+                raise InputError(f"{depth}: is missing; unpack the scan's frames again.")
+            size = size or picture_size(depth)
+            label = folder / "label" / f"{name}.png"
+            truth = LabelPicture(label, nyu40_table()) if label.is_file() else self._truth_of_scan(name)
+            picture = ImageFile(folder / "color" / f"{name}.jpg")
+            frames.append(self._frame(name, picture, matrix, pose, size, ImageFile(depth), 1000.0, truth))
+        return self._some(frames, folder)
+
+    # --- frames in the .sens file
+
+    def _frames_of_sens(self, sens: SensFile) -> tuple[Frame, ...]:
+        frames = []
+        for index in range(0, len(sens.frames), self.every or SENS_EVERY):
+            pose = sens.frames[index].camera_to_world
+            if np.isfinite(pose).all():
+                name = f"{index:06d}"
+                truth = self._truth_of_scan(str(index))
+                size, scale = sens.depth_size, sens.depth_scale
+                picture, depth = sens.colour(index), sens.depth(index)
+                frames.append(self._frame(name, picture, sens.intrinsics_depth, pose, size, depth, scale, truth))
+        return self._some(frames, sens.path)
+
+    def _some(self, frames: list[Frame], where: Path) -> tuple[Frame, ...]:
+        if not frames:
+            raise InputError(f"{where}: none of the frames that are taken has a finite pose; take more with --every.")
+        return tuple(frames[: self.limit])
+
+    def _frame(
+        self,
+        name: str,
+        picture: Raster,
+        intrinsics: NDArray[np.float64],
+        camera_to_world: NDArray[np.float64],
+        size: tuple[int, int],
+        depth: Raster,
+        depth_scale: float,
+        truth: LabelPicture | None,
+    ) -> Frame:
+        try:
+            pose = np.asarray(np.linalg.inv(camera_to_world), dtype=np.float64)
+            return Frame(name, picture, intrinsics, pose, size, depth, depth_scale, truth)
+        except (InputError, np.linalg.LinAlgError) as error:
+            raise InputError(f"{self.files.frames or self.files.folder}: {error}") from error
+
+    def _truth_of_scan(self, number: str) -> LabelPicture | None:
+        """Return a frame's `label-filt` picture of raw ids, unpacked or in its archive, if it is there."""
+        if self.files.folder is None or self.files.tsv is None:
+            return None
+        name = f"label-filt/{int(number) if number.isdigit() else number}.png"
+        unpacked = self.files.folder / name
+        if unpacked.is_file():
+            return LabelPicture(unpacked, self._tables.of_id)
+        archive = self.files.part("_2d-label-filt.zip")
+        if archive is None or name not in self._archived:
+            return None
+        return LabelPicture(archive, self._tables.of_id, name)
+
+    @cached_property
+    def _tables(self) -> Categories:
+        return self._categories()
+
+    @cached_property
+    def _archived(self) -> frozenset[str]:
+        archive = self.files.part("_2d-label-filt.zip")
+        if archive is None:
+            return frozenset()
+        try:
+            with zipfile.ZipFile(archive) as opened:
+                return frozenset(opened.namelist())
+        except (OSError, zipfile.BadZipFile) as error:
+            raise InputError(f"{archive}: cannot be read as a zip archive; download it again.") from error

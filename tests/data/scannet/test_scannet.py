@@ -1,0 +1,323 @@
+"""ScanNet in its genuine layout, written from lab rooms: .sens, frames of 25k, labels in all forms, splits, damage."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from labelfree.data.check import check_collection
+from labelfree.data.collection import open_scenes
+from labelfree.data.scannet.labels import TSV
+from labelfree.data.scannet.layout import SCANNET
+from labelfree.data.scannet.sens import open_sens, write_sens
+from labelfree.data.source import ReadOptions
+from labelfree.errors import InputError
+from labelfree.lab.cameras import walk
+from labelfree.lab.render import render
+from labelfree.lab.rooms import CLASS_NAMES, build_room, experiment_room_seed
+from labelfree.lab.write_scannet import IMAGE_SIZE, write_scannet
+from labelfree.scene import Scene
+from labelfree.vocabulary import Vocabulary
+
+NAME = "scene0000_00"
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scannet") / "tree"
+    write_scannet(folder, 7, 2, views=3)
+    return folder
+
+
+@pytest.fixture
+def tree(written: Path, tmp_path: Path) -> Path:
+    """A copy to be damaged."""
+    return Path(shutil.copytree(written, tmp_path / "tree"))
+
+
+@pytest.fixture
+def by_sens(tree: Path) -> Path:
+    """A copy without scannet_frames_25k, so that frames come out of the .sens files."""
+    shutil.rmtree(tree / "scannet_frames_25k")
+    return tree
+
+
+def names_of(scene: Scene, labels: np.ndarray) -> set[str]:
+    return {Vocabulary.parse("scannet20").names[label] for label in np.unique(labels) if label != 255}
+
+
+def assert_as_rendered(scene: Scene) -> None:
+    """Compare frames with a new rendering of the room: pose, depth, colours, labels."""
+    room = build_room(experiment_room_seed(7, 0))
+    to_scannet = [Vocabulary.parse("scannet20").index(name) for name in CLASS_NAMES]
+    for frame, camera in zip(scene.frames, walk(room, 3, IMAGE_SIZE)):
+        view = render(room, camera)
+        np.testing.assert_allclose(frame.world_to_camera, camera.world_to_camera, atol=1e-5)
+        assert frame.size == (72, 96)
+        np.testing.assert_allclose(frame.intrinsics[:2], camera.intrinsics[:2] * 0.75, rtol=1e-5)
+        depth = frame.load_depth_m()
+        assert depth is not None
+        assert abs(np.median(depth) - np.median(view.depth_m)) < 0.1
+        labels = frame.load_labels()
+        assert labels is not None
+        assert labels.shape == IMAGE_SIZE  # their own resolution, not that of the depth maps
+        known = view.classes != 255
+        assert np.array_equal(labels[known], np.array(to_scannet)[view.classes[known]])
+        assert (labels[~known] == 255).all()
+        assert frame.load_image().shape == (72, 96, 3)
+
+
+def test_frames_of_25k(written: Path) -> None:
+    scenes = open_scenes(written)
+    assert scenes.names == (NAME, "scene0001_00")
+    assert scenes.classes == Vocabulary.parse("scannet20").names
+    scene = scenes[0]
+    assert [frame.name for frame in scene.frames] == ["000000", "000100", "000200"]
+    assert_as_rendered(scene)
+    assert scene.labels is not None
+    assert {"wall", "floor"} <= names_of(scene, scene.labels)
+    assert [report.problems for report in check_collection(scenes)] == [(), ()]
+
+
+def test_sens_files(by_sens: Path) -> None:
+    scene = open_scenes(by_sens, options=ReadOptions(every=1))[0]
+    assert [frame.name for frame in scene.frames] == ["000000", "000001", "000002"]
+    assert_as_rendered(scene)
+    assert len(open_scenes(by_sens)[0].frames) == 1  # every 100th unless asked
+    assert len(open_scenes(by_sens, options=ReadOptions(every=1, limit=2))[0].frames) == 2
+
+
+def test_points_carry_the_labels_of_their_pixels(written: Path) -> None:
+    scene = open_scenes(written)[0]
+    assert scene.labels is not None
+    frame = scene.frames[1].resized(IMAGE_SIZE)
+    seen = scene.points_world @ frame.world_to_camera[:3, :3].T + frame.world_to_camera[:3, 3]
+    image = seen @ frame.intrinsics.T
+    depth, labels = frame.load_depth_m(), frame.load_labels()
+    assert depth is not None
+    assert labels is not None
+    same = total = 0
+    for (u, v, z), label in zip(image, scene.labels):
+        if z > 0.1 and 0 <= u / z < 128 and 0 <= v / z < 96:
+            row, column = int(v / z), int(u / z)
+            if abs(depth[row, column] - z) < 0.05 and label != 255:
+                same, total = same + int(labels[row, column] == label), total + 1
+    assert total > 300
+    assert same / total > 0.9
+
+
+def test_labels_by_segments_and_groups(tree: Path) -> None:
+    expected = open_scenes(tree)[0].labels
+    (tree / "scans" / NAME / f"{NAME}_vh_clean_2.labels.ply").unlink()
+    found = open_scenes(tree)[0].labels
+    assert expected is not None
+    assert found is not None
+    assert np.array_equal(found, expected)
+    (tree / "scans" / NAME / f"{NAME}.aggregation.json").unlink()
+    assert open_scenes(tree)[0].labels is None  # a scan of the test split
+
+
+def test_without_a_mesh_the_depth_maps_are_fused(tree: Path) -> None:
+    shutil.rmtree(tree / "scans")
+    scene = open_scenes(tree)[0]
+    assert len(scene) > 1000
+    assert open_scenes(tree / "scannet_frames_25k").names == (NAME, "scene0001_00")
+    assert open_scenes(tree / "scannet_frames_25k" / NAME).names == (NAME,)
+
+
+def test_a_scan_alone(written: Path) -> None:
+    assert open_scenes(written / "scans" / NAME, options=ReadOptions(every=1)).names == (NAME,)
+
+
+def test_an_export_of_scannets_own_reader(by_sens: Path) -> None:
+    folder = by_sens / "scans" / NAME
+    sens = open_sens(folder / f"{NAME}.sens")
+    for kind in ("color", "depth", "pose", "intrinsic"):
+        (folder / kind).mkdir()
+    for index, frame in enumerate(sens.frames):
+        Image.fromarray(sens.colour(index).load()).save(folder / "color" / f"{index}.jpg")
+        Image.fromarray(sens.depth(index).load()).save(folder / "depth" / f"{index}.png")
+        np.savetxt(folder / "pose" / f"{index}.txt", frame.camera_to_world)
+    np.savetxt(folder / "intrinsic" / "intrinsic_depth.txt", np.pad(sens.intrinsics_depth, (0, 1)))
+    (folder / f"{NAME}.sens").unlink()
+    scene = open_scenes(folder)[0]
+    assert [frame.name for frame in scene.frames] == ["0", "1", "2"]
+    assert scene.labels is not None
+
+
+def test_splits(written: Path) -> None:
+    assert open_scenes(written, options=ReadOptions(split="train")).names == (NAME,)
+    assert open_scenes(written, options=ReadOptions(split="val")).names == ("scene0001_00",)
+    with pytest.raises(InputError, match=r"--split test needs the list scannetv2_test\.txt"):
+        open_scenes(written, options=ReadOptions(split="test"))
+
+
+def test_lost_frames_are_left_out_and_counted(tmp_path: Path) -> None:
+    folder = tmp_path / "scans" / NAME
+    folder.mkdir(parents=True)
+    images = [np.full((6, 8, 3), 90, np.uint8)] * 3
+    depths = [np.full((3, 4), 1500 + index, np.uint16) for index in range(3)]
+    poses = [np.eye(4), np.full((4, 4), -np.inf), np.eye(4)]
+    matrix = np.array([[5.0, 0, 4], [0, 5, 3], [0, 0, 1]])
+    write_sens(folder / f"{NAME}.sens", images, depths, poses, matrix, np.diag([0.5, 0.5, 1]) @ matrix)
+    scenes = open_scenes(tmp_path, options=ReadOptions(every=1))
+    scene = scenes[0]
+    assert [frame.name for frame in scene.frames] == ["000000", "000002"]
+    depth = scene.frames[1].load_depth_m()
+    assert depth is not None
+    assert np.allclose(depth, 1.502)
+    survey = SCANNET.survey(tmp_path, None, ReadOptions(every=1), lambda done, total: None)
+    assert survey.notes == ("1 frames without a finite pose are left out",)
+
+
+def test_survey(written: Path) -> None:
+    survey = SCANNET.survey(written, None, ReadOptions(split="val"), lambda done, total: None)
+    assert [(count.what, count.found, count.official) for count in survey.counts] == [
+        ("scans", 1, 312),
+        ("frames", 3, None),
+    ]
+    assert survey.problems == ()
+    assert "--split val --recipe scannet" in survey.next_command
+
+
+def scan(tree: Path, ending: str) -> Path:
+    return tree / "scans" / NAME / f"{NAME}{ending}"
+
+
+def frames(tree: Path, file: str) -> Path:
+    return tree / "scannet_frames_25k" / NAME / file
+
+
+def cut_sens(tree: Path) -> None:
+    shutil.rmtree(tree / "scannet_frames_25k")
+    path = scan(tree, ".sens")
+    path.write_bytes(path.read_bytes()[:-50])
+
+
+def garbled_sens(tree: Path) -> None:
+    shutil.rmtree(tree / "scannet_frames_25k")
+    scan(tree, ".sens").write_bytes(b"\x00" * 500)
+
+
+def no_sens(tree: Path) -> None:
+    shutil.rmtree(tree / "scannet_frames_25k")
+    scan(tree, ".sens").unlink()
+
+
+def no_mesh(tree: Path) -> None:
+    scan(tree, "_vh_clean_2.ply").unlink()
+
+
+def other_mesh(tree: Path) -> None:
+    shutil.copy(tree / "scans" / "scene0001_00" / "scene0001_00_vh_clean_2.ply", scan(tree, "_vh_clean_2.ply"))
+
+
+def by_segments(tree: Path) -> None:
+    scan(tree, "_vh_clean_2.labels.ply").unlink()
+
+
+def short_segments(tree: Path) -> None:
+    by_segments(tree)
+    path = scan(tree, "_vh_clean_2.0.010000.segs.json")
+    path.write_text(json.dumps({"segIndices": json.loads(path.read_text())["segIndices"][:-1]}))
+
+
+def strange_group(tree: Path) -> None:
+    by_segments(tree)
+    path = scan(tree, ".aggregation.json")
+    path.write_text(path.read_text().replace('"wall"', '"spaceship"'))
+
+
+def no_tsv(tree: Path) -> None:
+    by_segments(tree)
+    (tree / TSV).unlink()
+
+
+def garbled_tsv(tree: Path) -> None:
+    by_segments(tree)
+    (tree / TSV).write_text("id\tname\n1\twall\n")
+
+
+def not_json(tree: Path) -> None:
+    by_segments(tree)
+    scan(tree, ".aggregation.json").write_text("{")
+
+
+def bad_pose(tree: Path) -> None:
+    frames(tree, "pose/000100.txt").write_text("1 0 0\n")
+
+
+def no_pose(tree: Path) -> None:
+    frames(tree, "pose/000100.txt").unlink()
+
+
+def no_depth(tree: Path) -> None:
+    frames(tree, "depth/000100.png").unlink()
+
+
+def no_intrinsics(tree: Path) -> None:
+    frames(tree, "intrinsics_depth.txt").unlink()
+
+
+def nothing_found(tree: Path) -> None:
+    for path in frames(tree, "pose").iterdir():
+        path.write_text("-inf " * 16)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (cut_sens, r"\.sens: ends inside frame 2 of 3"),
+        (garbled_sens, r"\.sens: is no \.sens file of version 4"),
+        (no_sens, r"has neither scene0000_00\.sens nor frames in scannet_frames_25k"),
+        (no_mesh, r"_vh_clean_2\.ply: is missing"),
+        (other_mesh, r"labels\.ply: has \d+ vertices, the mesh \d+"),
+        (short_segments, r"segs\.json: is of \d+ vertices, the mesh has \d+"),
+        (strange_group, r"aggregation\.json: object label 'spaceship' is not in"),
+        (no_tsv, r"its labels need scannetv2-labels\.combined\.tsv"),
+        (garbled_tsv, r"combined\.tsv: is not ScanNet's label file"),
+        (not_json, r"aggregation\.json: is not JSON"),
+        (bad_pose, r"000100\.txt: 3 values, but a pose has 16"),
+        (no_pose, r"000100\.txt: no such file"),
+        (no_depth, r"000100\.png: is missing"),
+        (no_intrinsics, r"intrinsics_depth\.txt: is missing"),
+        (nothing_found, r"none of the frames that are taken has a finite pose"),
+    ],
+)
+def test_damage_is_one_sentence_with_the_file(damage: Callable[[Path], None], words: str, tree: Path) -> None:
+    damage(tree)
+    (fault,) = open_scenes(tree).sources[0].faults()
+    with pytest.raises(InputError, match=words):
+        raise InputError(fault)
+    assert str(tree) in fault
+    assert "\n" not in fault
+
+
+def test_strange_pixel_labels_are_named_when_read(by_sens: Path) -> None:
+    path = scan(by_sens, "_2d-label-filt.zip")
+    with zipfile.ZipFile(path, "w") as archive, archive.open("label-filt/0.png", "w") as file:
+        Image.fromarray(np.full((4, 4), 4000, np.uint16)).save(file, format="PNG")
+    frame = open_scenes(by_sens)[0].frames[0]
+    with pytest.raises(InputError, match=r"label-filt/0\.png: label 4000 is no id of ScanNet's"):
+        frame.load_labels()
+
+
+def test_garbage_inside_a_sens_file_is_named_with_its_frame(by_sens: Path) -> None:
+    path = scan(by_sens, ".sens")
+    sens = open_sens(path)
+    data = bytearray(path.read_bytes())
+    for start, length in (sens.frames[1].colour, sens.frames[2].depth):
+        data[start : start + length] = b"\x00" * length
+    path.write_bytes(bytes(data))
+    scene = open_scenes(by_sens, options=ReadOptions(every=1))[0]
+    with pytest.raises(InputError, match=r"\.sens, frame 1: cannot be read as a picture"):
+        scene.frames[1].load_image()
+    with pytest.raises(InputError, match=r"\.sens, depth of frame 2: its depth cannot be unpacked"):
+        scene.frames[2].load_depth_m()
