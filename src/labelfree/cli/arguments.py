@@ -45,7 +45,7 @@ def add_classes(parser: argparse.ArgumentParser) -> None:
 
 def add_teachers(parser: argparse.ArgumentParser) -> None:
     """Recipe and teachers."""
-    parser.add_argument("--recipe", default="quick", help="settings: quick, lab, scannet, or a YAML file")
+    parser.add_argument("--recipe", default="quick", help="settings: quick, lab, scannet, nuscenes, or a YAML file")
     parser.add_argument("--clip", default=None, help="hub name, model folder, folder of label maps, or lab")
     parser.add_argument("--sam", default=None, help="hub name, model folder, folder of mask-id PNGs, or lab")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
@@ -54,10 +54,14 @@ def add_teachers(parser: argparse.ArgumentParser) -> None:
 
 def open_data(options: argparse.Namespace, path: Path | None = None, tell: bool = True) -> SceneCollection:
     """Open the scenes that DATA, or another path, and the options beside it name."""
-    cache = cache_dir(options) / "clouds" if getattr(options, "out", None) else None
-    how = ReadOptions(options.every, options.limit, options.split, cache, options.skip_broken)
-    scenes = open_scenes(path or options.data, options.root, how, options.layout)
+    scenes = open_scenes(path or options.data, options.root, read_options(options), options.layout)
     return told(scenes) if tell else scenes
+
+
+def read_options(options: argparse.Namespace) -> ReadOptions:
+    """Return how much of the data is taken, and where fused clouds are kept."""
+    cache = cache_dir(options) / "clouds" if getattr(options, "out", None) else None
+    return ReadOptions(options.every, options.limit, options.split, cache, options.skip_broken)
 
 
 def told(scenes: SceneCollection) -> SceneCollection:

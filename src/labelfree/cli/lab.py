@@ -1,32 +1,44 @@
-"""`labelfree lab --out DIR`: write rooms of the offline lab in the posed RGB-D layout."""
+"""`labelfree lab write --out DIR`: the offline lab, as captures or in the genuine layout of a dataset."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
+from labelfree.errors import InputError
 from labelfree.lab.dataset import LabSize, write_lab
+from labelfree.lab.write_nuscenes import write_nuscenes
+from labelfree.lab.write_scannet import write_scannet
+
+CAPTURES, SCANNET, NUSCENES = "posed-rgbd", "scannet", "nuscenes"
+LAYOUTS = (CAPTURES, SCANNET, NUSCENES)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Where, which and how many."""
-    parser.add_argument("--out", type=Path, required=True, help="folder for train/ and held-out/")
-    parser.add_argument("--seed", type=int, default=0, help="experiment seed; the same rooms on every machine")
-    parser.add_argument("--rooms", type=int, default=LabSize.train_rooms, help="training rooms")
-    parser.add_argument("--held-out", type=int, default=LabSize.held_out_rooms, help="held-out rooms")
-    parser.add_argument("--views", type=int, default=LabSize.train_views, help="images of each training room")
+    """Where, which layout, which and how many."""
+    parser.add_argument("action", nargs="?", choices=("write",), default="write", help="write the files")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the dataset")
+    parser.add_argument("--layout", choices=LAYOUTS, default=CAPTURES, help="how the files are laid out")
+    parser.add_argument("--seed", type=int, default=0, help="experiment seed; the same rooms and streets everywhere")
+    parser.add_argument("--scenes", type=int, default=4, help="scenes of a dataset's layout, a quarter held out")
+    parser.add_argument("--rooms", type=int, default=LabSize.train_rooms, help="training rooms, as captures")
+    parser.add_argument("--held-out", type=int, default=LabSize.held_out_rooms, help="held-out rooms, as captures")
+    parser.add_argument("--views", type=int, default=LabSize.train_views, help="images of each room")
 
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
-    """Write the rooms that are not there yet."""
-    size = replace(
-        LabSize(),
-        train_rooms=options.rooms,
-        held_out_rooms=options.held_out,
-        train_views=options.views,
-    )
-    folders = write_lab(options.out, options.seed, size)
-    print(f"rooms are in {folders.train} and {folders.held_out}")
+    """Write what is not there yet."""
+    if options.seed < 0:
+        raise InputError(f"--seed is {options.seed}: give 0 or more.")
+    if options.layout == CAPTURES:
+        size = LabSize(train_rooms=options.rooms, held_out_rooms=options.held_out, train_views=options.views)
+        folders = write_lab(options.out, options.seed, size)
+        print(f"rooms are in {folders.train} and {folders.held_out}")
+        return 0
+    if options.layout == SCANNET:
+        write_scannet(options.out, options.seed, options.scenes, options.views)
+    else:
+        write_nuscenes(options.out, options.seed, options.scenes)
+    print(f"written; next: labelfree prepare {options.out}")
     return 0

@@ -34,6 +34,9 @@ VERBS = (
         "run", "labelfree.cli.run", "check, label, train, predict and report on your own capture in one command", True
     ),
     Verb("check", "labelfree.cli.check", "validate a capture before work starts and say how to mend it"),
+    Verb(
+        "prepare", "labelfree.cli.prepare", "go through a whole dataset: counts, what is missing, disk and time", True
+    ),
     Verb("label", "labelfree.cli.label", "CLIP labels, SAM masks and the vote, without training", True),
     Verb("train", "labelfree.cli.train", "co-train the 2D and the 3D network", True),
     Verb("evaluate", "labelfree.cli.evaluate", "measure a run's networks and its labels against ground truth"),
@@ -42,7 +45,11 @@ VERBS = (
         "table", "labelfree.cli.table", "measure the paper's Table 1 or 2 over several seeds; goes on if stopped", True
     ),
     Verb("figure", "labelfree.cli.figure", "the paper's qualitative figures of a finished run, 2D and 3D, as PNG"),
-    Verb("lab", "labelfree.cli.lab", "write rooms of the offline lab in the posed RGB-D layout"),
+    Verb(
+        "lab",
+        "labelfree.cli.lab",
+        "write the offline lab: rooms as captures, or rooms and streets in the layouts of ScanNet and nuScenes",
+    ),
     Verb("info", "labelfree.cli.info", "versions, device and teachers, for bug reports"),
 )
 

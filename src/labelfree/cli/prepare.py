@@ -1,0 +1,63 @@
+"""`labelfree prepare ROOT`: go through a whole dataset in one pass, before any work."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from labelfree.cli.arguments import add_classes, add_data, add_teachers, open_data, read_options, vocabulary
+from labelfree.cli.settings import run_config
+from labelfree.config import RunConfig
+from labelfree.data.preparing import render, survey
+from labelfree.errors import InputError
+from labelfree.pipeline import label_frames, load_teachers, pick_device
+from labelfree.progress import Progress
+
+PROBLEMS = 2
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """ROOT, how it is read, with which teachers the work would be done."""
+    add_data(parser)
+    add_classes(parser)
+    add_teachers(parser)
+    parser.add_argument("--measure", type=int, default=0, metavar="N", help="time the teachers on N pictures")
+    parser.set_defaults(recipe="scannet")
+
+
+def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
+    """Print counts, every problem, what labels will take, the next command; exit code 2 if there are problems."""
+    config = run_config(options, overrides)
+    bar: list[Progress] = []
+
+    def progress(done: int, total: int) -> None:
+        if not bar:
+            bar.append(Progress("look at", total))
+            bar[0].__enter__()
+        bar[0].advance()
+        if done == total:
+            bar[0].__exit__(None, None, None)
+
+    found = survey(options.data, options.root, read_options(options), options.layout, progress)
+    seconds = _measured(options, config) if options.measure and not found.problems else None
+    print(render(found, config.labels.image_size, config.labels.latent_width, seconds))
+    return PROBLEMS if found.problems else 0
+
+
+def _measured(options: argparse.Namespace, config: RunConfig) -> float:
+    """Return the seconds that both teachers take for a picture, on some of the first scene's."""
+    if options.measure < 1:
+        raise InputError(f"--measure is {options.measure}: give 1 or more pictures.")
+    scenes = open_data(options, tell=False)
+    scene = scenes[0]
+    few = replace(scene, frames=scene.frames[: options.measure])
+    device = pick_device(options.device)
+    with tempfile.TemporaryDirectory() as folder:
+        teachers = load_teachers(config.teachers, config.labels, vocabulary(options, scenes), Path(folder), device)
+        started = time.monotonic()
+        label_frames([few], teachers, config.labels, device, "measure")
+        return (time.monotonic() - started) / max(1, len(few.frames))

@@ -1,0 +1,78 @@
+"""Going through a whole tree before any work: what is there, what is missing, what the labels of it will take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from labelfree.data.collection import layout_of, open_scenes
+from labelfree.data.source import Count, Progress, ReadOptions, Survey
+from labelfree.errors import InputError
+
+PATCH = 16
+"""Pixels of an image per dense CLIP feature, for ViT-B/16."""
+CLIP_WIDTH, SAM_CELLS, HALF = 512, 64 * 64, 2
+"""Dense CLIP features are 512 wide, SAM's map has 64 x 64 cells; both are kept in 16 bits."""
+
+Begin = Callable[[int], Progress]
+"""Hears how many scenes there are, returns what hears of each that is done."""
+
+
+def survey(path: Path, root: Path | None, options: ReadOptions, layout: str | None, progress: Progress) -> Survey:
+    """Go through a dataset in its own layout, or through captures in the posed RGB-D layout."""
+    own = layout_of(path, layout)
+    return _survey_captures(path, root, options, progress) if own is None else own.survey(path, root, options, progress)
+
+
+def _survey_captures(path: Path, root: Path | None, options: ReadOptions, progress: Progress) -> Survey:
+    scenes = open_scenes(path, root, options)
+    problems, frames = list[str](), 0
+    for place, source in enumerate(scenes.sources):
+        found = source.faults()
+        problems += found
+        if not found:
+            try:
+                frames += len(source.build().frames)
+            except InputError as error:
+                problems.append(str(error))
+        progress(place + 1, len(scenes))
+    given = "" if root is None else f" --root {root}"
+    classes = "" if scenes.classes is not None else " --classes 'wall, floor, chair'"
+    command = f"labelfree run {path}{given}{classes} --out runs/{path.resolve().stem}"
+    counts = (Count("scenes", len(scenes)), Count("pictures", frames))
+    return Survey("posed-rgbd", counts, tuple(problems), scenes.notes, frames, command)
+
+
+def cache_bytes(frames: int, image_size: tuple[int, int], latent_width: int) -> int:
+    """Return about what the teachers' outputs of so many frames take on disk, by the shapes of what is kept.
+
+    Dense CLIP features at patch resolution, SAM's projected features, a label map and a map of mask ids.
+    """
+    pixels = image_size[0] * image_size[1]
+    dense = (image_size[0] // PATCH) * (image_size[1] // PATCH) * CLIP_WIDTH * HALF
+    return frames * (dense + SAM_CELLS * latent_width * HALF + pixels // 8)
+
+
+def render(found: Survey, image_size: tuple[int, int], latent_width: int, seconds_per_frame: float | None) -> str:
+    """Return the survey as plain text: counts, problems, notes, what labelling takes, the next command."""
+    lines = [f"layout {found.layout}"]
+    for count in found.counts:
+        official = "" if count.official is None else f" of {count.official:,} published"
+        lines.append(f"  {count.found:,} {count.what}{official}")
+    lines += [f"  note: {text}" for text in found.notes]
+    lines += [f"  problem: {text}" for text in found.problems]
+    size = cache_bytes(found.frames, image_size, latent_width) / 2**30
+    at = f"at {image_size[0]}x{image_size[1]}"
+    lines.append(
+        f"  caches of both teachers for {found.frames:,} pictures {at}: about {size:,.1f} GiB with ViT-B/16's widths"
+    )
+    if seconds_per_frame is None:
+        lines.append("  time: not measured; --measure 2 times both teachers on two pictures of yours")
+    else:
+        hours = seconds_per_frame * found.frames / 3600
+        lines.append(f"  time: {seconds_per_frame:.1f} s a picture on this machine, {hours:,.1f} h in all")
+    if found.problems:
+        lines.append(f"  needs mending: {len(found.problems)} problems; --skip-broken leaves such scenes out")
+    else:
+        lines.append(f"  sound; next: {found.next_command}")
+    return "\n".join(lines)
