@@ -1,31 +1,33 @@
-"""Time the ways to compute a sparse convolution, and one training step of each network.
+"""Time MinkUNet34 on a cloud of a scan's size, and the ways to compute a sparse convolution.
 
-    python benchmarks/sparse_conv.py --threads 1
+    python benchmarks/sparse_conv.py
 
-Rooms of surfaces at 5 cm, about 24,000 voxels in a batch of eight. Times are CPU milliseconds of this process, the best
-of a few runs: on a busy machine they vary less than the clock on the wall, and with one thread they are the same thing.
+MinkUNet34: wall seconds, the median of five, on about 54,000 voxels of surfaces. Single convolutions: eight rooms,
+about 25,000 voxels; CPU milliseconds of this process, the best of a few runs, which a busy machine disturbs less.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import resource
 import time
 from collections.abc import Callable
 from functools import partial
 
 import torch
-from torch import Tensor
-from torch.nn import functional
+from torch import Tensor, nn
 
-from labelfree.nets.segmenters import Segmenter2D, Segmenter2DConfig, Segmenter3D, Segmenter3DConfig
+from labelfree.nets.minkunet import VARIANTS, MinkUNet
 from labelfree.nets.sparse.convolution import sparse_conv
 from labelfree.nets.sparse.kernel_map import KernelMap, SparseGeometry
-from labelfree.nets.sparse.voxels import Voxels
-from labelfree.vocabulary import Vocabulary
+from labelfree.precision import fast_autocast
 
 ROOMS = 8
 SIDE = 28
 """Room side in voxels."""
+SCAN, SCAN_BOXES = 108, 24
+"""Side of the scan in voxels, pieces of furniture."""
 CHANNELS = ((3, 32, 5), (16, 16, 3), (32, 32, 3), (64, 32, 3), (64, 64, 3), (128, 128, 3))
 """Cin, Cout, kernel size."""
 
@@ -90,37 +92,68 @@ def maps_of(coords: Tensor) -> SparseGeometry:
     return geometry
 
 
-def time_networks(coords: Tensor, bf16: bool) -> None:
-    vocabulary = Vocabulary.from_names([f"class {index}" for index in range(16)])
-    text = functional.normalize(torch.randn(16, 128), dim=1)
-    planes = (16, 32, 48, 64, 64, 48, 32, 32)
-    net_3d = Segmenter3D(Segmenter3DConfig("MinkUNet14A", planes=planes, text_width=128), text, vocabulary)
-    net_2d = Segmenter2D(Segmenter2DConfig("resnet18", 24, aspp_channels=64, text_width=128), text, vocabulary)
-    voxels = Voxels(coords, torch.arange(len(coords)), torch.rand(len(coords), 3))
-    images = torch.rand(16, 3, 96, 128).contiguous(memory_format=torch.channels_last)
-    print(f"MinkUNet14, {len(coords)} voxels, kernel maps:    {milliseconds(lambda: maps_of(coords)):6.0f}")
-    for name, network, data in (("MinkUNet14", net_3d, voxels), ("DeepLabV3 16x96x128", net_2d, images)):
-        for rough in (False, True)[: 1 + bf16]:
+def scan(generator: torch.Generator) -> Tensor:  # [V, 4]
+    """Return about 54,000 voxels of surfaces, as many as a ScanNet scan has at 5 cm: a room of 5.4 m with furniture."""
+    solid = torch.zeros(SCAN, SCAN, SCAN // 2, dtype=torch.bool)
+    solid[:, :, 0] = solid[0] = solid[:, 0] = solid[-1] = True
+    for _ in range(SCAN_BOXES):
+        low = torch.randint(2, SCAN - 20, (2,), generator=generator).tolist()
+        size = torch.randint(8, 18, (3,), generator=generator).tolist()
+        box = solid[low[0] : low[0] + size[0], low[1] : low[1] + size[1], 0 : size[2] * 2]
+        box[:] = True
+        box[1:-1, 1:-1, 1:-1] = False
+    places = solid.nonzero()
+    return torch.cat([torch.zeros(len(places), 1, dtype=torch.int64), places], dim=1)
 
-            def step(network: torch.nn.Module = network, data: object = data, rough: bool = rough) -> None:
-                with torch.autocast("cpu", dtype=torch.bfloat16, enabled=rough):
-                    out = network(data)
-                (out.logits.float().square().mean() + out.latent.float().square().mean()).backward()
 
-            print(f"{name} forward + backward {'bf16' if rough else 'fp32'}: {milliseconds(step, 3):6.0f}")
+def time_minkunet34() -> None:
+    """Forward and training step of MinkUNet34 with 512 outputs, kernel maps included, wall seconds, and peak memory."""
+    network = nn.ModuleDict({"trunk": MinkUNet(3, VARIANTS["MinkUNet34C"]), "head": nn.Linear(96, 512)})
+    coords = scan(torch.Generator().manual_seed(0))
+    features = torch.rand(len(coords), 3)
+    weights = sum(weight.numel() for weight in network.parameters())
+    print(f"MinkUNet34, {weights / 1e6:.1f} M weights, {len(coords)} voxels, {torch.get_num_threads()} threads")
+
+    def forward() -> Tensor:
+        out: Tensor = network["head"](network["trunk"](features, SparseGeometry(coords)))
+        return out
+
+    def step() -> None:
+        network.zero_grad(set_to_none=True)
+        forward().square().mean().backward()
+
+    for words, how in (("float32", contextlib.nullcontext()), ("as chosen", fast_autocast("cpu"))):
+        with how:
+            network.eval()
+            with torch.no_grad():
+                print(f"  forward        {seconds(forward):5.2f} s {words} (MinkowskiEngine on a CPU: 2.0 s)")
+            network.train()
+            print(f"  training step  {seconds(step):5.2f} s {words} (5.3 s)")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"  peak memory    {peak:5.2f} GiB of the whole process (2.0 GiB)")
+
+
+def seconds(run: Callable[[], object], repeats: int = 5) -> float:
+    """Return the median of some runs after one to warm up."""
+    run()
+    taken = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        run()
+        taken.append(time.perf_counter() - started)
+    return sorted(taken)[repeats // 2]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--bf16", action="store_true", help="also under bfloat16 autocast")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
+    time_minkunet34()
     coords = torch.cat([room(index) for index in range(ROOMS)])
     print(f"torch {torch.__version__}, {options.threads} threads, {len(coords)} voxels")
     compare_convolutions(SparseGeometry(coords))
-    time_networks(coords, options.bf16)
 
 
 if __name__ == "__main__":

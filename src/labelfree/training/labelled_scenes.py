@@ -29,8 +29,9 @@ Views = Literal["vote", "average"]
 class PairingConfig:
     """Which points a pixel is paired with (Eq. 2)."""
 
-    rule: Literal["rgbd", "lidar"] = "rgbd"
-    """`rgbd` compares with the depth map, `lidar` only asks for a place inside the image."""
+    rule: Literal["auto", "rgbd", "lidar"] = "auto"
+    """`rgbd` compares with the depth map, `lidar` only asks for a place inside the image; `auto` takes the first where a
+    frame has a depth map."""
     tolerance_m: float = 0.05
     """Largest |depth - z| of a pair."""
     relative: float | None = None
@@ -64,7 +65,7 @@ class LabelConfig:
 def pair_points(scene: Scene, frame: Frame, size: tuple[int, int], config: PairingConfig) -> Pairs:
     """Return the pixel-point pairs of a frame on a grid of (height, width)."""
     frame = frame.resized(size)
-    if config.rule == "lidar":
+    if config.rule == "lidar" or (config.rule == "auto" and frame.depth is None):
         return pair_lidar(
             torch.from_numpy(scene.points_world),
             torch.from_numpy(frame.world_to_camera),
@@ -88,11 +89,11 @@ def pair_points(scene: Scene, frame: Frame, size: tuple[int, int], config: Pairi
 
 
 def point_features(scene: Scene) -> NDArray[np.float32]:  # [N, C]
-    """Return the 3D network's input: colours in -1..1 where there are any, else intensity, else a constant."""
+    """Return the 3D network's input: colours in -1..1 where there are any, else intensity of 0..255 as 0..1, else 1."""
     if scene.colours is not None:
         return scene.colours.astype(np.float32) / 127.5 - 1.0
     if scene.intensity is not None:
-        return scene.intensity[:, None].astype(np.float32)
+        return scene.intensity[:, None].astype(np.float32) / np.float32(255.0)
     return np.ones((len(scene), 1), dtype=np.float32)
 
 
