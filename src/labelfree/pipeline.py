@@ -89,6 +89,8 @@ def _holds_files(source: str) -> bool:
 
 def new_networks(config: RunConfig, vocabulary: Vocabulary, text: torch.Tensor, scene: Scene) -> CoTrained:
     """Build both networks from the seed, with the vocabulary's text embeddings as frozen classifier."""
+    if scene.images_only:
+        raise InputError(f"Scene '{scene.name}' has pictures but no points: measure a trained run on it, or predict.")
     torch.manual_seed(config.seed)
     net_2d = Segmenter2D(config.networks.net_2d.with_inputs(config.labels.image_size, text.shape[1]), text, vocabulary)
     channels = point_features(scene).shape[1]

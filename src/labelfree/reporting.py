@@ -52,9 +52,10 @@ def save_predictions(scenes: Sequence[Scene], networks: NetworkLabels, out: Path
     points: list[NDArray[np.uint8]] = []
     with Progress("predict", sum(len(scene.frames) + 1 for scene in scenes)) as progress:
         for scene in scenes:
-            cloud = networks.points(scene)
-            save_prediction(cloud, out / "points")
-            points.append(cloud.labels)
+            if not scene.images_only:
+                cloud = networks.points(scene)
+                save_prediction(cloud, out / "points")
+                points.append(cloud.labels)
             progress.advance()
             for frame in scene.frames:
                 picture = networks.pixels(scene, frame)

@@ -113,6 +113,8 @@ class Scene:
     """[N] LiDAR return strength."""
     labels: NDArray[np.uint8] | None = None
     """[N] ground truth, 255 = ignored; for evaluation only."""
+    images_only: bool = False
+    """Pictures without a cloud, as nuImages': a 2D network is measured on them, nothing is trained."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "frames", tuple(self.frames))
@@ -120,7 +122,7 @@ class Scene:
         object.__setattr__(self, "points_world", points)
         if points.ndim != 2 or points.shape[1] != 3:
             raise InputError(f"Scene '{self.name}': points_world must be [N, 3], found {points.shape}.")
-        if not len(points):
+        if not len(points) and not self.images_only:
             raise InputError(f"Scene '{self.name}' has no points: check its point cloud file or its depth maps.")
         bad = ~np.isfinite(points).all(axis=1)
         if bad.any():

@@ -47,7 +47,8 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     if not any(method.modalities() for method in methods):
         raise InputError(f"{options.data}: has no ground truth: neither label pictures nor a labelled cloud.")
     print(comparison_table(methods).markdown())
-    for modality in ("2D", "3D"):
+    measured = {name for method in methods for name, _ in method.modalities()}
+    for modality in sorted(measured):
         print(f"\n{modality}\n{class_table(methods, names, modality).markdown()}")
     save_results(options.out / "evaluation.json", methods, {"data": str(options.data)})
     return 0

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from labelfree.errors import InputError
 from labelfree.lab.dataset import LabSize, write_lab
+from labelfree.lab.write_nuimages import write_nuimages
 from labelfree.lab.write_nuscenes import write_nuscenes
 from labelfree.lab.write_scannet import write_scannet
 
-CAPTURES, SCANNET, NUSCENES = "posed-rgbd", "scannet", "nuscenes"
-LAYOUTS = (CAPTURES, SCANNET, NUSCENES)
+CAPTURES, SCANNET, NUSCENES, NUIMAGES = "posed-rgbd", "scannet", "nuscenes", "nuimages"
+LAYOUTS = (CAPTURES, SCANNET, NUSCENES, NUIMAGES)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +39,8 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
         return 0
     if options.layout == SCANNET:
         write_scannet(options.out, options.seed, options.scenes, options.views)
+    elif options.layout == NUIMAGES:
+        write_nuimages(options.out, options.seed, options.scenes)
     else:
         write_nuscenes(options.out, options.seed, options.scenes)
     print(f"written; next: labelfree prepare {options.out}")

@@ -170,7 +170,13 @@ def check_dataset_scene(source: SceneSource, probes: int | None = PROBE_FRAMES, 
     if problems or not decode:
         return CheckReport(source.name, problems=problems)
     try:
-        return check_scene(source.build(), probes=probes)
+        scene = source.build()
+        if not scene.images_only:
+            return check_scene(scene, probes=probes)
+        for frame in scene.frames:
+            frame.load_image()
+            frame.load_labels()
+        return CheckReport(source.name, len(scene.frames), 0)
     except InputError as error:
         return CheckReport(source.name, problems=(str(error),))
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from labelfree.data.description import Description, read_description
 from labelfree.data.lidar_rig.source import LIDAR
 from labelfree.data.nerfstudio import NERFSTUDIO
+from labelfree.data.nuimages.layout import NUIMAGES
 from labelfree.data.nuscenes.layout import NUSCENES
 from labelfree.data.patterns import Pattern, natural_order
 from labelfree.data.posed_rgbd import CaptureSource
@@ -78,7 +79,7 @@ class SceneCollection(Sequence[Scene]):
         return self._last[position]
 
 
-LAYOUTS: tuple[Layout, ...] = (SCANNET, NUSCENES, NERFSTUDIO, LIDAR)
+LAYOUTS: tuple[Layout, ...] = (SCANNET, NUSCENES, NUIMAGES, NERFSTUDIO, LIDAR)
 """Layouts that are recognised by their own files."""
 
 

@@ -128,7 +128,7 @@ class _Tables:
             sensor = token("sensor", channel)
             if all(row["token"] != sensor for row in self.rows.get("sensor", [])):
                 self.add("sensor", {"token": sensor, "channel": channel, "modality": modality})
-            row = {"token": token("calibrated_sensor", name, channel), "sensor_token": sensor, **_pose(pose)}
+            row = {"token": token("calibrated_sensor", name, channel), "sensor_token": sensor, **pose_fields(pose)}
             found[channel] = self.add("calibrated_sensor", row | {"camera_intrinsic": intrinsics})
         return found
 
@@ -144,7 +144,9 @@ class _Tables:
     def _reading(
         self, name: str, channel: str, time: int, pose: NDArray[np.float64], sample: str, calibration: str
     ) -> dict[str, Any]:
-        ego = self.add("ego_pose", {"token": token("ego_pose", name, channel, time), "timestamp": time, **_pose(pose)})
+        ego = self.add(
+            "ego_pose", {"token": token("ego_pose", name, channel, time), "timestamp": time, **pose_fields(pose)}
+        )
         return {
             "token": token("sample_data", name, channel, time), "sample_token": sample, "ego_pose_token": ego,
             "calibrated_sensor_token": calibration, "timestamp": time,
@@ -193,7 +195,8 @@ class _Tables:
             write_text(self.folder / VERSION / f"{table}.json", json.dumps(rows, indent=0) + "\n")
 
 
-def _pose(matrix: NDArray[np.float64]) -> dict[str, list[float]]:
+def pose_fields(matrix: NDArray[np.float64]) -> dict[str, list[float]]:
+    """Return a rigid transform [4, 4] as the tables write it."""
     return {"translation": matrix[:3, 3].tolist(), "rotation": quaternion(matrix[:3, :3]).tolist()}
 
 

@@ -30,8 +30,8 @@ class PairingConfig:
     """Which points a pixel is paired with (Eq. 2)."""
 
     rule: Literal["auto", "rgbd", "lidar"] = "auto"
-    """`rgbd` compares with the depth map, `lidar` only asks for a place inside the image; `auto` takes the first where a
-    frame has a depth map."""
+    """`rgbd` compares with the depth map, `lidar` only asks for a place inside the image; `auto` takes the first for
+    frames with a depth map."""
     tolerance_m: float = 0.05
     """Largest |depth - z| of a pair."""
     relative: float | None = None
