@@ -125,7 +125,8 @@ def _sample(scene: int, key: int) -> str:
 def _pose(scene: int, key: int, channel: str, number: int) -> str:
     return (
         f'{{\n"token": "{_reading_id(4, scene, key, channel, number)}",\n'
-        f'"timestamp": {_time(scene, key) + number * 50_000},\n"rotation": [\n0.5720320396729045,\n-0.0016977771610471074,\n0.011798001930183783,\n-0.8201446642457809\n],\n'
+        f'"timestamp": {_time(scene, key) + number * 50_000},\n'
+        f'"rotation": [\n0.5720320396729045,\n-0.0016977771610471074,\n0.011798001930183783,\n-0.8201446642457809\n],\n'
         f'"translation": [\n{411.3039349319818 + key},\n{1180.8903791765097 + number},\n0.0\n]\n}}'
     )
 
