@@ -40,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=None, help="runs and tables (default: runs/tables-WORLD)")
     parser.add_argument("--data", type=Path, default=None, help="training scenes; the lab builds its own")
     parser.add_argument("--held-out", type=Path, default=None, help="labelled scenes that nothing is trained on")
+    parser.add_argument("--split", default=None, help="split of --data, where that is a dataset")
+    parser.add_argument("--held-out-split", default=None, help="split of --held-out")
     parser.add_argument("--classes", default=None, help="comma list, preset or vocabulary file, with --data")
     parser.add_argument("--rooms", type=int, default=LabSize.train_rooms, help="training rooms of the lab")
     parser.add_argument("--held-out-rooms", type=int, default=LabSize.held_out_rooms, help="held-out rooms of the lab")
@@ -105,11 +107,11 @@ def _data(options: argparse.Namespace, out: Path) -> TableData:
 def _captures(options: argparse.Namespace, clouds: Path) -> Captures:
     if options.held_out is None:
         raise InputError("--data needs --held-out DIR: labelled scenes that nothing is trained on.")
-    train, held_out = (
-        open_scenes(path, options=ReadOptions(cache_dir=clouds)) for path in (options.data, options.held_out)
-    )
+    wanted = ((options.data, options.split), (options.held_out, options.held_out_split))
+    train, held_out = (open_scenes(path, options=ReadOptions(split=split, cache_dir=clouds)) for path, split in wanted)
     names = vocabulary(options, train)
-    identity = f"{options.data.resolve()} {options.held_out.resolve()} {', '.join(names.names)}"
+    places = (f"{path.resolve()} {split}" for path, split in wanted)
+    identity = f"{' '.join(places)} {', '.join(names.names)}"
     return Captures(train, told(held_out.counted_by(names)), names, identity)
 
 

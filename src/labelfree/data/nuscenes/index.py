@@ -26,13 +26,17 @@ TABLES = ("scene", "sample", "sample_data", "ego_pose", "calibrated_sensor", "se
 """Tables that are read here; annotations and maps are not."""
 CACHED_FROM_BYTES = 1 << 26
 """Smaller tables are read anew each time."""
-FORMAT = 1
+ROWS_AT_ONCE = 100_000
+FORMAT = 2
 """Changes with the arrays' meaning."""
 
 
 @dataclass(frozen=True, eq=False)
 class Arrays:
-    """What the index keeps; S samples, D sensor readings, E poses, C calibrations, N characters."""
+    """What the index keeps; S samples, D sensor readings, C calibrations, N characters.
+
+    Readings stand with those of key frames first, by sample, so that going through key frames touches few pages.
+    """
 
     sample_tokens: NDArray[np.uint64]  # [S, 2] by scene, then time
     sample_scene: NDArray[np.int32]  # [S]
@@ -40,14 +44,13 @@ class Arrays:
     key_rows: NDArray[np.int32]  # [S, channels] reading of each sensor at the key frame, -1 = none
     data_tokens: NDArray[np.uint64]  # [D, 2]
     data_time: NDArray[np.int64]  # [D] microseconds
-    data_pose: NDArray[np.int32]  # [D]
+    data_pose: NDArray[np.float64]  # [D, 7] translation in metres, rotation w x y z: ego to global
     data_calibration: NDArray[np.int32]  # [D]
     data_size: NDArray[np.uint16]  # [D, 2] height, width; 0 for LiDAR
     data_file: NDArray[np.int64]  # [D + 1] where the file names begin
     file_names: NDArray[np.uint8]  # [N] UTF-8
     by_time: NDArray[np.int32]  # [D] readings by channel, then time
     channel_start: NDArray[np.int64]  # [channels + 1] where each channel begins in by_time
-    poses: NDArray[np.float64]  # [E, 7] translation in metres, rotation w x y z: ego to global
     calibrations: NDArray[np.float64]  # [C, 7] sensor to ego
     intrinsics: NDArray[np.float64]  # [C, 3, 3], zeros for LiDAR
 
@@ -119,7 +122,7 @@ class NuScenesIndex:
 
     def ego_to_global(self, row: int) -> NDArray[np.float64]:  # [4, 4]
         """Return the vehicle's pose when a reading was taken."""
-        return rigid(self.arrays.poses[self.arrays.data_pose[row]])
+        return rigid(self.arrays.data_pose[row])
 
     def sensor_to_ego(self, row: int) -> NDArray[np.float64]:  # [4, 4]
         """Return where the sensor of a reading sits on the vehicle."""
@@ -201,7 +204,10 @@ def build_index(root: Path, version: str) -> NuScenesIndex:
     sample_tokens = pack(ordered, folder / "sample.json")
     data_sample = TokenTable.of(folder / "sample.json", sample_tokens).rows(data.samples, where)
     TokenTable.of(where, data.tokens)
-    channel = calibration_channel[data_calibration]
+    key_frames_first = np.lexsort((calibration_channel[data_calibration], data_sample, ~data.is_key))
+    data = data.ordered(key_frames_first)
+    data_pose, data_calibration = data_pose[key_frames_first], data_calibration[key_frames_first]
+    data_sample, channel = data_sample[key_frames_first], calibration_channel[data_calibration]
     key_rows = np.full((len(ordered), len(channels)), -1, np.int32)
     keys = np.flatnonzero(data.is_key)
     key_rows[data_sample[keys], channel[keys]] = keys
@@ -213,14 +219,13 @@ def build_index(root: Path, version: str) -> NuScenesIndex:
         key_rows=key_rows,
         data_tokens=data.tokens,
         data_time=data.times,
-        data_pose=data_pose,
+        data_pose=poses[data_pose],
         data_calibration=data_calibration,
         data_size=data.sizes,
         data_file=data.file_starts,
         file_names=data.file_names,
         by_time=by_time,
         channel_start=np.searchsorted(channel[by_time], np.arange(len(channels) + 1)),
-        poses=poses,
         calibrations=calibrations,
         intrinsics=intrinsics,
     )
@@ -298,6 +303,23 @@ class _Data:
     is_key: NDArray[np.bool_]
     file_starts: NDArray[np.int64]
     file_names: NDArray[np.uint8]
+
+    def ordered(self, order: NDArray[np.int64]) -> _Data:
+        """Return the rows in another order."""
+        lengths = np.diff(self.file_starts)[order]
+        names = np.empty_like(self.file_names)
+        starts = np.r_[0, np.cumsum(lengths)]
+        for first in range(0, len(order), ROWS_AT_ONCE):
+            some = slice(first, first + ROWS_AT_ONCE)
+            inside = np.arange(lengths[some].sum()) - np.repeat(starts[:-1][some] - starts[first], lengths[some])
+            begin, end = starts[first], starts[min(first + ROWS_AT_ONCE, len(order))]
+            names[begin:end] = self.file_names[np.repeat(self.file_starts[order[some]], lengths[some]) + inside]
+        others = {
+            each.name: getattr(self, each.name)[order]
+            for each in fields(_Data)
+            if each.name not in ("file_starts", "file_names")
+        }
+        return _Data(**others, file_starts=starts, file_names=names)
 
 
 def _read_data(path: Path) -> _Data:

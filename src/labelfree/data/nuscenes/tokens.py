@@ -35,6 +35,12 @@ def _is_hex(text: str) -> bool:
     return all(letter in "0123456789abcdefABCDEF" for letter in text)
 
 
+def _mixed(tokens: Tokens) -> NDArray[np.uint64]:  # [n]
+    """Return one number for each token; different tokens hardly ever share one."""
+    mixed = tokens[:, 0] * np.uint64(0x9E3779B97F4A7C15) ^ tokens[:, 1] * np.uint64(0xC2B2AE3D27D4EB4F)
+    return mixed ^ (mixed >> np.uint64(29))
+
+
 @dataclass(frozen=True, eq=False)
 class TokenTable:
     """The tokens of a table, ready to be looked up."""
@@ -42,28 +48,40 @@ class TokenTable:
     path: Path
     tokens: Tokens
     order: NDArray[np.int64]
+    """Rows by their mixed number."""
+    keys: NDArray[np.uint64]
+    """Mixed numbers in that order."""
 
     @classmethod
     def of(cls, path: Path, tokens: Tokens) -> TokenTable:
         """Sort the tokens; one that stands twice is named."""
-        order = np.lexsort((tokens[:, 1], tokens[:, 0]))
-        twice = np.flatnonzero((tokens[order][1:] == tokens[order][:-1]).all(axis=1))
-        if len(twice):
-            raise InputError(
-                f"{path}: token {unpack(tokens[order[twice[0]]])} stands twice; unpack the metadata archive again."
-            )
-        return cls(path, tokens, order)
+        keys = _mixed(tokens)
+        order = np.argsort(keys, kind="stable")
+        keys = keys[order]
+        for place in np.flatnonzero(keys[1:] == keys[:-1]).tolist():  # none but for tokens that stand twice
+            if (tokens[order[place]] == tokens[order[place + 1]]).all():
+                token = unpack(tokens[order[place]])
+                raise InputError(f"{path}: token {token} stands twice; unpack the metadata archive again.")
+        return cls(path, tokens, order, keys)
 
     def rows(self, wanted: Tokens, where: Path) -> NDArray[np.int32]:  # [m]
         """Return the row of each token; the first that is not there is named, with the table that speaks of it."""
-        high = self.tokens[self.order, 0]
-        place = np.searchsorted(high, wanted[:, 0])
-        found = np.minimum(place, max(0, len(high) - 1))
-        rows = self.order[found] if len(high) else np.zeros(len(wanted), np.int64)
-        wrong = np.ones(len(wanted), bool) if not len(high) else (self.tokens[rows] != wanted).any(axis=1)
-        if wrong.any():
-            token = unpack(wanted[int(wrong.argmax())])
+        found = np.full(len(wanted), -1, np.int32)
+        keys = _mixed(wanted)
+        place = np.searchsorted(self.keys, keys)
+        missing = np.arange(len(wanted))
+        while len(missing):
+            inside = place[missing] < len(self.keys)
+            missing = missing[inside]
+            missing = missing[self.keys[place[missing]] == keys[missing]]
+            rows = self.order[place[missing]]
+            same = (self.tokens[rows] == wanted[missing]).all(axis=1)
+            found[missing[same]] = rows[same]
+            missing = missing[~same]  # another token with the same number stands before it
+            place[missing] += 1
+        if (found < 0).any():
+            token = unpack(wanted[int((found < 0).argmax())])
             raise InputError(
                 f"{where}: speaks of {token}, which {self.path.name} does not have; unpack the metadata archive again."
             )
-        return rows.astype(np.int32)
+        return found
