@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -82,7 +83,8 @@ def _holds_files(source: str) -> bool:
     folder = Path(source)
     if not folder.is_dir() or (folder / "config.json").is_file():
         return False
-    if any(path.suffix in {".png", ".npy", ".safetensors"} for path in folder.iterdir()):
+    files = itertools.chain(folder.iterdir(), folder.glob("*/*"))
+    if any(path.suffix in {".png", ".npy", ".safetensors"} for path in files):
         return True
     raise InputError(f"{folder}: holds neither a model (config.json) nor maps per frame (.png, .npy, .safetensors).")
 

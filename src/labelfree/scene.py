@@ -38,6 +38,8 @@ class Frame:
     """Stored depth units per metre: 1000 for millimetres."""
     labels: Raster | None = None
     """uint8 [H', W'] at the labels' own resolution, 255 = ignored; for evaluation only."""
+    scene: str = ""
+    """Name of the scene it belongs to, which the scene fills in; frames of different scenes may share their names."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "image", as_raster(self.image))
@@ -117,7 +119,7 @@ class Scene:
     """Pictures without a cloud, as nuImages': a 2D network is measured on them, nothing is trained."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "frames", tuple(self.frames))
+        object.__setattr__(self, "frames", tuple(replace(frame, scene=self.name) for frame in self.frames))
         points = np.asarray(self.points_world, dtype=np.float32)
         object.__setattr__(self, "points_world", points)
         if points.ndim != 2 or points.shape[1] != 3:

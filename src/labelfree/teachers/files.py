@@ -27,6 +27,8 @@ SCORE_SUFFIXES = (".npy", ".safetensors")
 class LabelFiles:
     """Labels by another teacher: per frame NAME.png of class ids (255 = ignored), or NAME.npy / .safetensors scores.
 
+    Where there are several scenes the files lie in SCENE/.
+
     A score map is [K, h, w]; a safetensors file holds it under `scores`. Without text embeddings the networks' frozen
     classifier is K orthonormal random vectors.
     """
@@ -39,7 +41,7 @@ class LabelFiles:
 
     def labels(self, frame: Frame, size: tuple[int, int]) -> NDArray[np.uint8]:
         """Return the labels [H, W] of a frame, resized to `size`."""
-        path = find_by_name(self.folder, frame.name, (".png", *SCORE_SUFFIXES))
+        path = find_frame(self.folder, frame, (".png", *SCORE_SUFFIXES))
         if path.suffix == ".png":
             stored = ImageFile(path).load()
             wrong = (stored >= self.classes) & (stored != IGNORE_LABEL)
@@ -70,7 +72,7 @@ class LabelFiles:
 
 
 class MaskFiles:
-    """Masks by another teacher: per frame NAME.png, uint8 or uint16 mask ids from 1, 0 = no mask."""
+    """Masks by another teacher: per frame NAME.png or SCENE/NAME.png, uint8 or uint16 mask ids from 1, 0 = no mask."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -80,7 +82,7 @@ class MaskFiles:
 
     def mask_ids(self, frame: Frame, size: tuple[int, int]) -> NDArray[np.uint16]:
         """Return the mask ids [H, W] of a frame, resized to `size`."""
-        path = find_by_name(self.folder, frame.name, (".png",))
+        path = find_frame(self.folder, frame, (".png",))
         stored = ImageFile(path).load()
         if stored.ndim != 2:
             raise InputError(f"{path}: found shape {stored.shape}; expected one channel of mask ids.")
@@ -99,18 +101,22 @@ class MaskFiles:
         return folder_digest(self.folder)
 
 
-def find_by_name(folder: Path, name: str, suffixes: tuple[str, ...]) -> Path:
-    """Return the file of a frame, whichever of the suffixes it has."""
-    for suffix in suffixes:
-        path = folder / f"{name}{suffix}"
-        if path.is_file():
-            return path
-    raise InputError(f"{folder}: no file for frame '{name}'; expected {' or '.join(name + s for s in suffixes)}.")
+def find_frame(folder: Path, frame: Frame, suffixes: tuple[str, ...]) -> Path:
+    """Return the file of a frame, whichever suffix it has: FOLDER/SCENE/FRAME or, for one scene, FOLDER/FRAME."""
+    places = (folder / frame.scene, folder) if frame.scene and (folder / frame.scene).is_dir() else (folder,)
+    for place in places:
+        for suffix in suffixes:
+            path = place / f"{frame.name}{suffix}"
+            if path.is_file():
+                return path
+    expected = " or ".join(frame.name + suffix for suffix in suffixes)
+    raise InputError(f"{places[0]}: no file for frame '{frame.name}'; expected {expected}.")
 
 
 def folder_digest(folder: Path) -> str:
-    """Return a digest of names, sizes and modification times of the files in a folder."""
-    rows = [f"{p.name} {p.stat().st_size} {p.stat().st_mtime_ns}" for p in sorted(folder.iterdir()) if p.is_file()]
+    """Return a digest of names, sizes and modification times of the files in a folder and in its scenes' folders."""
+    files = sorted(path for pattern in ("*", "*/*") for path in folder.glob(pattern) if path.is_file())
+    rows = [f"{p.relative_to(folder)} {p.stat().st_size} {p.stat().st_mtime_ns}" for p in files]
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16]
 
 
