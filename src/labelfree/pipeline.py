@@ -119,8 +119,13 @@ def label_frames(
             teachers.masks.mask_ids(frame, labels.image_size)
             teachers.namer.labels(frame, labels.image_size)
 
+    total = sum(len(scene.frames) for scene in scenes)
+    if not total:
+        raise InputError(
+            f"Scene '{scenes[0].name}' has no pictures: CLIP has nothing to name; predict with a trained run."
+        )
     frames = (frame for scene in scenes for frame in scene.frames)
-    with Progress(title, sum(len(scene.frames) for scene in scenes)) as progress:
+    with Progress(title, total) as progress:
         for first in frames:
             if device.type != "cpu":
                 label(first)

@@ -171,6 +171,9 @@ def check_dataset_scene(source: SceneSource, probes: int | None = PROBE_FRAMES, 
         return CheckReport(source.name, problems=problems)
     try:
         scene = source.build()
+        if not scene.frames:
+            alone = "it has no pictures: a trained network can label it, but nothing can be trained on it"
+            return CheckReport(source.name, 0, len(scene), warnings=(alone,))
         if not scene.images_only:
             return check_scene(scene, probes=probes)
         for frame in scene.frames:

@@ -97,6 +97,20 @@ def test_semantic_kitti(tmp_path: Path) -> None:
     np.testing.assert_allclose(own[ahead, :2] / own[ahead, 2:], image[ahead, :2] / image[ahead, 2:], atol=1e-3)
 
 
+def test_sweeps_without_cameras_can_be_predicted_not_trained_on(tmp_path: Path) -> None:
+    drive(tmp_path)
+    path = described(tmp_path, {"cameras": {}})
+    stated = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump({key: value for key, value in stated.items() if key != "cameras"}))
+    scenes = open_scenes(path)
+    assert len(scenes[0].frames) == 0
+    (report, _) = check_collection(scenes)
+    assert report.problems == ()
+    assert "nothing can be trained on it" in report.warnings[0]
+    assert "nothing can be trained on it" in scenes.notes[0]
+    assert "labelfree predict" in LIDAR.survey(path, None, ReadOptions(), lambda done, total: None).next_command
+
+
 def test_every_limit_and_survey(tmp_path: Path) -> None:
     drive(tmp_path, sweeps=4)
     assert open_scenes(KITTI, tmp_path, ReadOptions(every=2, limit=1)).names == ("000000",)

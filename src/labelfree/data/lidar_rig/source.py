@@ -175,7 +175,7 @@ def _sources(rig: Rig, options: ReadOptions) -> tuple[SweepSource, ...]:
 
 
 def _notes(rig: Rig) -> tuple[str, ...]:
-    return () if rig.description.cameras else (f"{rig.base}: no cameras are described: sweeps can only be predicted",)
+    return () if rig.description.cameras else (f"{rig.base}: no cameras are described, nothing can be trained on it",)
 
 
 def survey_rig(path: Path, root: Path | None, options: ReadOptions, progress: Progress) -> Survey:
@@ -188,6 +188,8 @@ def survey_rig(path: Path, root: Path | None, options: ReadOptions, progress: Pr
     frames = len(sources) * len(rig.description.cameras)
     given = "" if root is None else f" --root {root}"
     command = f"labelfree run {path}{given} --out runs/{path.stem}"
+    if not frames:
+        command = f"labelfree predict RUN {path}{given} --out predicted/{path.stem}"
     counts = (Count("sweeps", len(sources)), Count("pictures", frames))
     return Survey(LAYOUT, counts, tuple(problems), _notes(rig), frames, command)
 
