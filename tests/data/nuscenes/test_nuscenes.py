@@ -156,6 +156,7 @@ def test_a_street_comes_back_as_it_was(written: Path) -> None:
 def test_sweeps_between_key_frames(written: Path) -> None:
     index = build_index(written, VERSION)
     assert [row for row, _ in sweep_points(index, 0)] == [index.reading(0, index.lidar)]
+    assert [row for row, _ in sweep_points(index, 3)] == [index.reading(3, index.lidar)]  # the second drive's first
     rows = [row for row, _ in sweep_points(index, 1)]
     assert len(rows) == 2
     times = index.arrays.data_time[rows]
@@ -281,6 +282,26 @@ def bad_pose(tree: Path) -> None:
     rewrite(tree, "ego_pose", lambda rows: rows[0].update(rotation=[0, 0, 0, 0]))
 
 
+def nan_pose(tree: Path) -> None:
+    rewrite(tree, "ego_pose", lambda rows: rows[0].update(translation=[float("nan"), 0, 0]))
+
+
+def nothing(tree: Path) -> None:
+    rewrite(tree, "sample_data", lambda rows: rows.clear())
+
+
+def text_for_a_number(tree: Path) -> None:
+    rewrite(tree, "sample_data", lambda rows: rows[0].update(height="tall"))
+
+
+def ragged(tree: Path) -> None:
+    rewrite(tree, "calibrated_sensor", lambda rows: rows[1].update(camera_intrinsic=[[1, 2], [3]]))
+
+
+def two_key_frames(tree: Path) -> None:
+    rewrite(tree, "sample_data", lambda rows: rows.append(dict(rows[0], token="a" * 32)))
+
+
 def no_field(tree: Path) -> None:
     rewrite(tree, "sample_data", lambda rows: rows[0].pop("filename"))
 
@@ -345,6 +366,11 @@ def strange_labels(tree: Path) -> None:
         (no_token, r"ego_pose\.json: has a row without a token"),
         (bad_token, r"ego_pose\.json: token 'not-a-token' is not 32 hexadecimal digits"),
         (bad_pose, r"ego_pose\.json: row \w{32} has the pose"),
+        (nan_pose, r"ego_pose\.json: row \w{32} has the pose"),
+        (nothing, r"sample_data\.json: holds no rows"),
+        (text_for_a_number, r"sample_data\.json: a row misses or garbles"),
+        (ragged, r"calibrated_sensor\.json: row \w{32} has intrinsics that are no 3 x 3 numbers"),
+        (two_key_frames, r"sample_data\.json: a sensor has two key frames at one sample"),
         (no_field, r"sample_data\.json: a row misses or garbles 'filename'"),
         (no_sensor, r"calibrated_sensor\.json: speaks of sensor '1{32}'"),
         (no_camera, r"sample_data\.json: sample \w{32} has no key frame of CAM_BACK"),

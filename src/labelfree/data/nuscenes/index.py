@@ -109,7 +109,9 @@ class NuScenesIndex:
         found: NDArray[np.int32] = readings[
             np.searchsorted(times, before, "right") : np.searchsorted(times, now, "right")
         ]
-        return found
+        # Drives overlap in time: a sensor as it was mounted for this one tells its readings from theirs.
+        mounted = own.data_calibration[self.reading(sample, channel)]
+        return found[own.data_calibration[found] == mounted]
 
     def file(self, row: int) -> Path:
         """Return the file of a reading."""
@@ -148,7 +150,11 @@ def open_index(root: Path, version: str) -> NuScenesIndex:
         return build_index(root, version)
     kept = _cache_folder() / f"nuscenes-{_digest(files)}"
     if not (kept / "index.json").is_file():
-        _save(build_index(root, version), kept)
+        index = build_index(root, version)
+        try:
+            _save(index, kept)
+        except OSError:  # nowhere to keep it: it is made anew each time
+            return index
     return _load(root, version, kept)
 
 
@@ -210,6 +216,8 @@ def build_index(root: Path, version: str) -> NuScenesIndex:
     data_sample, channel = data_sample[key_frames_first], calibration_channel[data_calibration]
     key_rows = np.full((len(ordered), len(channels)), -1, np.int32)
     keys = np.flatnonzero(data.is_key)
+    if len(np.unique(data_sample[keys].astype(np.int64) * len(channels) + channel[keys])) != len(keys):
+        raise InputError(f"{where}: a sensor has two key frames at one sample; unpack the metadata archive again.")
     key_rows[data_sample[keys], channel[keys]] = keys
     by_time = np.lexsort((data.times, channel)).astype(np.int32)
     arrays = Arrays(
@@ -251,7 +259,8 @@ def _ordered_samples(folder: Path, scenes: dict[str, Row], samples: dict[str, Ro
             raise InputError(f"{path}: scene {scene['name']} has {len(chain)} samples, scene.json says {stated}.")
         ordered += chain
     if len(ordered) != len(samples):
-        left = next(token for token in samples if token not in set(ordered))
+        taken = set(ordered)
+        left = next(token for token in samples if token not in taken)
         raise InputError(f"{path}: sample {left} belongs to no scene's chain; unpack the metadata archive again.")
     return ordered
 
@@ -268,7 +277,10 @@ def _pose(path: Path, row: Row) -> list[float]:
 
 def _intrinsics(path: Path, row: Row) -> NDArray[np.float64]:
     stated: Any = row.get("camera_intrinsic") or np.zeros((3, 3))
-    matrix = np.asarray(stated, dtype=np.float64)
+    try:
+        matrix = np.asarray(stated, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: row {row['token']} has intrinsics that are no 3 x 3 numbers.") from error
     if matrix.shape != (3, 3):
         raise InputError(f"{path}: row {row['token']} has intrinsics of shape {matrix.shape}: expected 3 x 3.")
     return matrix
@@ -285,7 +297,11 @@ def _read_poses(path: Path) -> tuple[NDArray[np.uint64], NDArray[np.float64]]:
 def _many_poses(path: Path, rows: list[Row]) -> NDArray[np.float64]:
     try:
         poses = np.array([row["translation"] + row["rotation"] for row in rows], dtype=np.float64)
-        if poses.shape == (len(rows), 7) and (abs((poses[:, 3:] ** 2).sum(axis=1) - 1) <= 1e-2).all():
+        if (
+            poses.shape == (len(rows), 7)
+            and np.isfinite(poses).all()
+            and (abs((poses[:, 3:] ** 2).sum(axis=1) - 1) <= 1e-2).all()
+        ):
             return poses
     except (KeyError, TypeError, ValueError):
         pass
@@ -324,6 +340,8 @@ class _Data:
 
 def _read_data(path: Path) -> _Data:
     parts = list(_data_parts(path))
+    if not parts:
+        raise InputError(f"{path}: holds no rows; unpack the metadata archive again.")
     lengths = np.concatenate([part.file_starts for part in parts])
     joined = {
         each.name: np.concatenate([getattr(part, each.name) for part in parts])
@@ -349,5 +367,7 @@ def _data_parts(path: Path) -> Iterator[_Data]:
                 file_starts=np.array([len(name) for name in names], np.int64),
                 file_names=np.frombuffer(b"".join(names), np.uint8),
             )
-        except (KeyError, TypeError, AttributeError, OverflowError) as error:
+        except InputError:
+            raise
+        except (KeyError, TypeError, AttributeError, OverflowError, ValueError) as error:
             raise InputError(f"{path}: a row misses or garbles {error}; unpack the metadata archive again.") from error

@@ -38,7 +38,7 @@ def split_scenes(root: Path, split: str) -> frozenset[str]:
     """Return the scenes of a split: those in `ROOT/splits/SPLIT.txt`, one a line, if there, else the published."""
     own = root / "splits" / f"{split}.txt"
     if own.is_file():
-        names = frozenset(own.read_text(encoding="utf-8").split())
+        names = frozenset(own.read_text(encoding="utf-8", errors="replace").split())
         if not names:
             raise InputError(f"{own}: the split is empty; write one scene's name a line.")
         return names
