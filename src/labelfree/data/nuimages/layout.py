@@ -119,7 +119,10 @@ def open_nuimages(path: Path, root: Path | None, options: ReadOptions) -> Opened
     split = _split(path, options.split)
     sources = _sources(path, path / f"v1.0-{split}")[:: options.every or 1][: options.limit]
     note = f"nuImages v1.0-{split}: {len(sources)} annotated pictures, no points; {len(CLASSES)} classes are measured"
-    return OpenedDataset(sources, CLASSES, (note,))
+    notes = (
+        (note,) if any(source.masks for source in sources) else (note, "nothing is annotated: nothing can be measured")
+    )
+    return OpenedDataset(sources, CLASSES, notes)
 
 
 def _split(path: Path, split: str | None) -> str:

@@ -132,11 +132,10 @@ def survey_nuscenes(path: Path, root: Path | None, options: ReadOptions, progres
     for place in range(len(keys)):
         problems += keys[place].faults()
         progress(place + 1, len(keys))
-    found = (len(np.unique(index.arrays.sample_scene[keys.samples])), len(keys), len(index.arrays.data_time))
-    counts = tuple(
-        Count(what, number, published)
-        for what, number, published in zip(("scenes", "key frames", "sensor readings"), found, official)
-    )
+    found = [("scenes", len(np.unique(index.arrays.sample_scene[keys.samples]))), ("key frames", len(keys))]
+    if whole:
+        found.append(("sensor readings", len(index.arrays.data_time)))
+    counts = tuple(Count(what, number, published) for (what, number), published in zip(found, official))
     split = f" --split {options.split}" if options.split else ""
     return Survey(
         "nuscenes",
