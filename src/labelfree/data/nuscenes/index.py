@@ -5,17 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from labelfree.atomic import atomic_folder
-from labelfree.data.nuscenes.tables import Row, field, small_table, table_rows
+from labelfree.data.nuscenes.rows import intrinsics_of, pose_of, read_poses, read_readings
+from labelfree.data.nuscenes.tables import Row, field, small_table
 from labelfree.data.nuscenes.tokens import TokenTable, pack, unpack
 from labelfree.data.poses import quaternion_rotation
 from labelfree.errors import InputError
@@ -26,7 +25,6 @@ TABLES = ("scene", "sample", "sample_data", "ego_pose", "calibrated_sensor", "se
 """Tables that are read here; annotations and maps are not."""
 CACHED_FROM_BYTES = 1 << 26
 """Smaller tables are read anew each time."""
-ROWS_AT_ONCE = 100_000
 FORMAT = 2
 """Changes with the arrays' meaning."""
 
@@ -193,8 +191,8 @@ def build_index(root: Path, version: str) -> NuScenesIndex:
         calibration_channel = np.array([channel_of[field(path, row, "sensor_token")] for row in mounted.values()], int)
     except KeyError as error:
         raise InputError(f"{path}: speaks of sensor {error}, which sensor.json does not have.") from error
-    calibrations = np.array([_pose(path, row) for row in mounted.values()]).reshape(-1, 7)
-    intrinsics = np.array([_intrinsics(path, row) for row in mounted.values()]).reshape(-1, 3, 3)
+    calibrations = np.array([pose_of(path, row) for row in mounted.values()]).reshape(-1, 7)
+    intrinsics = np.array([intrinsics_of(path, row) for row in mounted.values()]).reshape(-1, 3, 3)
 
     ordered = _ordered_samples(folder, scenes, samples)
     scene_rank = {token: rank for rank, token in enumerate(scenes)}
@@ -202,8 +200,8 @@ def build_index(root: Path, version: str) -> NuScenesIndex:
     starts = np.r_[0, np.flatnonzero(np.diff(sample_scene)) + 1] if len(ordered) else np.zeros(0, int)
     sample_order = np.arange(len(ordered)) - np.repeat(starts, np.diff(np.r_[starts, len(ordered)]))
 
-    pose_tokens, poses = _read_poses(folder / "ego_pose.json")
-    data = _read_data(folder / "sample_data.json")
+    pose_tokens, poses = read_poses(folder / "ego_pose.json")
+    data = read_readings(folder / "sample_data.json")
     where = folder / "sample_data.json"
     data_pose = TokenTable.of(folder / "ego_pose.json", pose_tokens).rows(data.poses, where)
     data_calibration = TokenTable.of(path, pack(list(mounted), path)).rows(data.calibrations, where)
@@ -263,111 +261,3 @@ def _ordered_samples(folder: Path, scenes: dict[str, Row], samples: dict[str, Ro
         left = next(token for token in samples if token not in taken)
         raise InputError(f"{path}: sample {left} belongs to no scene's chain; unpack the metadata archive again.")
     return ordered
-
-
-def _pose(path: Path, row: Row) -> list[float]:
-    try:
-        pose = [*map(float, field(path, row, "translation")), *map(float, field(path, row, "rotation"))]
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{path}: row {row['token']} has no pose in numbers; the table is damaged.") from error
-    if len(pose) != 7 or not np.isfinite(pose).all() or abs(np.dot(pose[3:], pose[3:]) - 1) > 1e-2:
-        raise InputError(f"{path}: row {row['token']} has the pose {pose}: expected 3 metres and a unit quaternion.")
-    return pose
-
-
-def _intrinsics(path: Path, row: Row) -> NDArray[np.float64]:
-    stated: Any = row.get("camera_intrinsic") or np.zeros((3, 3))
-    try:
-        matrix = np.asarray(stated, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{path}: row {row['token']} has intrinsics that are no 3 x 3 numbers.") from error
-    if matrix.shape != (3, 3):
-        raise InputError(f"{path}: row {row['token']} has intrinsics of shape {matrix.shape}: expected 3 x 3.")
-    return matrix
-
-
-def _read_poses(path: Path) -> tuple[NDArray[np.uint64], NDArray[np.float64]]:
-    tokens, poses = [np.zeros((0, 2), np.uint64)], [np.zeros((0, 7))]
-    for rows in table_rows(path):
-        tokens.append(pack([row["token"] for row in rows], path))
-        poses.append(_many_poses(path, rows))
-    return np.concatenate(tokens), np.concatenate(poses)
-
-
-def _many_poses(path: Path, rows: list[Row]) -> NDArray[np.float64]:
-    try:
-        poses = np.array([row["translation"] + row["rotation"] for row in rows], dtype=np.float64)
-        if (
-            poses.shape == (len(rows), 7)
-            and np.isfinite(poses).all()
-            and (abs((poses[:, 3:] ** 2).sum(axis=1) - 1) <= 1e-2).all()
-        ):
-            return poses
-    except (KeyError, TypeError, ValueError):
-        pass
-    return np.array([_pose(path, row) for row in rows])  # says which one is wrong
-
-
-@dataclass(frozen=True, eq=False)
-class _Data:
-    tokens: NDArray[np.uint64]
-    samples: NDArray[np.uint64]
-    poses: NDArray[np.uint64]
-    calibrations: NDArray[np.uint64]
-    times: NDArray[np.int64]
-    sizes: NDArray[np.uint16]
-    is_key: NDArray[np.bool_]
-    file_starts: NDArray[np.int64]
-    file_names: NDArray[np.uint8]
-
-    def ordered(self, order: NDArray[np.int64]) -> _Data:
-        """Return the rows in another order."""
-        lengths = np.diff(self.file_starts)[order]
-        names = np.empty_like(self.file_names)
-        starts = np.r_[0, np.cumsum(lengths)]
-        for first in range(0, len(order), ROWS_AT_ONCE):
-            some = slice(first, first + ROWS_AT_ONCE)
-            inside = np.arange(lengths[some].sum()) - np.repeat(starts[:-1][some] - starts[first], lengths[some])
-            begin, end = starts[first], starts[min(first + ROWS_AT_ONCE, len(order))]
-            names[begin:end] = self.file_names[np.repeat(self.file_starts[order[some]], lengths[some]) + inside]
-        others = {
-            each.name: getattr(self, each.name)[order]
-            for each in fields(_Data)
-            if each.name not in ("file_starts", "file_names")
-        }
-        return _Data(**others, file_starts=starts, file_names=names)
-
-
-def _read_data(path: Path) -> _Data:
-    parts = list(_data_parts(path))
-    if not parts:
-        raise InputError(f"{path}: holds no rows; unpack the metadata archive again.")
-    lengths = np.concatenate([part.file_starts for part in parts])
-    joined = {
-        each.name: np.concatenate([getattr(part, each.name) for part in parts])
-        for each in fields(_Data)
-        if each.name != "file_starts"
-    }
-    return _Data(**joined, file_starts=np.r_[0, np.cumsum(lengths)])
-
-
-def _data_parts(path: Path) -> Iterator[_Data]:
-    """Yield the rows as arrays; `file_starts` holds the lengths of the names."""
-    for rows in table_rows(path):
-        try:
-            names = [row["filename"].encode() for row in rows]
-            yield _Data(
-                tokens=pack([row["token"] for row in rows], path),
-                samples=pack([row["sample_token"] for row in rows], path),
-                poses=pack([row["ego_pose_token"] for row in rows], path),
-                calibrations=pack([row["calibrated_sensor_token"] for row in rows], path),
-                times=np.array([row["timestamp"] for row in rows], np.int64),
-                sizes=np.array([(row["height"] or 0, row["width"] or 0) for row in rows], np.uint16),
-                is_key=np.array([row["is_key_frame"] for row in rows], bool),
-                file_starts=np.array([len(name) for name in names], np.int64),
-                file_names=np.frombuffer(b"".join(names), np.uint8),
-            )
-        except InputError:
-            raise
-        except (KeyError, TypeError, AttributeError, OverflowError, ValueError) as error:
-            raise InputError(f"{path}: a row misses or garbles {error}; unpack the metadata archive again.") from error
