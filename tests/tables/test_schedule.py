@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -157,6 +159,51 @@ def test_post_refine_alone_trains_by_itself(schedule: Schedule) -> None:
     fake = FakeRunner()
     carry_out(jobs_of(schedule, TABLE_2, (0,), "post_refine"), fake)
     assert (fake.taken, fake.rows) == (3, [("post_refine", 0)])
+
+
+def holder_of(job: Job) -> subprocess.Popen[str]:
+    """Start a process that claims a run's folder and waits to be told to die."""
+    code = (
+        "import sys; from filelock import FileLock; "
+        f"held = FileLock({str(job.folder.with_name(f'.{job.folder.name}.lock'))!r}); held.acquire(); "
+        "print('held', flush=True); "
+        "sys.stdin.read()"
+    )
+    job.folder.parent.mkdir(parents=True, exist_ok=True)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    process = subprocess.Popen([sys.executable, "-c", code], text=True, **pipes)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_a_run_of_another_process_comes_last_and_is_taken_up_when_that_dies(schedule: Schedule) -> None:
+    jobs = jobs_of(schedule, TABLE_2, (0,), "full wo_ct post_refine")
+    other = holder_of(jobs[0])
+    fake = FakeRunner()
+    told: list[str] = []
+
+    def tell(job: Job) -> None:
+        told.append(job.row)
+        other.kill()
+
+    carry_out(jobs, fake, tell=tell)
+    other.wait()
+    # the other one's networks are what post_refine waits for
+    assert told == [row for row, _ in fake.rows] == ["wo_ct", "full", "post_refine"]
+    assert fake.taken == 6
+
+
+def test_a_run_that_another_process_finished_meanwhile_is_not_done_again(schedule: Schedule) -> None:
+    jobs = jobs_of(schedule, TABLE_2, (0,), "full wo_ct")
+    fake = FakeRunner()
+
+    def other_finishes(job: Job) -> None:
+        if job.row == "full":
+            carry_out([jobs[1]], FakeRunner())
+
+    carry_out(jobs, fake, tell=other_finishes)
+    assert fake.rows == [("full", 0)]
 
 
 def test_results_survive_the_disk(tmp_path: Path) -> None:

@@ -29,13 +29,17 @@ def cross_entropy(
     logits: Tensor,  # [n, K] or [B, K, H, W]
     labels: Tensor,  # [n] or [B, H, W] integer, 255 = ignored
     count: Tensor | None = None,
+    weights: Tensor | None = None,  # [K]
 ) -> Tensor:  # scalar
     """Return the mean cross-entropy over labelled elements: one term of Eq. 5 or Eq. 6; 0 where nothing is labelled.
 
     `count` replaces the number of labelled elements in the denominator; with several processes it is their joint mean,
-    so that averaged gradients equal those of one process on the joint batch.
+    so that averaged gradients equal those of one process on the joint batch. `weights` multiply each class's terms
+    (see `class_balance`); the paper has none.
     """
-    total = functional.cross_entropy(logits.float(), labels.long(), ignore_index=IGNORE_LABEL, reduction="sum")
+    total = functional.cross_entropy(
+        logits.float(), labels.long(), weight=weights, ignore_index=IGNORE_LABEL, reduction="sum"
+    )
     return total / (count_labelled(labels) if count is None else count).clamp(min=1.0)
 
 

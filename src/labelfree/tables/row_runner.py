@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import torch
+from filelock import FileLock
 
 from labelfree.comparison import measure
 from labelfree.config import TeacherConfig
@@ -29,8 +30,11 @@ class RowRunner:
 
     def __call__(self, job: Job) -> Measures:
         """Take up a run where it stands and finish it."""
-        fabric, scenes = make_fabric(self.device, precision=job.config.train.precision), self._open(job.seed)
-        teachers = self._teachers(job, scenes, fabric.device)
+        fabric = make_fabric(self.device, precision=job.config.train.precision)
+        self.cache.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.cache / f".seed-{job.seed}.lock"):  # of several processes at one table, one does this
+            scenes = self._open(job.seed)
+            teachers = self._teachers(job, scenes, fabric.device)
         started = time.monotonic()
         labeller = train_system(scenes.train, scenes.vocabulary, job.config, job.folder, teachers, fabric)
         title, names = f"held-out scenes, seed {job.seed}", scenes.vocabulary

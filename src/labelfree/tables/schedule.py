@@ -6,9 +6,12 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 import labelfree
 from labelfree.atomic import atomic_folder, write_text
@@ -106,13 +109,41 @@ def folder_of(job: Job) -> Path:
 
 
 def carry_out(jobs: Sequence[Job], run: Run, commit: str = "", tell: Callable[[Job], None] = lambda job: None) -> None:
-    """Do the runs that are not finished, one after the other; `tell` hears of each one that is."""
-    for job in jobs:
-        if finished(job) is not None:
-            continue
-        prepare_folder(job)
-        write_result(job.folder, RunResult(job.key, job.row, job.seed, commit, run(job)))
-        tell(job)
+    """Do the runs that are not finished, one after the other; `tell` hears of each one that is.
+
+    Several processes may do this at once in one folder: a run that another one is at is passed over, and waited for
+    when there is nothing else to do. If that process dies, its run is taken up here.
+    """
+    for patient in (False, True):
+        for job in jobs:
+            first = job.trained_like
+            awaited = first is not None and first in jobs and finished(first) is None
+            if finished(job) is not None or (awaited and not patient):
+                continue
+            with _claimed(job, patient) as mine:
+                if mine and finished(job) is None:
+                    prepare_folder(job)
+                    write_result(job.folder, RunResult(job.key, job.row, job.seed, commit, run(job)))
+                    tell(job)
+
+
+@contextmanager
+def _claimed(job: Job, patient: bool) -> Iterator[bool]:
+    """Hold a run's folder, or say False where another process does and there is no patience to wait for it.
+
+    The system lets go of the lock when the process that holds it ends, however that ends.
+    """
+    job.folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(job.folder.with_name(f".{job.folder.name}.lock"))
+    try:
+        lock.acquire(blocking=patient)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
 
 
 def prepare_folder(job: Job) -> None:

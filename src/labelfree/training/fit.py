@@ -116,7 +116,7 @@ def step_seed(plan: TrainingPlan, position: Position, rank: int, purpose: int) -
 
 
 def joint_mean(fabric: Fabric, value: Tensor) -> Tensor:
-    """Return the mean of a scalar over all processes."""
+    """Return the mean of a small tensor over all processes."""
     if fabric.world_size == 1:
         return value
     reduced = fabric.all_reduce(value, reduce_op="mean")

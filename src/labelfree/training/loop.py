@@ -130,7 +130,8 @@ def training_step(
         plan.switch,
         _switch_generator(plan, position, fabric.global_rank),
     )
-    losses = step_losses(batch, output_2d, output_3d, labels, lambda value: joint_mean(fabric, value))
+    mean, balance = partial(joint_mean, fabric), plan.train.class_balance
+    losses = step_losses(batch, output_2d, output_3d, labels, mean, balance)
     optimiser.zero_grad(set_to_none=True)
     _backward(fabric, losses, plan.train.latent_weight)
     optimiser.step()

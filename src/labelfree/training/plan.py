@@ -55,6 +55,9 @@ class TrainConfig:
     average_decay: float = 0.0
     """Label with the running mean of the weights, keeping this share of it at each step; 0, as in the paper, takes the
     last step's weights."""
+    class_balance: float = 0.0
+    """Weigh each class's cross-entropy by its frequency among the step's labels to the power of minus this; 0, as in
+    the paper, is the plain mean."""
     latent_weight: float = 1.0
     """Weight of Eq. 7 beside the cross-entropies."""
     precision: Precision = "auto"
@@ -74,6 +77,8 @@ class TrainConfig:
         for name in ("learning_rate", "images_factor", "backbone_rate"):
             if not 0 < getattr(self, name) < math.inf:
                 raise InputError(f"train.{name} is {getattr(self, name)}: give a positive number.")
+        if not 0 <= self.class_balance <= 1:
+            raise InputError(f"train.class_balance is {self.class_balance}: give 0 (off) to 1.")
         if not 0 <= self.average_decay < 1:
             raise InputError(f"train.average_decay is {self.average_decay}: give 0 or up to, not including, 1.")
         wrong = [modality for modality in self.modalities if modality not in MODALITIES]

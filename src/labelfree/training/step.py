@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from labelfree.errors import InputError
+from labelfree.method.class_balance import balance_weights, class_counts
 from labelfree.method.distribution_alignment import align_logits, class_frequencies
 from labelfree.method.label_switching import (
     ALL_SOURCES,
@@ -27,7 +28,7 @@ from labelfree.nets.segmenters import Output2D, Output3D, latent_at_pixels
 from labelfree.training.samples import Batch
 
 JointMean = Callable[[Tensor], Tensor]
-"""Mean of a scalar over all processes; the identity in a single one."""
+"""Mean of a small tensor over all processes; the identity in a single one."""
 
 Candidates = dict[Source, Callable[[], Tensor]]
 """The labels that each source would give."""
@@ -187,8 +188,12 @@ def step_losses(
     output_3d: Output3D | None,
     labels: StepLabels,
     joint_mean: JointMean,
+    class_balance: float = 0.0,
 ) -> StepLosses:
-    """Return the losses of one step; `joint_mean` makes several processes equal one on the joint batch."""
+    """Return the losses of one step; `joint_mean` makes several processes equal one on the joint batch.
+
+    `class_balance` is the power of `method.class_balance`.
+    """
     targets = None
     if len(batch.targets):
         count = joint_mean(torch.tensor(float(len(batch.targets)), device=batch.targets.device))
@@ -204,6 +209,7 @@ def step_losses(
             lambda latent: latent_at_pixels(latent, *where, size),
             targets,
             joint_mean,
+            class_balance,
         )
     if output_3d is not None and labels.pairs is not None:
         net_3d = _losses(
@@ -213,6 +219,7 @@ def step_losses(
             lambda latent: latent.index_select(0, batch.pair_voxel),
             targets,
             joint_mean,
+            class_balance,
         )
     return StepLosses(net_2d, net_3d)
 
@@ -230,9 +237,13 @@ def _losses(
     at_pairs: Callable[[Tensor], Tensor],  # the latent features of the P pairs
     targets: _Targets | None,
     joint_mean: JointMean,
+    class_balance: float,
 ) -> NetworkLosses:
     # Zero, but attached to the head: several processes expect a gradient for every parameter.
     consistency = latent.float().sum() * 0.0
     if targets is not None:
         consistency = latent_consistency(at_pairs(latent), targets.features, targets.count)
-    return NetworkLosses(cross_entropy(logits, labels, joint_mean(count_labelled(labels))), consistency)
+    weights = None
+    if class_balance:
+        weights = balance_weights(joint_mean(class_counts(labels, logits.shape[1])), class_balance)
+    return NetworkLosses(cross_entropy(logits, labels, joint_mean(count_labelled(labels)), weights), consistency)
