@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -17,14 +18,18 @@ from labelfree.tables.run_result import Measures, measures_of
 from labelfree.tables.schedule import Job
 from labelfree.training.labelled_scenes import Teachers
 
+Adapt = Callable[[Teachers, int], Teachers]
+"""Puts something in the place of a seed's teachers, for experiments about them."""
+
 Labelled = tuple[int, TeacherConfig, tuple[int, int], int]
 
 
 class RowRunner:
     """Trains and measures runs; what the rows of a seed have in common is done by the first of them."""
 
-    def __init__(self, data: TableData, cache: Path, device: str = "auto") -> None:
+    def __init__(self, data: TableData, cache: Path, device: str = "auto", adapt: Adapt | None = None) -> None:
         self.data, self.cache, self.device = data, cache, device
+        self.adapt = adapt or (lambda teachers, seed: teachers)
         self._opened: tuple[int, TableScenes] | None = None
         self._labelled: set[Labelled] = set()
 
@@ -49,7 +54,8 @@ class RowRunner:
     def _teachers(self, job: Job, scenes: TableScenes, device: torch.device) -> Teachers:
         """Return the teachers, with every frame of the seed labelled in the cache that all rows and seeds share."""
         labels = job.config.labels
-        teachers = load_teachers(job.config.teachers, labels, scenes.vocabulary, self.cache, device)
+        loaded = load_teachers(job.config.teachers, labels, scenes.vocabulary, self.cache, device)
+        teachers = self.adapt(loaded, job.seed)
         known = (job.seed, job.config.teachers, labels.image_size, labels.latent_width)
         if known not in self._labelled:
             label_frames(scenes.train, teachers, labels, device, "label training scenes")
