@@ -10,6 +10,7 @@ import pytest
 
 from labelfree.config import RunConfig, recipe_path
 from labelfree.errors import InputError
+from labelfree.tables import schedule as schedule_module
 from labelfree.tables.rows import TABLE_1, TABLE_2, PaperTable
 from labelfree.tables.run_result import RESULT, Measures, RunResult, read_result, write_result
 from labelfree.tables.schedule import Job, Schedule, carry_out, finished, row_settings, run_key, seconds_left
@@ -144,6 +145,14 @@ def test_the_key_covers_settings_seed_data_and_version(schedule: Schedule, monke
     assert run_key(how, "rooms") == key
     monkeypatch.setattr("labelfree.__version__", "9.9")
     assert run_key(config, "rooms") != key
+
+
+def test_an_option_at_its_default_leaves_the_key_as_it_was(schedule: Schedule, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = jobs_of(schedule, TABLE_2, (0,), "full")[0].config
+    key = run_key(config, "rooms")
+    original = schedule_module.asdict
+    monkeypatch.setattr(schedule_module, "asdict", lambda value: original(value) | {"new_option": False})
+    assert run_key(config, "rooms") == key
 
 
 def test_post_refine_takes_over_the_training_it_shares(schedule: Schedule) -> None:

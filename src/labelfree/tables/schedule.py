@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -89,11 +90,28 @@ class Schedule:
 
 
 def run_key(config: RunConfig, identity: str) -> str:
-    """Return a digest of all that decides a run's numbers: settings with the seed, data, version of the package."""
+    """Return a digest of all that decides a run's numbers: settings with the seed, data, version of the package.
+
+    Settings at their defaults are left out, so that a new option, off by default, leaves finished runs finished.
+    """
     train = replace(config.train, workers=0, tensorboard=False, checkpoint_seconds=0.0)
     same = asdict(replace(config, train=train, memory_gb=0.0))
-    text = json.dumps([same, identity, labelfree.__version__], default=str, sort_keys=True)
+    text = json.dumps(
+        [_changes(same, asdict(RunConfig())), identity, labelfree.__version__], default=str, sort_keys=True
+    )
     return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
+
+
+def _changes(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that differ from their defaults, nested as they are."""
+    changed: dict[str, Any] = {}
+    for name, value in settings.items():
+        default = defaults[name]
+        if isinstance(value, dict) and isinstance(default, dict):
+            changed |= {name: inner} if (inner := _changes(value, default)) else {}
+        elif value != default:
+            changed[name] = value
+    return changed
 
 
 def finished(job: Job) -> RunResult | None:
