@@ -32,7 +32,13 @@ ABLATED: dict[str, dict[str, Any]] = {
     "images_double": {"train.images_factor": 2.0},
     "full": {},
     "maskclip": {"system": "clip"},
-    "maskclip++": NO_SAM | {"labels.latent_target": "none", "switch.pool_2d": (NET_2D,), "switch.pool_3d": (NET_3D,)},
+    "maskclip++": NO_SAM
+    | {
+        "labels.latent_target": "none",
+        "switch.pool_2d": (NET_2D,),
+        "switch.pool_3d": (NET_3D,),
+        "switch.align": True,
+    },
     "openscene": {"system": "openscene"},
     "clip2scene": NO_SAM
     | {"train.modalities": ("3d",), "labels.latent_target": "clip", "switch.pool_3d": (CLIP_3D, NET_3D)},
