@@ -13,7 +13,7 @@ from labelfree.config import RunConfig
 from labelfree.data.check import check_collection, raise_problems
 from labelfree.data.collection import SceneCollection, open_scenes
 from labelfree.lab.dataset import LabSize, write_lab
-from labelfree.lab.teacher_weights import shipped
+from labelfree.pipeline import LAB, LAB_WEIGHTS
 from labelfree.scene import Scene
 from labelfree.vocabulary import Vocabulary
 
@@ -86,6 +86,5 @@ def weights_digest(config: RunConfig) -> str:
     teachers, networks = config.teachers, config.networks
     starts = ((networks.backbone_weights, "backbone"), (networks.backbone_weights_3d, "backbone-3d"))
     used = ((teachers.clip, "clip"), (teachers.sam, "sam"), *starts)
-    folders = [folder for source, part in used if (folder := shipped(source, part)) is not None]
-    weights = b"".join((folder / "model.safetensors").read_bytes() for folder in folders)
-    return hashlib.sha256(weights).hexdigest()[:16] if folders else ""
+    files = [LAB_WEIGHTS / f"tiny-{name}" / "model.safetensors" for source, name in used if source == LAB]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16] if files else ""
