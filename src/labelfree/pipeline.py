@@ -45,6 +45,7 @@ def load_teachers(
     return Teachers(
         _load_namer(config, vocabulary, cache, device),
         _load_masks(config, labels, cache, device),
+        cache,
     )
 
 

@@ -42,8 +42,12 @@ def test_nuscenes_and_then_nuimages(tmp_path: Path, capsys: pytest.CaptureFixtur
     write_nuscenes(data, 1, 2, STREET)
     write_nuimages(pictures, 1, 2, STREET)
     assert main(["prepare", str(data), "--recipe", "nuscenes"]) == 0
-    assert "2 key frames of 34,149 published" in capsys.readouterr().out
-    assert main(["train", str(data), "--split", "train", "--out", run, "--networks.net_3d.voxel_m=0.3", *TINY]) == 0
+    said = capsys.readouterr().out
+    assert "2 key frames of 34,149 published" in said
+    assert "with labels.keep_frames=true about 0.0 GiB more" in said
+    settings = ("--networks.net_3d.voxel_m=0.3", "--labels.keep_frames=true", *TINY)
+    assert main(["train", str(data), "--split", "train", "--out", run, *settings]) == 0
+    assert len(list((tmp_path / "runs" / "cache").glob("frames-*/*.frame"))) == 6
     assert main(["evaluate", run, str(data), "--split", "val", "--networks-only"]) == 0
     assert "\n3D\n" in capsys.readouterr().out
     assert main(["prepare", str(pictures), "--split", "val"]) == 0

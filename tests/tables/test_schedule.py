@@ -141,7 +141,12 @@ def test_the_key_covers_settings_seed_data_and_version(schedule: Schedule, monke
     key = run_key(config, "rooms")
     others = [replace(config, seed=1), replace(config, train=replace(config.train, learning_rate=0.5))]
     assert len({key, run_key(config, "other rooms"), *(run_key(other, "rooms") for other in others)}) == 4
-    how = replace(config, memory_gb=9.0, train=replace(config.train, workers=3, checkpoint_seconds=1.0))
+    how = replace(
+        config,
+        memory_gb=9.0,
+        train=replace(config.train, workers=3, checkpoint_seconds=1.0),
+        labels=replace(config.labels, keep_frames=True),
+    )
     assert run_key(how, "rooms") == key
     monkeypatch.setattr("labelfree.__version__", "9.9")
     assert run_key(config, "rooms") != key

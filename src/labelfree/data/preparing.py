@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from labelfree.data.collection import layout_of, open_scenes
@@ -13,9 +12,8 @@ PATCH = 16
 """Pixels of an image per dense CLIP feature, for ViT-B/16."""
 CLIP_WIDTH, SAM_CELLS, HALF = 512, 64 * 64, 2
 """Dense CLIP features are 512 wide, SAM's map has 64 x 64 cells; both are kept in 16 bits."""
-
-Begin = Callable[[int], Progress]
-"""Hears how many scenes there are, returns what hears of each that is done."""
+KEPT_BYTES, PIXELS_PER_PAIR, PAIR_BYTES = 6, 8, 12
+"""Kept frames take 6 bytes a pixel and 12 a pixel-point pair; on LiDAR fewer pixels have one, on fine meshes more."""
 
 
 def survey(path: Path, root: Path | None, options: ReadOptions, layout: str | None, progress: Progress) -> Survey:
@@ -53,6 +51,12 @@ def cache_bytes(frames: int, image_size: tuple[int, int], latent_width: int) -> 
     return frames * (dense + SAM_CELLS * latent_width * HALF + pixels // 8)
 
 
+def kept_bytes(frames: int, image_size: tuple[int, int]) -> int:
+    """Return about what `labels.keep_frames` takes on disk for so many frames."""
+    pixels = image_size[0] * image_size[1]
+    return frames * (pixels * KEPT_BYTES + pixels // PIXELS_PER_PAIR * PAIR_BYTES)
+
+
 def render(found: Survey, image_size: tuple[int, int], latent_width: int, seconds_per_frame: float | None) -> str:
     """Return the survey as plain text: counts, problems, notes, what labelling takes, the next command."""
     lines = [f"layout {found.layout}"]
@@ -66,6 +70,8 @@ def render(found: Survey, image_size: tuple[int, int], latent_width: int, second
     lines.append(
         f"  caches of both teachers for {found.frames:,} pictures {at}: about {size:,.1f} GiB with ViT-B/16's widths"
     )
+    kept = kept_bytes(found.frames, image_size) / 2**30
+    lines.append(f"  with labels.keep_frames=true about {kept:,.1f} GiB more; epochs then decode no picture twice")
     if seconds_per_frame is None:
         lines.append("  time: not measured; --measure 2 times both teachers on two pictures of yours")
     else:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Literal, Protocol, TypeVar, overload
 
 import numpy as np
@@ -16,7 +17,9 @@ from labelfree.method.latent_consistency import random_orthogonal
 from labelfree.method.mask_vote import refine_labels
 from labelfree.method.pairing import Pairs, pair_lidar, pair_rgbd
 from labelfree.scene import Frame, Scene
+from labelfree.teachers.cache import TeacherCache
 from labelfree.teachers.labelling import MaskMaker, PixelNamer
+from labelfree.training.kept_frames import FORMAT, KeptFrames, frame_key, points_digest
 from labelfree.training.samples import LabelledFrame, LabelledScene
 
 LatentTarget = Literal["sam", "clip", "sam+clip", "none"]
@@ -56,6 +59,9 @@ class LabelConfig:
     """Whose features the networks follow (Eq. 7)."""
     latent_width: int = 64
     """Width of the latent space, the paper's K_f."""
+    keep_frames: bool = False
+    """Keep under --cache each frame as co-training reads it, uncompressed, and map it into memory from then on, so that
+    no later epoch decodes it. Off for the disk it takes, which `labelfree prepare` tells."""
 
     def __post_init__(self) -> None:
         if len(self.image_size) != 2 or min(self.image_size) < 8:
@@ -65,7 +71,7 @@ class LabelConfig:
 def pair_points(scene: Scene, frame: Frame, size: tuple[int, int], config: PairingConfig) -> Pairs:
     """Return the pixel-point pairs of a frame on a grid of (height, width)."""
     frame = frame.resized(size)
-    if config.rule == "lidar" or (config.rule == "auto" and frame.depth is None):
+    if not pairs_by_depth(frame, config):
         return pair_lidar(
             torch.from_numpy(scene.points_world),
             torch.from_numpy(frame.world_to_camera),
@@ -88,6 +94,11 @@ def pair_points(scene: Scene, frame: Frame, size: tuple[int, int], config: Pairi
     )
 
 
+def pairs_by_depth(frame: Frame, config: PairingConfig) -> bool:
+    """Whether a frame's depth map decides its pairs."""
+    return config.rule == "rgbd" or (config.rule == "auto" and frame.depth is not None)
+
+
 def point_features(scene: Scene) -> NDArray[np.float32]:  # [N, C]
     """Return the 3D network's input: colours in -1..1 where there are any, else intensity of 0..255 as 0..1, else 1."""
     if scene.colours is not None:
@@ -103,6 +114,8 @@ class Teachers:
 
     namer: PixelNamer
     masks: MaskMaker
+    cache: TeacherCache | None = None
+    """Where their outputs are kept; None for teachers made by hand, with which no frame is kept either."""
 
     def refined_labels(self, frame: Frame, size: tuple[int, int]) -> NDArray[np.uint8]:
         """Return P* of Eq. 4: the labels [H, W] after the vote inside the masks."""
@@ -143,6 +156,7 @@ class KeptScenes(Sequence[SceneT]):
         self.scenes = scenes
         self._budget = memory_gb * 1e9
         self._kept: dict[int, SceneT] = {}
+        self._bytes = 0
 
     def build(self, scene: Scene) -> SceneT:
         """Make one scene ready."""
@@ -162,8 +176,9 @@ class KeptScenes(Sequence[SceneT]):
             return [self[i] for i in range(*index.indices(len(self)))]
         if index not in self._kept:
             self._kept[index] = self.build(self.scenes[index])
-            while len(self._kept) > 1 and sum(scene.nbytes() for scene in self._kept.values()) > self._budget:
-                self._kept.pop(next(iter(self._kept)))
+            self._bytes += self._kept[index].nbytes()
+            while len(self._kept) > 1 and self._bytes > self._budget:
+                self._bytes -= self._kept.pop(next(iter(self._kept))).nbytes()
         return self._kept[index]
 
 
@@ -186,14 +201,24 @@ class LabelledScenes(KeptScenes[LabelledScene]):
     ) -> None:
         super().__init__(scenes, memory_gb)
         self.teachers, self.labels, self.pairing = teachers, labels, pairing
+        self.kept_frames = _kept_frames(teachers, labels, pairing)
 
     def build(self, scene: Scene) -> LabelledScene:
         """Label one scene."""
-        frames = tuple(self.frame(scene, frame) for frame in scene.frames)
+        digest = points_digest(scene.points_world) if self.kept_frames else ""
+        frames = tuple(self.frame(scene, frame, digest) for frame in scene.frames)
         return LabelledScene(scene.name, scene.upright_points(), point_features(scene), frames)
 
-    def frame(self, scene: Scene, frame: Frame) -> LabelledFrame:
-        """Return one frame with its labels, masks, pairs and latent target."""
+    def frame(self, scene: Scene, frame: Frame, points: str) -> LabelledFrame:
+        """Return one frame with its labels, masks, pairs and latent target; `points` is the digest of the scene's."""
+        make = partial(self._make, scene, frame)
+        if self.kept_frames:
+            made = self.kept_frames.frame(frame_key(frame, points, pairs_by_depth(frame, self.pairing)), make)
+        else:
+            made = make()
+        return replace(made, target=self.teachers.target(frame, self.labels))
+
+    def _make(self, scene: Scene, frame: Frame) -> LabelledFrame:
         size = self.labels.image_size
         pairs = pair_points(scene, frame, size, self.pairing)
         labels = (self.teachers.refined_labels if self.labels.refine else self.teachers.namer.labels)(frame, size)
@@ -204,8 +229,25 @@ class LabelledScenes(KeptScenes[LabelledScene]):
             pair_point=pairs.point.numpy(),
             pair_row=pairs.row.numpy(),
             pair_column=pairs.column.numpy(),
-            target=self.teachers.target(frame, self.labels),
+            target=None,
         )
+
+
+def _kept_frames(teachers: Teachers, labels: LabelConfig, pairing: PairingConfig) -> KeptFrames | None:
+    """Return where frames of these settings are kept, if they are to be."""
+    if not labels.keep_frames or teachers.cache is None:
+        return None
+    height, width = labels.image_size
+    shelf = teachers.cache.shelf(
+        "frames",
+        format=FORMAT,
+        namer=teachers.namer.fingerprint(),
+        masks=teachers.masks.fingerprint(),
+        size=(height, width),
+        refine=labels.refine,
+        pairing=asdict(pairing),
+    )
+    return KeptFrames(shelf.folder, (height, width))
 
 
 def _project(features: NDArray[np.float16], width: int) -> NDArray[np.float16]:

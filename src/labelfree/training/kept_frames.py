@@ -1,0 +1,109 @@
+"""Frames as training reads them, kept uncompressed and opened by memory map, so that no epoch decodes them again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelfree.atomic import atomic_file
+from labelfree.errors import InputError
+from labelfree.scene import Frame
+from labelfree.training.samples import LabelledFrame
+
+FORMAT = 1
+"""Changes with the meaning of what is kept, and with the code that makes it."""
+KEY_LENGTH = 16
+PAIR_BYTES = 12
+"""What a pixel-point pair takes; the rest of an entry has the same length for all frames of one size."""
+
+
+@dataclass(frozen=True)
+class KeptFrames:
+    """Frames made with one set of settings: a folder of files named by all else that decides a frame.
+
+    Several processes may read and write it at once: an entry appears whole, and whoever makes it makes the same.
+    """
+
+    folder: Path
+    size: tuple[int, int]
+    """(height, width) of the frames."""
+
+    def frame(self, key: str, make: Callable[[], LabelledFrame]) -> LabelledFrame:
+        """Return a frame without its latent target: mapped into memory, or made and kept where there is none intact."""
+        path = self.folder / f"{key[:KEY_LENGTH]}.frame"
+        found = read_frame(path, self.size)
+        if found is None:
+            found = make()
+            write_frame(path, found)
+        return found
+
+
+def frame_key(frame: Frame, points: str, with_depth: bool) -> str:
+    """Return a digest of what decides a frame besides the settings; `points` is the digest of the scene's points.
+
+    The names are part of it because teachers that are files go by them; depth is where it decides the pairs.
+    """
+    depth = frame.depth.digest() if with_depth and frame.depth is not None else None
+    grid = [frame.size, frame.intrinsics.tolist(), frame.world_to_camera.tolist(), frame.depth_scale]
+    text = json.dumps([frame.scene, frame.name, frame.image.digest(), depth, points, grid])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def points_digest(points: NDArray[np.float32]) -> str:  # [N, 3]
+    """Return a digest of a scene's points."""
+    return hashlib.sha256(points.tobytes()).hexdigest()
+
+
+def read_frame(path: Path, size: tuple[int, int]) -> LabelledFrame | None:
+    """Map a kept frame; None where there is none, or where it is truncated or altered."""
+    try:
+        pairs, rest = divmod(path.stat().st_size - _entry_type(size, 0).itemsize, PAIR_BYTES)
+        if pairs < 0 or rest:
+            return None
+        mapped = np.memmap(path, _entry_type(size, pairs), "r", shape=(1,))
+    except (OSError, ValueError):  # not there, or it became shorter just now
+        return None
+    entry = np.asarray(mapped)
+    if entry["checksum"][0] != _checksum(entry):
+        return None
+    point, row, column = entry["pairs"][0].astype(np.int64)
+    return LabelledFrame(entry["image"][0], entry["labels"][0], entry["mask_ids"][0], point, row, column, None)
+
+
+def write_frame(path: Path, frame: LabelledFrame) -> None:
+    """Keep a frame, without its latent target, which the teachers' cache holds uncompressed already."""
+    entry = np.zeros(1, _entry_type(frame.labels.shape, len(frame.pair_point)))
+    entry["pairs"] = np.stack([frame.pair_point, frame.pair_row, frame.pair_column])
+    entry["mask_ids"], entry["labels"], entry["image"] = frame.mask_ids, frame.labels, frame.image
+    entry["checksum"] = _checksum(entry)
+    try:
+        with atomic_file(path) as file:
+            entry.tofile(file)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be kept ({error}); free the disk or set labels.keep_frames=false.") from error
+
+
+def _entry_type(size: tuple[int, ...], pairs: int) -> np.dtype[Any]:
+    """Return what a file holds; it needs no header, as its length tells the pairs. Wide numbers first: all aligned."""
+    return np.dtype(
+        [
+            ("checksum", "<u4"),
+            ("pairs", "<i4", (3, pairs)),  # point, row, column
+            ("mask_ids", "<u2", size),
+            ("labels", "u1", size),
+            ("image", "u1", (*size, 3)),
+        ]
+    )
+
+
+def _checksum(entry: NDArray[Any]) -> int:
+    """Return the CRC-32 of all that follows the checksum."""
+    return zlib.crc32(entry.view(np.uint8)[entry.dtype["checksum"].itemsize :].data)
