@@ -46,6 +46,7 @@ def load_teachers(
         _load_namer(config, vocabulary, cache, device),
         _load_masks(config, labels, cache, device),
         cache,
+        labels.soft_vote,
     )
 
 

@@ -3,7 +3,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from labelfree.method.mask_vote import joint_mask_ids, mask_winners, paint_winners, refine_labels, soft_mask_winners
+from labelfree.method.mask_vote import (
+    joint_mask_ids,
+    mask_winners,
+    paint_winners,
+    refine_labels,
+    soft_mask_winners,
+    soft_refine_labels,
+)
 
 
 def loop_vote(labels: torch.Tensor, masks: torch.Tensor, classes: int) -> torch.Tensor:
@@ -63,6 +70,18 @@ def test_soft_vote_sums_probabilities() -> None:
     masks = torch.tensor([1, 1, 1, 0])
     assert soft_mask_winners(probabilities, masks, 2).tolist() == [255, 0, 255]
     assert mask_winners(probabilities.argmax(1), masks, 2, 2).tolist() == [255, 1, 255]
+
+
+def test_soft_refinement_agrees_with_a_loop_over_masks() -> None:
+    generator = torch.Generator().manual_seed(3)
+    probabilities = torch.rand(60, 5, generator=generator).softmax(1)
+    masks = torch.randint(0, 6, (60,), generator=generator)
+    expected = probabilities.argmax(1)
+    for mask in range(1, 6):
+        inside = masks == mask
+        expected[inside] = probabilities[inside].sum(0).argmax()
+    assert torch.equal(soft_refine_labels(probabilities, masks), expected)
+    assert not torch.equal(refine_labels(probabilities.argmax(1), masks, 5), expected)
 
 
 def test_paint_keeps_unmasked_and_unvoted() -> None:

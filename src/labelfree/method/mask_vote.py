@@ -67,6 +67,17 @@ def refine_labels(
     return paint_winners(mask_winners(labels, mask_ids, num_masks, num_classes), mask_ids, labels)
 
 
+def soft_refine_labels(
+    probabilities: Tensor,  # [n, K]
+    mask_ids: Tensor,  # [n] integer, 0 = no mask
+) -> Tensor:  # [n] int64
+    """Return the labels after a vote in which every pixel casts its probabilities instead of one label (an option)."""
+    mask_ids = mask_ids.long()
+    num_masks = int(mask_ids.max()) if mask_ids.numel() else 0
+    winners = soft_mask_winners(probabilities, mask_ids, num_masks)
+    return paint_winners(winners, mask_ids, probabilities.argmax(dim=1))
+
+
 def _elect(counts: Tensor) -> Tensor:
     winners = counts.argmax(dim=1)
     return torch.where(counts.sum(dim=1) > 0, winners, torch.full_like(winners, IGNORE_LABEL))

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from labelfree.errors import InputError
+from labelfree.method.clip_labels import CLIP_TEMPERATURE
 from labelfree.method.latent_consistency import random_orthogonal
-from labelfree.method.mask_vote import refine_labels
+from labelfree.method.mask_vote import refine_labels, soft_refine_labels
 from labelfree.method.pairing import Pairs, pair_lidar, pair_rgbd
 from labelfree.scene import Frame, Scene
 from labelfree.teachers.cache import TeacherCache
-from labelfree.teachers.labelling import MaskMaker, PixelNamer
+from labelfree.teachers.labelling import MaskMaker, PixelNamer, PixelScorer
 from labelfree.training.kept_frames import FORMAT, KeptFrames, frame_key, points_digest
 from labelfree.training.samples import LabelledFrame, LabelledScene
 
@@ -55,6 +56,8 @@ class LabelConfig:
     """(height, width) that CLIP, the masks and the 2D network work at."""
     refine: bool = True
     """Vote inside SAM's masks (Eq. 4)."""
+    soft_vote: bool = False
+    """Let CLIP's pixels cast their class probabilities instead of one label each; off in the paper."""
     latent_target: LatentTarget = "sam"
     """Whose features the networks follow (Eq. 7)."""
     latent_width: int = 64
@@ -116,12 +119,23 @@ class Teachers:
     masks: MaskMaker
     cache: TeacherCache | None = None
     """Where their outputs are kept; None for teachers made by hand, with which no frame is kept either."""
+    soft_vote: bool = False
+    """See `LabelConfig`."""
+
+    def __post_init__(self) -> None:
+        if self.soft_vote and not isinstance(self.namer, PixelScorer):
+            raise InputError(
+                f"labels.soft_vote is true but the labels come from {self.namer.describe()}, which has no scores: set "
+                "it to false, or teachers.clip to a CLIP model."
+            )
 
     def refined_labels(self, frame: Frame, size: tuple[int, int]) -> NDArray[np.uint8]:
         """Return P* of Eq. 4: the labels [H, W] after the vote inside the masks."""
-        labels = torch.from_numpy(self.namer.labels(frame, size))
         masks = torch.from_numpy(self.masks.mask_ids(frame, size).astype(np.int32))
-        return refine_labels(labels, masks, len(self.namer.text)).numpy()
+        if self.soft_vote and isinstance(self.namer, PixelScorer):
+            probabilities = (self.namer.scores(frame, size) * CLIP_TEMPERATURE).softmax(dim=0).flatten(1).T
+            return soft_refine_labels(probabilities, masks.flatten()).view(size).to(torch.uint8).numpy()
+        return refine_labels(torch.from_numpy(self.namer.labels(frame, size)), masks, len(self.namer.text)).numpy()
 
     def target(self, frame: Frame, config: LabelConfig) -> NDArray[np.float16] | None:  # [D, h, w]
         """Return phi_f of the latent target of a frame, or None where there is none."""
@@ -245,6 +259,7 @@ def _kept_frames(teachers: Teachers, labels: LabelConfig, pairing: PairingConfig
         masks=teachers.masks.fingerprint(),
         size=(height, width),
         refine=labels.refine,
+        soft=teachers.soft_vote,
         pairing=asdict(pairing),
     )
     return KeptFrames(shelf.folder, (height, width))
