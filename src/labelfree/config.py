@@ -23,12 +23,12 @@ System = Literal["cns", "clip", "clip+sam", "openscene"]
 
 @dataclass(frozen=True)
 class TeacherConfig:
-    """Which CLIP and SAM label the images: `lab` for the tiny ones in the package, a hub name, a folder, or files."""
+    """Which CLIP and SAM label the images: the package's tiny ones (`lab`, `lab-street`), a hub name, folders."""
 
     clip: str = "openai/clip-vit-base-patch16"
-    """Hub name, folder with a CLIP model, folder with label or score maps per frame, or `lab`."""
+    """Hub name, folder with a CLIP model, folder with label or score maps per frame, or `lab`, `lab-street`."""
     sam: str = "facebook/sam-vit-huge"
-    """Hub name, folder with a SAM model, folder with mask-id PNGs per frame, or `lab`."""
+    """Hub name, folder with a SAM model, folder with mask-id PNGs per frame, or `lab`, `lab-street`."""
     clip_options: ClipOptions = field(default_factory=ClipOptions)
     """How CLIP is read densely."""
     sam_options: SamOptions = field(default_factory=SamOptions)
@@ -47,7 +47,7 @@ class NetworkConfig:
     """MinkowskiNet."""
     backbone_weights: str | None = None
     """ResNet weights (torchvision's names) the 2D network starts from: a safetensors file, a folder, a hub name, or
-    `lab`. The paper starts from ImageNet; None starts at random."""
+    `lab` or `lab-street`. The paper starts from ImageNet; None starts at random."""
     backbone_weights_3d: str | None = None
     """MinkUNet weights (MinkowskiEngine's names) the 3D network starts from, given likewise. None, the paper's choice,
     starts at random."""

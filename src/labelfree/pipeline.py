@@ -12,6 +12,8 @@ from lightning_fabric import Fabric
 
 from labelfree.config import RunConfig, TeacherConfig
 from labelfree.errors import InputError
+from labelfree.lab.teacher_weights import LAB as LAB
+from labelfree.lab.teacher_weights import shipped
 from labelfree.nets.segmenters import Segmenter, Segmenter2D, Segmenter3D
 from labelfree.precision import Precision, fabric_precision
 from labelfree.progress import Progress
@@ -24,10 +26,8 @@ from labelfree.training.labelled_scenes import LabelConfig, LabelledScenes, Teac
 from labelfree.training.loop import CoTrained, train
 from labelfree.vocabulary import Vocabulary
 
-LAB = "lab"
-LAB_WEIGHTS = Path(__file__).parent / "lab" / "weights"
 LAB_NOTICE = (
-    "The class names come from the lab's tiny CLIP, which has only ever seen rendered rooms: on real pictures they are "
+    "The class names come from the lab's tiny CLIP, which has only seen rendered scenes: on real pictures they are "
     "poor. For real work repeat the command with --clip openai/clip-vit-base-patch16 --sam facebook/sam-vit-huge "
     "--recipe scannet."
 )
@@ -55,7 +55,7 @@ def _load_namer(
 ) -> PixelNamer:
     from labelfree.teachers.clip import DenseClip
 
-    source = _source(config.clip, "tiny-clip", "clip")
+    source = _source(config.clip, "clip")
     if _holds_files(source):
         return LabelFiles(Path(source), vocabulary)
     clip = DenseClip.from_pretrained(source, config.clip_options, device)
@@ -67,16 +67,16 @@ def _load_masks(
 ) -> MaskMaker:
     from labelfree.teachers.sam import SamTeacher
 
-    source = _source(config.sam, "tiny-sam", "sam")
+    source = _source(config.sam, "sam")
     if _holds_files(source):
         return MaskFiles(Path(source))
     return SamMasks(SamTeacher.from_pretrained(source, config.sam_options, device), cache, labels.latent_width)
 
 
-def _source(name: str, tiny: str, model_type: str) -> str:
+def _source(name: str, model_type: str) -> str:
     """Return the folder or hub name that is meant; a folder may hold the model in a subfolder named after its type."""
-    if name == LAB:
-        return str(LAB_WEIGHTS / tiny)
+    if (own := shipped(name, model_type)) is not None:
+        return str(own)
     nested = Path(name) / model_type
     return str(nested) if (nested / "config.json").is_file() else name
 
@@ -101,9 +101,9 @@ def new_networks(config: RunConfig, vocabulary: Vocabulary, text: torch.Tensor, 
     net_3d = Segmenter3D(config.networks.net_3d.with_inputs(channels, text.shape[1]), text, vocabulary)
     starts = (config.networks.backbone_weights, config.networks.backbone_weights_3d)
     networks: tuple[Segmenter, ...] = (net_2d, net_3d)
-    for network, weights, tiny in zip(networks, starts, ("tiny-backbone", "tiny-backbone-3d")):
+    for network, weights, part in zip(networks, starts, ("backbone", "backbone-3d")):
         if weights is not None:
-            network.load_backbone(str(LAB_WEIGHTS / tiny) if weights == LAB else weights)
+            network.load_backbone(shipped(weights, part) or weights)
     return CoTrained(net_2d, net_3d)
 
 

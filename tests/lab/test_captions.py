@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 
 from labelfree.lab.captions import (
-    LIST_TEMPLATES,
     MAX_OBJECTS,
     MAX_TOKENS,
+    ROOMS,
+    STREETS,
     build_tokenizer,
     draw_names,
     statements_hold,
     vocabulary_words,
     write_caption,
 )
-from labelfree.lab.primitives import CLASS_NAMES
+from labelfree.lab.worlds import WORLDS, World
 from labelfree.teachers.prompts import TEMPLATES
 
 NAMES = ("wall", "floor", "chair", "table", "bed", "door")
@@ -63,14 +64,30 @@ def test_same_generator_same_captions() -> None:
     assert draw() == draw()
 
 
-def test_tokenizer_knows_all_templates_and_class_names() -> None:
-    tokenizer = build_tokenizer(CLASS_NAMES)
+@pytest.mark.parametrize("world", WORLDS.values(), ids=WORLDS)
+def test_tokenizer_knows_all_templates_and_class_names(world: World) -> None:
+    names, wording = world.class_names, world.wording
+    tokenizer = build_tokenizer(names, wording)
     assert (tokenizer.pad_token_id, tokenizer.bos_token_id, tokenizer.eos_token_id) == (0, 2, 3)
-    assert len(tokenizer) == 4 + len(vocabulary_words(CLASS_NAMES))
-    crowd = "chair, sofa, table, wall and floor"
-    for template in (*TEMPLATES, *LIST_TEMPLATES):
+    assert len(tokenizer) == 4 + len(vocabulary_words(names, wording))
+    crowd = ", ".join(names[:3]) + f" and {names[10]}"
+    for template in (*TEMPLATES, *wording.lists, wording.nothing):
         ids = tokenizer(template.replace("{}", crowd))["input_ids"]
         assert tokenizer.unk_token_id not in ids
         assert (ids[0], ids[-1]) == (2, 3)
         assert len(ids) <= MAX_TOKENS
     assert tokenizer("a Monitor")["input_ids"].count(tokenizer.unk_token_id) == 1
+
+
+def test_each_world_speaks_of_itself() -> None:
+    assert not any("room" in text or "indoor" in text for text in (*STREETS.lists, STREETS.nothing))
+    assert all(set(world.wording.surfaces) < set(world.class_names) for world in WORLDS.values())
+    assert ROOMS.nothing == "a photo of a room."
+    names = WORLDS["streets"].class_names
+    visible = np.isin(names, (*STREETS.surfaces, "car"))[None].repeat(500, 0)
+    named = draw_names(np.random.default_rng(3), visible, names, wording=STREETS)
+    assert named[:, names.index("car")].all()
+    assert named[:, names.index("terrain")].mean() == pytest.approx(0.65, abs=0.08)
+    rng = np.random.default_rng(4)
+    spoken = {write_caption(rng, row, names, single_chance=0.0, wording=STREETS) for row in named[:100]}
+    assert any("street" in caption for caption in spoken)

@@ -49,7 +49,7 @@ def test_average_precision(scores: list[float], truth: list[bool], expected: flo
 
 
 def test_two_steps_reach_every_weight_and_ship_a_backbone(pictures: TaggedPictures, tmp_path: Path) -> None:
-    model = new_tag_net(0)
+    model = new_tag_net(0, 16)
     optimiser = torch.optim.AdamW(model.parameters())
     for step in range(2):
         loss = train_step(model, optimiser, draw_batch(pictures, SETTINGS, step), SETTINGS, step)
@@ -57,7 +57,7 @@ def test_two_steps_reach_every_weight_and_ship_a_backbone(pictures: TaggedPictur
     assert all(weight.grad is not None and weight.grad.any() for weight in model.parameters())
     assert tag_precision(model, pictures, SETTINGS).shape == (16,)
     save_checkpoint(tmp_path / "checkpoint.pt", model, optimiser, 2)
-    frozen = load_tag_net(tmp_path / "checkpoint.pt")
+    frozen = load_tag_net(tmp_path / "checkpoint.pt", 16)
     pixels = draw_batch(pictures, SETTINGS, 0)[0]
     assert torch.equal(frozen(pixels), model.eval()(pixels))
 

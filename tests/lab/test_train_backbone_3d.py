@@ -12,13 +12,15 @@ import torch
 from labelfree import Vocabulary
 from labelfree.config import recipe_path
 from labelfree.errors import InputError
-from labelfree.lab.point_lessons import Lesson, image_features, read_lesson, write_lessons
-from labelfree.lab.train_backbone_3d import SHAPE, Settings, Student, export, join_lessons, train
+from labelfree.lab.point_lessons import Lesson, LessonPlan, image_features, read_lesson, write_lessons
+from labelfree.lab.train_backbone_3d import SHAPE, SHAPES, Settings, Student, export, join_lessons, train
+from labelfree.lab.worlds import ROOMS, STREETS, World
 from labelfree.method.latent_consistency import random_orthogonal
-from labelfree.nets.segmenters import Segmenter3D
+from labelfree.nets.segmenters import Segmenter3D, Segmenter3DConfig
 from labelfree.settings import read_settings
 
 WIDTH = 12
+PLAN = LessonPlan(ROOMS, ROOMS.weights("backbone"), views=2)
 
 
 def lesson(seed: int, points: int = 300) -> Lesson:
@@ -38,20 +40,20 @@ def written(folder: Path, seeds: range) -> list[Path]:
     return paths
 
 
-def new_student() -> Student:
+def new_student(shape: Segmenter3DConfig = SHAPE) -> Student:
     torch.manual_seed(0)
-    return Student(torch.from_numpy(lesson(9).features).float())
+    return Student(torch.from_numpy(lesson(9).features).float(), shape)
 
 
 def test_a_lesson_carries_the_image_backbones_features_to_the_points_it_sees(tmp_path: Path) -> None:
-    (path,) = write_lessons(tmp_path, [2_000_000], views=2)
+    (path,) = write_lessons(tmp_path, PLAN, [2_000_000])
     first = read_lesson(path)
     assert first.points.shape == (len(first.colours), 3)
     assert first.features.shape == (len(first.seen), 192)
     assert len(first.seen) > 0.5 * len(first.points)
     assert np.isfinite(first.features).all()
     before = path.stat().st_mtime_ns
-    write_lessons(tmp_path, [2_000_000], views=2)
+    write_lessons(tmp_path, PLAN, [2_000_000])
     assert path.stat().st_mtime_ns == before
 
 
@@ -105,13 +107,17 @@ class _Stopped(list[Path]):
         return list(self)[int(index)]  # type: ignore[call-overload,no-any-return]
 
 
-def test_what_is_exported_is_what_the_labs_3d_network_starts_from(tmp_path: Path) -> None:
-    student = new_student()
+@pytest.mark.parametrize(("world", "recipe", "channels"), [(ROOMS, "lab", 3), (STREETS, "street", 1)])
+def test_what_is_exported_is_what_the_worlds_3d_network_starts_from(
+    world: World, recipe: str, channels: int, tmp_path: Path
+) -> None:
+    student = new_student(SHAPES[world.name])
     export(student, tmp_path)
-    networks = read_settings(recipe_path("lab")).networks
+    networks = read_settings(recipe_path(recipe)).networks
     text = random_orthogonal(8, 2).T.contiguous()
-    net = Segmenter3D(networks.net_3d.with_inputs(3, 8), text, Vocabulary(("a", "b")))
+    net = Segmenter3D(networks.net_3d.with_inputs(channels, 8), text, Vocabulary(("a", "b")))
     assert net.load_backbone(tmp_path) == []
+    assert net.config.voxel_m == student.shape.voxel_m
     halved = student.network.conv0p1s1.kernel.half().float()  # type: ignore[union-attr,operator]
     assert torch.equal(net.network.conv0p1s1.kernel, halved)  # type: ignore[arg-type]
 
@@ -128,4 +134,4 @@ def test_image_features_have_the_stride_of_the_labs_2d_network(room: Path) -> No
 
     frame = open_scenes(room)[0].frames[0]
     height, width = frame.load_image().shape[:2]
-    assert image_features(frame).shape == (192, -(-height // 8), -(-width // 8))
+    assert image_features(frame, PLAN.backbone).shape == (192, -(-height // 8), -(-width // 8))

@@ -34,7 +34,7 @@ def pictures() -> TaggedPictures:
 
 @pytest.fixture(scope="module")
 def album(pictures: TaggedPictures) -> Album:
-    return fill_album(np.random.default_rng(1), pictures, new_tag_net(0).eval(), 16, (24, 80), 0.04, at_once=8)
+    return fill_album(np.random.default_rng(1), pictures, new_tag_net(0, K).eval(), 16, (24, 80), 0.04, at_once=8)
 
 
 def test_features_are_those_of_the_library_model() -> None:
@@ -112,7 +112,7 @@ def test_the_album_holds_the_tag_networks_maps(album: Album) -> None:
     assert len(album) == 16
     assert album.maps.shape == (16, K, 4, 4)
     grey = torch.full((1, 3, 128, 128), 0.5)
-    assert activation_maps(new_tag_net(0).eval(), grey).shape == (1, K, 4, 4)
+    assert activation_maps(new_tag_net(0, K).eval(), grey).shape == (1, K, 4, 4)
 
 
 def test_exported_weights_load_as_a_teacher(pictures: TaggedPictures, album: Album, tmp_path: Path) -> None:

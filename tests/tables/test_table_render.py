@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from labelfree.tables.render import table_json, table_markdown
+from labelfree.tables.render import table_json, table_markdown, worlds_markdown
 from labelfree.tables.rows import TABLE_1, TABLE_2, PaperTable
 from labelfree.tables.run_result import Measures, RunResult
 from labelfree.tables.summary import TableRuns
@@ -106,3 +106,25 @@ def test_one_seed_has_no_interval() -> None:
     assert "Not finished" not in page
     assert line(page, "3D", "wo_sct")[1] == "20.0"
     assert line(page, "3D", "wo_sct")[-1] == "–"
+
+
+def test_both_worlds_beside_the_papers_four_columns() -> None:
+    lab = runs(TABLE_1, "lab", cns=[run("cns", s, 30.0 + s, 40.0, 50.0, 60.0) for s in (1, 2, 3)])
+    street = runs(
+        TABLE_1,
+        "street",
+        cns=[run("cns", s, 21.0, 25.0, 50.0, 60.0) for s in (1, 2, 3)],
+        clip2scene=[run("clip2scene", s, None, 19.0, None, 30.0) for s in (1, 2, 3)],
+    )
+    page = worlds_markdown([lab, street])
+    table = [[cell.strip() for cell in text.strip("|").split("|")] for text in page.splitlines() if text[:1] == "|"]
+    assert table[0] == [
+        "row", "lab 2D", "paper, ScanNet 2D", "lab 3D", "paper, ScanNet 3D", "street 3D", "paper, nuScenes 3D",
+        "street 2D", "paper, nuImages 2D",
+    ]  # fmt: skip
+    by_row = {cells[0]: cells[1:] for cells in table[2:]}
+    assert list(by_row) == [row.name for row in TABLE_1.rows]
+    assert by_row["cns"] == ["32.0 ± 2.5", "28.4", "40.0 ± 0.0", "33.5", "25.0 ± 0.0", "26.8", "21.0 ± 0.0", "22.1"]
+    assert by_row["clip2scene"] == ["–", "23.7", "–", "25.6", "19.0 ± 0.0", "20.8", "–", "18.6"]
+    assert by_row["maskclip"][1::2] == ["17.3", "14.2", "12.8", "14.1"]
+    assert "World street: not finished" in page

@@ -10,7 +10,8 @@ from pathlib import Path
 from labelfree.atomic import write_text
 from labelfree.config import RunConfig, recipe_path
 from labelfree.errors import InputError
-from labelfree.pipeline import LAB, LAB_NOTICE
+from labelfree.lab.teacher_weights import PREFIXES as LABS
+from labelfree.pipeline import LAB_NOTICE
 from labelfree.settings import read_settings, settings_yaml
 from labelfree.teachers.clip import ClipOptions
 from labelfree.teachers.sam import SamOptions
@@ -24,10 +25,10 @@ def run_config(options: argparse.Namespace, overrides: Sequence[str]) -> RunConf
     teachers = config.teachers
     # A model other than the lab's is read as the paper reads it, not with what suits the lab's tiny one.
     if options.clip is not None and options.clip != teachers.clip:
-        plain = ClipOptions() if teachers.clip == LAB else teachers.clip_options
+        plain = ClipOptions() if teachers.clip in LABS else teachers.clip_options
         teachers = replace(teachers, clip=options.clip, clip_options=plain)
     if options.sam is not None and options.sam != teachers.sam:
-        everything = SamOptions() if teachers.sam == LAB else teachers.sam_options
+        everything = SamOptions() if teachers.sam in LABS else teachers.sam_options
         teachers = replace(teachers, sam=options.sam, sam_options=everything)
     seed = getattr(options, "seed", None)
     return replace(config, teachers=teachers, seed=config.seed if seed is None else seed)
@@ -49,7 +50,7 @@ def save_settings(config: RunConfig, out: Path) -> None:
 
 def notices(config: RunConfig, teachers: Teachers) -> tuple[str, ...]:
     """Return what a reader of the results must know first."""
-    lab = (LAB_NOTICE,) if LAB in (config.teachers.clip, config.teachers.sam) else ()
+    lab = (LAB_NOTICE,) if {config.teachers.clip, config.teachers.sam} & set(LABS) else ()
     return (*lab, *teachers.namer.notices, *teachers.masks.notices)
 
 

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from labelfree.atomic import write_text
@@ -16,12 +17,13 @@ from labelfree.data.source import ReadOptions
 from labelfree.errors import InputError
 from labelfree.lab.dataset import LabSize
 from labelfree.lab.rooms import CLASS_NAMES
+from labelfree.lab.street.dataset import StreetSize
 from labelfree.results.environment import PACKAGE, git_revision
 from labelfree.results.report import duration
-from labelfree.tables.data import Captures, LabRooms, TableData, weights_digest
-from labelfree.tables.render import table_json, table_markdown
+from labelfree.tables.data import Captures, LabRooms, LabStreets, TableData, weights_digest
+from labelfree.tables.render import COLUMNS, table_json, table_markdown, worlds_markdown
 from labelfree.tables.row_runner import RowRunner
-from labelfree.tables.rows import PaperTable, paper_table
+from labelfree.tables.rows import PaperTable, Row, paper_table
 from labelfree.tables.run_result import Measures
 from labelfree.tables.schedule import Job, Run, Schedule, carry_out, finished, row_settings, seconds_left
 from labelfree.tables.summary import table_runs
@@ -33,40 +35,75 @@ Tell = Callable[[str], None]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which table, on what, how often, where to."""
     parser.add_argument("number", type=int, choices=(1, 2), help="1 compares systems, 2 takes the method apart")
-    parser.add_argument("--world", default="lab", help="settings: lab, scannet, or a YAML file")
+    parser.add_argument(
+        "--world", default="lab", help="settings: lab, street, both (lab,street), scannet, or a YAML file"
+    )
     parser.add_argument("--seeds", type=int, default=5, help="how many seeds: rooms, weights and everything random")
     parser.add_argument("--first-seed", type=int, default=1, help="the first of them")
     parser.add_argument("--rows", default=None, help="comma list: do only the runs of these rows")
-    parser.add_argument("--out", type=Path, default=None, help="runs and tables (default: runs/tables-WORLD)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=None,
+        help="runs and tables (default: runs/tables-WORLD); further worlds in OUT/WORLD",
+    )
     parser.add_argument("--data", type=Path, default=None, help="training scenes; the lab builds its own")
     parser.add_argument("--held-out", type=Path, default=None, help="labelled scenes that nothing is trained on")
     parser.add_argument("--split", default=None, help="split of --data, where that is a dataset")
     parser.add_argument("--held-out-split", default=None, help="split of --held-out")
     parser.add_argument("--classes", default=None, help="comma list, preset or vocabulary file, with --data")
-    parser.add_argument("--rooms", type=int, default=LabSize.train_rooms, help="training rooms of the lab")
-    parser.add_argument("--held-out-rooms", type=int, default=LabSize.held_out_rooms, help="held-out rooms of the lab")
-    parser.add_argument("--views", type=int, default=LabSize.train_views, help="images of each room")
+    parser.add_argument("--rooms", type=int, default=None, help="training rooms (96) or drives (48) of the lab")
+    parser.add_argument(
+        "--held-out-rooms", type=int, default=None, help="held-out rooms (20) or drives (24) of the lab"
+    )
+    parser.add_argument(
+        "--views", type=int, default=None, help="images of a room (4), key frames of a training drive (2)"
+    )
     parser.add_argument("--cache", type=Path, default=None, help="teacher outputs (default: OUT/cache)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done in one world."""
+
+    world: str
+    rows: tuple[Row, ...]
+    seeds: tuple[int, ...]
+    data: TableData
+    schedule: Schedule
+    cache: Path
+
+
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Do the runs that are missing, write the table after each, print it; repeated, the command goes on."""
-    table, out = paper_table(options.number), _out(options)
-    rows = [table.row(name.strip()) for name in options.rows.split(",")] if options.rows else list(table.rows)
-    seeds, recipe = _seeds(options), recipe_path(options.world)
-    data, settings = _data(options, out), row_settings(recipe, overrides)
+    table = paper_table(options.number)
+    plans = [_plan(options, table, world, out, overrides) for world, out in _worlds(options)]
+    pages = [_carry_out(plan, table, options.device) for plan in plans]
+    found = [table_runs(table, plan.world, plan.schedule, plan.seeds) for plan in plans]
+    print(pages[0] if len(plans) == 1 else worlds_markdown(found))
+    return 0
+
+
+def _plan(options: argparse.Namespace, table: PaperTable, world: str, out: Path, overrides: Sequence[str]) -> Plan:
+    rows = [table.row(name.strip()) for name in options.rows.split(",")] if options.rows else table.rows
+    seeds, recipe, cache = _seeds(options), recipe_path(world), Path(options.cache or out / "cache")
+    data, settings = _data(options, world, out, cache), row_settings(recipe, overrides)
     whole = settings[table.row(table.full).path]
     schedule = Schedule(settings, f"{data.identity} {weights_digest(whole)}", out)
-    jobs = schedule.jobs(rows, seeds, table.row(table.full))
+    return Plan(world, tuple(rows), seeds, data, schedule, cache)
+
+
+def _carry_out(plan: Plan, table: PaperTable, device: str) -> str:
+    """Do the runs of a world and return its page."""
+    jobs = plan.schedule.jobs(plan.rows, plan.seeds, table.row(table.full))
 
     def write() -> str:
-        return write_table(table, options.world, schedule, seeds)
+        return write_table(table, plan.world, plan.schedule, plan.seeds)
 
-    watched = _watched(RowRunner(data, _cache(options, out), options.device), jobs, _say)
+    watched = _watched(RowRunner(plan.data, plan.cache, device), jobs, _say)
     carry_out(jobs, watched, git_revision(PACKAGE), lambda job: _report(job, jobs, write))
-    print(write())
-    return 0
+    return write()
 
 
 def write_table(table: PaperTable, world: str, schedule: Schedule, seeds: Sequence[int]) -> str:
@@ -85,23 +122,50 @@ def _seeds(options: argparse.Namespace) -> tuple[int, ...]:
     return tuple(range(options.first_seed, options.first_seed + options.seeds))
 
 
-def _out(options: argparse.Namespace) -> Path:
-    return Path(options.out or f"runs/tables-{Path(options.world).stem}")
+def _worlds(options: argparse.Namespace) -> list[tuple[str, Path]]:
+    """Return the worlds and where the runs of each are: those of further worlds in folders of their own."""
+    worlds = [world.strip() for world in options.world.split(",")]
+    out = Path(options.out or f"runs/tables-{Path(worlds[0]).stem}")
+    if len(worlds) == 1:
+        return [(worlds[0], out)]
+    if options.data is not None or len(set(worlds)) < len(worlds) or not set(worlds) <= set(COLUMNS):
+        raise InputError(
+            f"--world {options.world}: only the lab's {' and '.join(COLUMNS)} go together, without --data."
+        )
+    return [(world, out if place == 0 else out / world) for place, world in enumerate(worlds)]
 
 
-def _cache(options: argparse.Namespace, out: Path) -> Path:
-    return Path(options.cache or out / "cache")
-
-
-def _data(options: argparse.Namespace, out: Path) -> TableData:
-    """Return the lab's rooms, or the captures that --data and --held-out name."""
+def _data(options: argparse.Namespace, world: str, out: Path, cache: Path) -> TableData:
+    """Return the lab's rooms or streets, or the captures that --data and --held-out name."""
     if options.data is not None:
-        return _captures(options, _cache(options, out) / "clouds")
-    if not Path(options.world).stem.startswith("lab"):
-        raise InputError(f"--world {options.world} needs scenes: give --data DIR and --held-out DIR.")
-    rooms, held_out, views = options.rooms, options.held_out_rooms, options.views
-    size = LabSize(train_rooms=rooms, train_views=views, held_out_rooms=held_out, held_out_views=views)
-    return LabRooms(out / "data", size, with_preset_colours(Vocabulary.from_names(CLASS_NAMES)))
+        return _captures(options, cache / "clouds")
+    stem = Path(world).stem
+    if stem.startswith("street"):
+        return LabStreets(out / "data", _street_size(options), Vocabulary.parse("nuscenes16"))
+    if not stem.startswith("lab"):
+        raise InputError(f"--world {world} needs scenes: give --data DIR and --held-out DIR.")
+    return LabRooms(out / "data", _lab_size(options), with_preset_colours(Vocabulary.from_names(CLASS_NAMES)))
+
+
+def _lab_size(options: argparse.Namespace) -> LabSize:
+    return LabSize(
+        train_rooms=_or_else(options.rooms, LabSize.train_rooms),
+        train_views=_or_else(options.views, LabSize.train_views),
+        held_out_rooms=_or_else(options.held_out_rooms, LabSize.held_out_rooms),
+        held_out_views=_or_else(options.views, LabSize.held_out_views),
+    )
+
+
+def _street_size(options: argparse.Namespace) -> StreetSize:
+    return StreetSize(
+        train_drives=_or_else(options.rooms, StreetSize.train_drives),
+        train_key_frames=_or_else(options.views, StreetSize.train_key_frames),
+        held_out_drives=_or_else(options.held_out_rooms, StreetSize.held_out_drives),
+    )
+
+
+def _or_else(given: int | None, default: int) -> int:
+    return default if given is None else given
 
 
 def _captures(options: argparse.Namespace, clouds: Path) -> Captures:

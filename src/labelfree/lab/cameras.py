@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from labelfree.lab.primitives import SHELL
+from labelfree.lab.primitives import SHELL, PrimitiveTable
 from labelfree.lab.rooms import CEILING_INSTANCE, Room
 
 Floats = NDArray[np.float64]
@@ -65,43 +65,51 @@ def clearance(
     points: Floats,  # [M, 3]
 ) -> Floats:
     """Metres [M] from points to the nearest surface; negative inside an object or outside the room."""
-    table = room.primitives
-    offset = points[:, None] - table.centre[SHELL:]
-    cos, sin = table.cos[SHELL:], table.sin[SHELL:]
-    x = np.abs(cos * offset[..., 0] + sin * offset[..., 1]) - table.half[SHELL:, 0]
-    y = np.abs(cos * offset[..., 1] - sin * offset[..., 0]) - table.half[SHELL:, 1]
-    z = np.abs(offset[..., 2]) - table.half[SHELL:, 2]
-    outside = np.sqrt(np.maximum(x, 0) ** 2 + np.maximum(y, 0) ** 2 + np.maximum(z, 0) ** 2)
-    to_objects = outside + np.minimum(np.maximum(np.maximum(x, y), z), 0)
     to_walls = np.minimum(points, np.array(room.size) - points).min(1)
-    nearest: Floats = np.minimum(to_walls, to_objects.min(1))
+    nearest: Floats = np.minimum(to_walls, solid_clearance(room.primitives, points, SHELL))
+    return nearest
+
+
+def solid_clearance(
+    table: PrimitiveTable,
+    points: Floats,  # [M, 3]
+    first: int = 0,
+) -> Floats:
+    """Metres [M] from points to the nearest primitive from the `first` on; negative inside one."""
+    offset = points[:, None] - table.centre[first:]
+    cos, sin = table.cos[first:], table.sin[first:]
+    x = np.abs(cos * offset[..., 0] + sin * offset[..., 1]) - table.half[first:, 0]
+    y = np.abs(cos * offset[..., 1] - sin * offset[..., 0]) - table.half[first:, 1]
+    z = np.abs(offset[..., 2]) - table.half[first:, 2]
+    outside = np.sqrt(np.maximum(x, 0) ** 2 + np.maximum(y, 0) ** 2 + np.maximum(z, 0) ** 2)
+    nearest: Floats = (outside + np.minimum(np.maximum(np.maximum(x, y), z), 0)).min(1)
     return nearest
 
 
 def first_seen(
-    room: Room,
+    table: PrimitiveTable,
     eyes: Floats,  # [M, 3]
     targets: Floats,  # [M, 3]
+    first: int = 0,
 ) -> tuple[NDArray[np.int64], Floats]:
     """Instance first met on the way from each eye towards its target (0: none before it), and how far along it is.
 
-    Cylinders count as the boxes around them.
+    Primitives before the `first` do not count, cylinders count as the boxes around them.
     """
-    table = room.primitives
-    ray, offset = targets - eyes, eyes[:, None] - table.centre[SHELL:]
-    cos, sin = table.cos[SHELL:], table.sin[SHELL:]
+    ray, offset = targets - eyes, eyes[:, None] - table.centre[first:]
+    cos, sin = table.cos[first:], table.sin[first:]
     origins = (cos * offset[..., 0] + sin * offset[..., 1], cos * offset[..., 1] - sin * offset[..., 0], offset[..., 2])
     x, y, z = ray[:, :1], ray[:, 1:2], ray[:, 2:]
     directions = (cos * x + sin * y, cos * y - sin * x, np.broadcast_to(z, offset.shape[:2]))
     near, far = np.full(offset.shape[:2], 1e-6), np.full(offset.shape[:2], np.inf)
     for axis in range(3):
         inverse = 1 / np.where(np.abs(directions[axis]) < 1e-9, 1e-9, directions[axis])
-        middle, reach = -origins[axis] * inverse, table.half[SHELL:, axis] * np.abs(inverse)
+        middle, reach = -origins[axis] * inverse, table.half[first:, axis] * np.abs(inverse)
         near, far = np.maximum(near, middle - reach), np.minimum(far, middle + reach)
     entry = np.where(near <= far, near, np.inf)
     best = entry.argmin(1)
     share = np.take_along_axis(entry, best[:, None], 1)[:, 0]
-    instance = np.where(share <= 1.1, table.instance[SHELL:][best], 0).astype(np.int64)
+    instance = np.where(share <= 1.1, table.instance[first:][best], 0).astype(np.int64)
     return instance, np.minimum(share, 1.0)
 
 
@@ -145,7 +153,7 @@ def _free_eye(room: Room, wanted: Floats, target: Floats) -> Floats:
     if len(places) == 0:
         return np.array([room.size[0] / 2, room.size[1] / 2, room.size[2] - CLEARANCE])
     away = np.sqrt(((places - wanted) ** 2).sum(1))
-    _, share = first_seen(room, places, np.broadcast_to(target, places.shape))
+    _, share = first_seen(room.primitives, places, np.broadcast_to(target, places.shape), SHELL)
     open_view = share * np.sqrt(((places - target) ** 2).sum(1))
     cost = away + 2.0 * np.maximum(1.3 - open_view, 0)
     best: Floats = places[int(cost.argmin())]
@@ -175,7 +183,7 @@ def _photo(room: Room, piece: int, size: tuple[int, int], rng: np.random.Generat
         [target[0] + np.cos(angle) * distance, target[1] + np.sin(angle) * distance, rng.uniform(0.7, 1.9, tries)], 1
     )
     free = clearance(room, eyes) > CLEARANCE
-    seen, _ = first_seen(room, eyes, np.broadcast_to(target, eyes.shape))
+    seen, _ = first_seen(room.primitives, eyes, np.broadcast_to(target, eyes.shape), SHELL)
     score = free * 2 + (free & (seen == piece + 1))
     fov, roll = rng.uniform(0.8, 1.45), rng.normal(0, 0.04)
     best = int(score.argmax())

@@ -1,4 +1,4 @@
-"""Captions of tiny-CLIP's corpus: sentences that name some of the things visible in a photograph, and their tokenizer.
+"""Captions of the lab's CLIPs: sentences that name some of the things visible in a photograph, and their tokenizer.
 
 A caption knows one thing about its picture: the set of class names visible in it. It never sees where they are.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,18 +20,43 @@ if TYPE_CHECKING:
 
 Rng = np.random.Generator
 
-SURFACES = ("wall", "floor")
-"""Named less often than objects: nobody's caption mentions the floor every time."""
 
-LIST_TEMPLATES = (
-    "{}",
-    "a photo of {}.",
-    "a picture of {}.",
-    "a room with {}.",
-    "an indoor scene with {}.",
-    "there is {} in the room.",
+@dataclass(frozen=True)
+class Wording:
+    """How the captions of a world speak."""
+
+    surfaces: tuple[str, ...]
+    """Named less often than objects: nobody's caption mentions the floor every time."""
+    lists: tuple[str, ...]
+    """Templates for several names at once, each with its article."""
+    nothing: str
+    """The caption of a picture without any name."""
+
+
+ROOMS = Wording(
+    ("wall", "floor"),
+    (
+        "{}",
+        "a photo of {}.",
+        "a picture of {}.",
+        "a room with {}.",
+        "an indoor scene with {}.",
+        "there is {} in the room.",
+    ),
+    "a photo of a room.",
 )
-"""Templates for several names at once, each with its article."""
+STREETS = Wording(
+    ("driveable surface", "sidewalk", "terrain", "manmade", "vegetation"),
+    (
+        "{}",
+        "a photo of {}.",
+        "a picture of {}.",
+        "a street with {}.",
+        "an outdoor scene with {}.",
+        "there is {} on the street.",
+    ),
+    "a photo of a street.",
+)
 
 MAX_OBJECTS = 3
 MAX_TOKENS = 32
@@ -43,9 +69,10 @@ def draw_names(
     visible: NDArray[np.bool_],  # [B, K]
     names: Sequence[str],
     surface_chance: float = 0.65,
+    wording: Wording = ROOMS,
 ) -> NDArray[np.bool_]:  # [B, K], a subset of visible with at least one name where visible has one
-    """Choose what each caption names: one to three visible objects, and wall and floor now and then."""
-    surface = np.isin(np.asarray(names), SURFACES)
+    """Choose what each caption names: one to three visible objects, and surfaces now and then."""
+    surface = np.isin(np.asarray(names), wording.surfaces)
     order = np.where(visible & ~surface, rng.random(visible.shape), 2.0)
     rank = order.argsort(1).argsort(1)
     named = (rank < rng.integers(1, MAX_OBJECTS + 1, (len(visible), 1))) & visible & ~surface
@@ -59,6 +86,7 @@ def write_caption(
     named: NDArray[np.bool_],  # [K]
     names: Sequence[str],
     single_chance: float = 0.6,
+    wording: Wording = ROOMS,
 ) -> str:
     """Write a sentence naming exactly the classes of `named`, in random order.
 
@@ -66,11 +94,11 @@ def write_caption(
     """
     words = [names[index] for index in rng.permutation(np.flatnonzero(named))]
     if not words:
-        return "a photo of a room."
+        return wording.nothing
     if rng.random() < single_chance:
         return str(rng.choice(TEMPLATES)).replace("{}", _join(words))
     article = ("a ", "the ", "")[int(rng.integers(3))]
-    return str(rng.choice(LIST_TEMPLATES)).replace("{}", _join([article + word for word in words]))
+    return str(rng.choice(wording.lists)).replace("{}", _join([article + word for word in words]))
 
 
 def _join(words: Sequence[str]) -> str:
@@ -86,18 +114,18 @@ def statements_hold(
     return np.asarray(missing == 0)
 
 
-def vocabulary_words(names: Sequence[str]) -> list[str]:
+def vocabulary_words(names: Sequence[str], wording: Wording = ROOMS) -> list[str]:
     """Collect every word of the templates and the class names, in alphabetical order."""
-    sentences = [*TEMPLATES, *LIST_TEMPLATES, *names, "a photo of a room.", "a, the and"]
+    sentences = [*TEMPLATES, *wording.lists, *names, wording.nothing, "a, the and"]
     return sorted({word for text in sentences for word in _TOKEN.findall(text.replace("{}", "").lower())})
 
 
-def build_tokenizer(names: Sequence[str]) -> PreTrainedTokenizerFast:
+def build_tokenizer(names: Sequence[str], wording: Wording = ROOMS) -> PreTrainedTokenizerFast:
     """Make a word-level tokenizer for the captions; words it does not know become one unknown token."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    words = [PAD, UNKNOWN, BEGIN, END, *vocabulary_words(names)]
+    words = [PAD, UNKNOWN, BEGIN, END, *vocabulary_words(names, wording)]
     tokenizer = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token=UNKNOWN))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()

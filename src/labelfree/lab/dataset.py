@@ -56,7 +56,7 @@ class LabFolders:
 def write_lab(folder: Path, seed: int, size: LabSize) -> LabFolders:
     """Write the rooms of an experiment seed that are not there yet; a folder with another lab is refused."""
     folders = LabFolders(folder / "train", folder / "held-out")
-    _claim(folder / "lab.json", json.dumps({"seed": seed, **asdict(size)}))
+    claim(folder / "lab.json", json.dumps({"seed": seed, **asdict(size)}))
     wanted = [
         (folders.train / f"room-{index:03d}", experiment_room_seed(seed, index), size.train_views)
         for index in range(size.train_rooms)
@@ -76,7 +76,7 @@ def write_lab(folder: Path, seed: int, size: LabSize) -> LabFolders:
     return folders
 
 
-def _claim(path: Path, description: str) -> None:
+def claim(path: Path, description: str) -> None:
     """Note what lab a folder holds, or refuse to mix two."""
     if not path.is_file():
         write_text(path, description + "\n")

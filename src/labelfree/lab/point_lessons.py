@@ -1,7 +1,7 @@
-"""What the lab's 3D backbone learns from: clouds of rooms with the tag network's image features at their points.
+"""What the lab's 3D backbones learn from: clouds with the tag network's image features at their points.
 
-No label enters: the features are those of `tiny-backbone`, which saw image-level tags only, carried to the points by
-the lab's depth and poses, as SLidR (Sautier et al., CVPR 2022) carries self-supervised image features to LiDAR points.
+No label enters: the features are those of the world's image backbone, which saw image-level tags only, carried to the
+points by the lab's geometry, as SLidR (Sautier et al., CVPR 2022) carries self-supervised image features to LiDAR.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ from labelfree.lab.cameras import walk
 from labelfree.lab.dataset import LabSize, view_frame
 from labelfree.lab.render import render
 from labelfree.lab.rooms import build_room
-from labelfree.lab.train_backbone import WEIGHTS, WIDTH, normalise
+from labelfree.lab.street.route import DriveSize, drive_through
+from labelfree.lab.street.scene import key_frame_scene
+from labelfree.lab.train_backbone import WIDTH, normalise
+from labelfree.lab.worlds import STREETS, World
 from labelfree.method.feature_fusion import View, fuse_features
 from labelfree.nets.pretrained import read_weights
 from labelfree.nets.resnet import ResNet
@@ -36,7 +39,7 @@ STRIDE = 8
 
 @dataclass(frozen=True, eq=False)
 class Lesson:
-    """One room: its cloud and what the images' backbone says of the points it sees."""
+    """One room or street: its cloud and what the images' backbone says of the points it sees."""
 
     points: NDArray[np.float32]  # [N, 3] metres, z up
     colours: NDArray[np.float32]  # [N, C] the 3D network's input
@@ -44,50 +47,56 @@ class Lesson:
     features: NDArray[np.float16]  # [n, E]
 
 
-def write_lessons(folder: Path, room_seeds: Sequence[int], views: int = 4, processes: int = 1) -> list[Path]:
-    """Write one file per room; rooms that are there already are left as they are."""
+@dataclass(frozen=True)
+class LessonPlan:
+    """Where lessons come from."""
+
+    world: World
+    backbone: Path
+    """Folder of the image backbone, as `train_backbone` writes it."""
+    views: int = 4
+    """Images of a room; a street always has its six cameras."""
+
+
+def write_lessons(folder: Path, plan: LessonPlan, seeds: Sequence[int], processes: int = 1) -> list[Path]:
+    """Write one file per room or street; those that are there already are left as they are."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"room-{seed:07d}.npz" for seed in room_seeds]
-    missing = [(seed, path) for seed, path in zip(room_seeds, paths) if not path.is_file()]
+    paths = [folder / f"{plan.world.name.removesuffix('s')}-{seed:07d}.npz" for seed in seeds]
+    missing = [(seed, path) for seed, path in zip(seeds, paths) if not path.is_file()]
     if processes == 1:
         for job in missing:
-            _write_lesson(views, job)
+            _write_lesson(plan, job)
     else:
         with multiprocessing.get_context("spawn").Pool(processes, torch.set_num_threads, (1,)) as pool:
-            for _ in pool.imap_unordered(partial(_write_lesson, views), missing, chunksize=4):
+            for _ in pool.imap_unordered(partial(_write_lesson, plan), missing, chunksize=4):
                 pass
     return paths
 
 
 def read_lesson(path: Path) -> Lesson:
-    """Read one room."""
+    """Read one room or street."""
     with np.load(path) as kept:
         return Lesson(kept["points"], kept["colours"], kept["seen"], kept["features"])
 
 
-def _write_lesson(views: int, job: tuple[int, Path]) -> None:
+def _write_lesson(plan: LessonPlan, job: tuple[int, Path]) -> None:
     seed, path = job
-    lesson = build_lesson(seed, views)
     partial_path = path.with_name(path.name + ".partial")
     with partial_path.open("wb") as file:
-        np.savez(file, **vars(lesson))
+        np.savez(file, **vars(build_lesson(plan, seed)))
     os.replace(partial_path, path)
 
 
-def build_lesson(room_seed: int, views: int, size: LabSize | None = None) -> Lesson:
-    """Render a room's walk, fuse its depth maps and carry the image features to the points."""
-    size = size or LabSize()
-    room = build_room(room_seed)
-    cameras = walk(room, views, size.image_size)
-    frames = [view_frame(render(room, camera, seed=index), index) for index, camera in enumerate(cameras)]
-    cloud = fuse(frames, FusionOptions(voxel_m=size.cloud_voxel_m))
-    scene = Scene(f"room-{room_seed}", cloud.points_world, tuple(frames), colours=cloud.colours)
-    pairing = PairingConfig(tolerance_m=0.1)
+def build_lesson(plan: LessonPlan, seed: int) -> Lesson:
+    """Return the cloud of a room or street with the image features carried to its points."""
+    street = plan.world == STREETS
+    scene = street_scene(seed) if street else room_scene(seed, plan.views)
+    pairing = PairingConfig(rule="lidar", z_buffer=True) if street else PairingConfig(tolerance_m=0.1)
     seen = fuse_features(
         len(scene),
         (
-            View(pair_points(scene, frame, size.image_size, pairing), image_features(frame), size.image_size)
-            for frame in frames
+            View(pair_points(scene, frame, frame.size, pairing), image_features(frame, plan.backbone), frame.size)
+            for frame in scene.frames
         ),
     )
     return Lesson(
@@ -95,16 +104,32 @@ def build_lesson(room_seed: int, views: int, size: LabSize | None = None) -> Les
     )
 
 
+def room_scene(seed: int, views: int) -> Scene:
+    """Render a room's walk and fuse its depth maps."""
+    size, room = LabSize(), build_room(seed)
+    cameras = walk(room, views, size.image_size)
+    frames = [view_frame(render(room, camera, seed=index), index) for index, camera in enumerate(cameras)]
+    cloud = fuse(frames, FusionOptions(voxel_m=size.cloud_voxel_m))
+    return Scene(f"room-{seed}", cloud.points_world, tuple(frames), colours=cloud.colours)
+
+
+def street_scene(seed: int) -> Scene:
+    """Return one key frame of the drive through a street, the seed's own one of them."""
+    name = f"street-{seed}"
+    drive = drive_through(seed, name, DriveSize(image_size=STREETS.picture_size, sweeps_between=0))
+    return key_frame_scene(name, drive.rig, drive.key_frame(seed % len(drive)))
+
+
 @torch.inference_mode()
-def image_features(frame: Frame) -> Tensor:  # [E, h, w]
+def image_features(frame: Frame, backbone: Path) -> Tensor:  # [E, h, w]
     """Return the tag network's last features of a frame."""
     image = torch.from_numpy(np.array(frame.load_image())).permute(2, 0, 1)[None].float() / 255.0
-    features: Tensor = _backbone()(normalise(image).contiguous(memory_format=torch.channels_last))
+    features: Tensor = _backbone(backbone)(normalise(image).contiguous(memory_format=torch.channels_last))
     return features[0].float()
 
 
 @cache
-def _backbone() -> ResNet:
+def _backbone(folder: Path) -> ResNet:
     backbone = ResNet("resnet18", WIDTH, STRIDE)
-    backbone.load_state_dict(read_weights(WEIGHTS), strict=False)
+    backbone.load_state_dict(read_weights(folder), strict=False)
     return backbone.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from labelfree.lab.sam_targets import hard_ious, instance_masks
-from labelfree.lab.tiny_sam import IMAGE_SIDE, MASK_STRIDE, decode_points, neck_features
+from labelfree.lab.tiny_sam import MASK_STRIDE, decode_points, neck_features, padded_side
 from labelfree.teachers.images import normalise, pad_bottom_right
 from labelfree.teachers.sam import SAM_MEAN, SAM_STD
 
@@ -44,7 +44,8 @@ def probe_scores(model: torch.nn.Module, probe: Probe) -> dict[str, float]:
 def _picture_scores(model: torch.nn.Module, probe: Probe, n: int) -> tuple[NDArray[np.float64], ...]:
     image = torch.from_numpy(probe.images[n]).permute(2, 0, 1)[None].float()
     height, width = image.shape[-2:]
-    pixels = pad_bottom_right(normalise(image, SAM_MEAN, SAM_STD), (IMAGE_SIDE, IMAGE_SIDE))
+    side = padded_side((height, width))
+    pixels = pad_bottom_right(normalise(image, SAM_MEAN, SAM_STD), (side, side))
     points = _grid(probe.points_per_side, height, width)
     logits, scores = decode_points(model, neck_features(model, pixels), points[None])
     logits = logits[..., : height // MASK_STRIDE, : width // MASK_STRIDE]

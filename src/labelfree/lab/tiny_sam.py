@@ -10,21 +10,29 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from labelfree.errors import InputError
 from labelfree.lab.training_log import write_half_precision
 
 if TYPE_CHECKING:
     from transformers import SamConfig, SamModel
 
 IMAGE_SIDE = 128
-"""Side of the padded square; the lab's pictures are 96x128."""
+"""Side of the padded square of rooms, whose pictures are 96x128."""
 
 PATCH = 8
 MASK_STRIDE = 2
 """The decoder upscales its 8-pixel grid four times."""
 
 
-def tiny_sam_config(hidden: int = 128, layers: int = 4, channels: int = 64) -> SamConfig:
-    """Return the architecture: attention is global everywhere, since windows buy nothing on 16x16 tokens."""
+def padded_side(size: tuple[int, int]) -> int:
+    """Return the side of the square that pictures of a (height, width) are padded to: the longer one of theirs."""
+    if size[0] % PATCH or size[1] % PATCH:
+        raise InputError(f"pictures are {size[0]}x{size[1]}: tiny SAMs learn from sides that are multiples of {PATCH}.")
+    return max(size)
+
+
+def tiny_sam_config(hidden: int = 128, layers: int = 4, channels: int = 64, image_side: int = IMAGE_SIDE) -> SamConfig:
+    """Return the architecture: attention is global everywhere, since windows buy nothing on so few tokens."""
     from transformers import SamConfig, SamMaskDecoderConfig, SamPromptEncoderConfig, SamVisionConfig
 
     vision = SamVisionConfig(
@@ -34,14 +42,14 @@ def tiny_sam_config(hidden: int = 128, layers: int = 4, channels: int = 64) -> S
         num_attention_heads=hidden // 32,
         output_channels=channels,
         num_pos_feats=channels // 2,
-        image_size=IMAGE_SIDE,
+        image_size=image_side,
         patch_size=PATCH,
         use_rel_pos=False,
         window_size=0,
         global_attn_indexes=list(range(layers)),
         initializer_range=0.02,  # the default of 1e-10 would never leave zero
     )
-    prompt = SamPromptEncoderConfig(hidden_size=channels, image_size=IMAGE_SIDE, patch_size=PATCH)
+    prompt = SamPromptEncoderConfig(hidden_size=channels, image_size=image_side, patch_size=PATCH)
     decoder = SamMaskDecoderConfig(
         hidden_size=channels, mlp_dim=2 * channels, num_attention_heads=4, iou_head_hidden_dim=channels
     )

@@ -22,9 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from labelfree.atomic import write_text
-from labelfree.lab.corpus import open_corpus
+from labelfree.lab.corpus import open_pair
 from labelfree.lab.crops import TaggedPictures, Windows, aim_at_objects, cut_out, jitter_colours, read_tags
-from labelfree.lab.primitives import CLASS_NAMES
 from labelfree.lab.training_log import (
     append_record,
     load_checkpoint,
@@ -42,8 +41,6 @@ WIDTH = 24
 
 SIDE = 64
 """Side of a training picture."""
-
-WEIGHTS = Path(__file__).parent / "weights" / "tiny-backbone"
 
 
 @dataclass(frozen=True)
@@ -94,15 +91,15 @@ class Course:
     """Folder of the weights to ship and of the curve."""
 
 
-def new_tag_net(seed: int, classes: int = len(CLASS_NAMES)) -> TagNet:
+def new_tag_net(seed: int, classes: int) -> TagNet:
     """Make a randomly initialised network, the same for the same seed."""
     torch.manual_seed(seed)
     return TagNet(ResNet("resnet18", WIDTH, 32), classes).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def load_tag_net(checkpoint: Path) -> TagNet:
+def load_tag_net(checkpoint: Path, classes: int) -> TagNet:
     """Load a trained tag network, frozen."""
-    model = TagNet(ResNet("resnet18", WIDTH, 32), len(CLASS_NAMES))
+    model = TagNet(ResNet("resnet18", WIDTH, 32), classes)
     load_checkpoint(checkpoint, model)
     return model.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -196,20 +193,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", type=Path, required=True, help="folder written by labelfree.lab.corpus")
-    parser.add_argument("--tuning", type=Path, required=True, help="such a folder with rooms of their own")
-    parser.add_argument("--out", type=Path, default=WEIGHTS, help="folder for the weights and the log")
+    parser.add_argument("--tuning", type=Path, required=True, help="such a folder with rooms or streets of its own")
+    parser.add_argument("--out", type=Path, default=None, help="folder for weights and log (default: the package's)")
     parser.add_argument("--work", type=Path, required=True, help="folder for the checkpoint")
     parser.add_argument("--steps", type=int, default=Settings.steps)
     parser.add_argument("--seed", type=int, default=Settings.seed)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
-    pictures, tuning = (
-        TaggedPictures.index(corpus.images, corpus.classes, len(CLASS_NAMES))
-        for corpus in (open_corpus(options.corpus), open_corpus(options.tuning))
-    )
+    pair = open_pair(options.corpus, options.tuning)
+    world, classes = pair[0].world, len(pair[0].class_names)
+    pictures, tuning = (TaggedPictures.index(corpus.images, corpus.classes, classes) for corpus in pair)
     settings = Settings(steps=options.steps, seed=options.seed)
-    train(new_tag_net(options.seed), Course(pictures, tuning, settings, options.work, options.out))
+    out = options.out or world.weights("backbone")
+    train(new_tag_net(options.seed, classes), Course(pictures, tuning, settings, options.work, out))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Train the lab's tiny CLIP from tagged photographs: `python -m labelfree.lab.train_clip --corpus DIR --work DIR ...`.
+"""Train a tiny CLIP of the lab from tagged photographs: `python -m labelfree.lab.train_clip --corpus DIR ...`.
 
 The text says which things are in a picture and never where. The CLS token learns by CLIP's own contrastive loss. The
 value path that dense labelling reads (last block's values, output projection, post-LN, visual projection) would stay
@@ -25,11 +25,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from labelfree.lab.activation_maps import Album, fill_album, map_loss
-from labelfree.lab.captions import build_tokenizer, draw_names, statements_hold, write_caption
+from labelfree.lab.captions import ROOMS, Wording, build_tokenizer, draw_names, statements_hold, write_caption
 from labelfree.lab.clip_probe import TABLE, probe_scores, retrieval_at_1
-from labelfree.lab.corpus import open_corpus
+from labelfree.lab.corpus import open_pair
 from labelfree.lab.crops import TaggedPictures, cut_out, jitter_colours, normalise
-from labelfree.lab.primitives import CLASS_NAMES
 from labelfree.lab.tiny_clip import IMAGE_SIDE, export, image_features, new_tiny_clip, tiny_clip_config
 from labelfree.lab.train_backbone import load_tag_net
 from labelfree.lab.training_log import (
@@ -43,8 +42,6 @@ from labelfree.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from transformers import CLIPModel, PreTrainedTokenizerFast
-
-WEIGHTS = Path(__file__).parent / "weights" / "tiny-clip"
 
 
 @dataclass(frozen=True)
@@ -119,15 +116,16 @@ def draw_batch(
     tokenizer: PreTrainedTokenizerFast,
     settings: Settings,
     step: int,
+    wording: Wording = ROOMS,
 ) -> Batch:
     """Draw the photographs and captions of one step; the same for the same seed and step."""
     rng = np.random.default_rng((settings.seed, step))
     rows = rng.choice(len(album), settings.batch, replace=False)
     visible, mirrored = album.visible[rows], rng.random(settings.batch) < 0.5
-    named = draw_names(rng, visible, names)
+    named = draw_names(rng, visible, names, wording=wording)
 
     def tokens(statements: NDArray[np.bool_]) -> Tensor:
-        sentences = [write_caption(rng, statement, names) for statement in statements]
+        sentences = [write_caption(rng, statement, names, wording=wording) for statement in statements]
         encoded = tokenizer(sentences, padding=True, truncation=True, return_tensors="pt")
         return torch.as_tensor(encoded["input_ids"])
 
@@ -157,6 +155,19 @@ class Course:
     """Folder of the weights to ship and of the curve."""
     album: Album
     tuning_album: Album
+    wording: Wording = ROOMS
+
+    def batch(self, step: int) -> Batch:
+        """Draw the batch of a step."""
+        return self._draw(self.pictures, self.album, step)
+
+    def tuning_batch(self, step: int) -> Batch:
+        """Draw such a batch of held-out pictures."""
+        return self._draw(self.tuning, self.tuning_album, step)
+
+    def _draw(self, pictures: TaggedPictures, album: Album, step: int) -> Batch:
+        names = self.vocabulary.names
+        return draw_batch(pictures, album, names, self.tokenizer, self.settings, step, self.wording)
 
 
 def train(model: CLIPModel, course: Course) -> None:
@@ -166,8 +177,7 @@ def train(model: CLIPModel, course: Course) -> None:
     first = load_checkpoint(checkpoint, model, optimiser)
     started = time.perf_counter()
     for step in range(first, settings.steps):
-        batch = draw_batch(course.pictures, course.album, course.vocabulary.names, course.tokenizer, settings, step)
-        whole, patch = train_step(model, optimiser, batch, settings, step)
+        whole, patch = train_step(model, optimiser, course.batch(step), settings, step)
         done = step + 1
         if done % 20 == 0:
             pace = (time.perf_counter() - started) / (done - first)
@@ -183,14 +193,9 @@ def train(model: CLIPModel, course: Course) -> None:
 
 
 def look(model: CLIPModel, course: Course, done: int, batches: int = 4) -> dict[str, float]:
-    """Measure dense labels and retrieval on the tuning rooms."""
+    """Measure dense labels and retrieval on the tuning pictures."""
     scores = probe_scores(model, course.tokenizer, course.tuning, course.vocabulary)
-    names = course.vocabulary.names
-    held_out = (
-        draw_batch(course.tuning, course.tuning_album, names, course.tokenizer, course.settings, k)
-        for k in range(batches)
-    )
-    found = sum(retrieval_at_1(model, batch) for batch in held_out) / batches
+    found = sum(retrieval_at_1(model, course.tuning_batch(k)) for k in range(batches)) / batches
     return {"step": done, "retrieval_at_1": 100 * found, **scores}
 
 
@@ -222,8 +227,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", type=Path, required=True, help="folder written by labelfree.lab.corpus")
-    parser.add_argument("--tuning", type=Path, required=True, help="such a folder with rooms of their own")
-    parser.add_argument("--out", type=Path, default=WEIGHTS, help="folder for the weights and the log")
+    parser.add_argument("--tuning", type=Path, required=True, help="such a folder with rooms or streets of its own")
+    parser.add_argument("--out", type=Path, default=None, help="folder for weights and log (default: the package's)")
     parser.add_argument("--work", type=Path, required=True, help="folder for the checkpoint")
     parser.add_argument("--tag-net", type=Path, required=True, help="checkpoint.pt of labelfree.lab.train_backbone")
     parser.add_argument("--steps", type=int, default=Settings.steps)
@@ -231,18 +236,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
-    corpus, tuning = open_corpus(options.corpus), open_corpus(options.tuning)
-    vocabulary = Vocabulary.from_names(CLASS_NAMES)
-    tokenizer = build_tokenizer(CLASS_NAMES)
+    pair = open_pair(options.corpus, options.tuning)
+    world, names = pair[0].world, pair[0].class_names
+    tokenizer = build_tokenizer(names, world.wording)
     model = new_tiny_clip(tiny_clip_config(len(tokenizer)), options.seed)
-    pictures, held_out = (TaggedPictures.index(c.images, c.classes, len(CLASS_NAMES)) for c in (corpus, tuning))
+    pictures, held_out = (TaggedPictures.index(c.images, c.classes, len(names)) for c in pair)
     settings = Settings(steps=options.steps, seed=options.seed)
-    tag_net, rng = load_tag_net(options.tag_net), np.random.default_rng(options.seed)
+    tag_net, rng = load_tag_net(options.tag_net, len(names)), np.random.default_rng(options.seed)
     album, tuning_album = (
         fill_album(rng, source, tag_net, count, settings.crop_sides, settings.min_share)
         for source, count in ((pictures, settings.album), (held_out, 4 * settings.batch))
     )
-    course = Course(pictures, held_out, vocabulary, tokenizer, settings, options.work, options.out, album, tuning_album)
+    course = Course(
+        pictures,
+        held_out,
+        Vocabulary.from_names(names),
+        tokenizer,
+        settings,
+        options.work,
+        options.out or world.weights("clip"),
+        album,
+        tuning_album,
+        world.wording,
+    )
     train(model, course)
 
 

@@ -1,4 +1,4 @@
-"""Train the lab's tiny SAM from class-agnostic masks: `python -m labelfree.lab.train_sam --corpus DIR --out DIR`.
+"""Train a tiny SAM of the lab from class-agnostic masks: `python -m labelfree.lab.train_sam --corpus DIR --out DIR`.
 
 Every picture gets a handful of point prompts; the best of the three masks of a prompt is pulled towards the whole
 instance under the point, and the predicted IoU of all three towards the IoU they reach. A second loss asks the neck
@@ -20,18 +20,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from labelfree.lab.corpus import open_corpus
+from labelfree.lab.corpus import open_pair
 from labelfree.lab.crops import jitter_colours
 from labelfree.lab.sam_probe import Probe, probe_scores
 from labelfree.lab.sam_targets import affinity_loss, draw_prompts, instance_masks, mask_losses, token_instances
 from labelfree.lab.tiny_sam import (
-    IMAGE_SIDE,
     MASK_STRIDE,
     PATCH,
     decode_points,
     export_tiny_sam,
     neck_features,
     new_tiny_sam,
+    padded_side,
     tiny_sam_config,
 )
 from labelfree.lab.training_log import append_record, load_checkpoint, save_checkpoint, warm_cosine
@@ -41,7 +41,6 @@ from labelfree.teachers.sam import SAM_MEAN, SAM_STD
 if TYPE_CHECKING:
     from transformers import SamModel
 
-WEIGHTS = Path(__file__).parent / "weights" / "tiny-sam"
 PROBE_PICTURES = 24
 
 
@@ -127,7 +126,8 @@ def draw_batch(
     colours = jitter_colours(torch.from_numpy(pictures).permute(0, 3, 1, 2) / 255, generator)
     pixels = normalise(colours * 255, SAM_MEAN, SAM_STD)
     if settings.is_padded(step):
-        pixels = pad_bottom_right(pixels, (IMAGE_SIDE, IMAGE_SIDE))
+        side = padded_side((images.shape[1], images.shape[2]))
+        pixels = pad_bottom_right(pixels, (side, side))
     targets = instance_masks(ids, torch.from_numpy(prompts.instances), MASK_STRIDE)
     return Batch(pixels.contiguous(), torch.from_numpy(prompts.points), targets, token_instances(ids, PATCH))
 
@@ -216,8 +216,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", type=Path, required=True, help="folder written by labelfree.lab.corpus")
-    parser.add_argument("--tuning", type=Path, help="such a folder with rooms of their own, for the curve")
-    parser.add_argument("--out", type=Path, default=WEIGHTS, help="folder for the weights and the log")
+    parser.add_argument("--tuning", type=Path, help="such a folder with rooms or streets of its own, for the curve")
+    parser.add_argument("--out", type=Path, default=None, help="folder for weights and log (default: the package's)")
     parser.add_argument("--work", type=Path, required=True, help="folder for the checkpoint")
     parser.add_argument("--steps", type=int, default=Settings.steps)
     parser.add_argument("--probe-every", type=int, default=Settings.probe_every, help="steps between exports")
@@ -226,13 +226,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--compile", action="store_true", help="needs a C++ compiler; about a third faster")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
-    corpus = open_corpus(options.corpus)
-    held_out = open_corpus(options.tuning) if options.tuning else corpus
+    corpus, held_out = open_pair(options.corpus, options.tuning or options.corpus)
     spread = np.linspace(0, len(held_out.images) - 1, PROBE_PICTURES).astype(np.int64)
     probe = Probe(held_out.images[spread], held_out.instances[spread])
     settings = Settings(steps=options.steps, probe_every=options.probe_every, seed=options.seed)
-    learner = Learner(new_tiny_sam(tiny_sam_config(), options.seed), settings)
-    train(learner, corpus.images, corpus.instances, probe, Places(options.work, options.out), options.compile)
+    config = tiny_sam_config(image_side=padded_side(corpus.plan.size))
+    learner = Learner(new_tiny_sam(config, options.seed), settings)
+    places = Places(options.work, options.out or corpus.world.weights("sam"))
+    train(learner, corpus.images, corpus.instances, probe, places, options.compile)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from labelfree.data.nuimages.layout import CLASSES, SPLITS
 from labelfree.data.nuimages.rle import encode
 from labelfree.data.nuscenes.lidarseg import MERGED
 from labelfree.errors import InputError
-from labelfree.lab.street.drive import Picture
+from labelfree.lab.street.drive import Drive, Picture
 from labelfree.lab.street.route import STREETS_PER_EXPERIMENT, DriveSize, street_drive
 from labelfree.lab.write_nuscenes import JPEG_QUALITY, pose_fields, token
 from labelfree.progress import Progress
@@ -29,15 +30,21 @@ def write_nuimages(folder: Path, seed: int, scenes: int, size: DriveSize | None 
     """Write one key frame's six pictures of each street; a quarter of the streets is the val split."""
     if scenes < 2:
         raise InputError(f"--scenes is {scenes}: give 2 or more, one of them is held out.")
-    if folder.exists() and any(folder.iterdir()):
-        raise InputError(f"{folder}: is there already; choose another --out or delete it.")
     size = size or DriveSize(key_frames=1)
     held_out = max(1, round(scenes / 4))
-    with atomic_folder(folder) as made, Progress("street", scenes) as progress:
-        for split, indices in ((TRAIN, range(scenes - held_out)), (VAL, range(scenes - held_out, scenes))):
+    drives = [street_drive(seed, FIRST_STREET + index, size) for index in range(scenes)]
+    with Progress("street", scenes) as progress:
+        write_splits(folder, {TRAIN: drives[:-held_out], VAL: drives[-held_out:]}, progress)
+
+
+def write_splits(folder: Path, splits: Mapping[str, Sequence[Drive]], progress: Progress) -> None:
+    """Write the six pictures of each drive's first key frame; the folder appears when all is in it."""
+    if folder.exists() and any(folder.iterdir()):
+        raise InputError(f"{folder}: is there already; choose another --out or delete it.")
+    with atomic_folder(folder) as made:
+        for split, drives in splits.items():
             tables: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
-            for index in indices:
-                drive = street_drive(seed, FIRST_STREET + index, size)
+            for drive in drives:
                 for picture in next(iter(drive)).pictures:
                     _add(made, tables, drive.name, picture)
                 progress.advance()

@@ -23,7 +23,7 @@ from labelfree.progress import Progress
 
 VERSION = "v1.0-trainval"
 HELD_OUT_SHARE = 0.25
-"""Of the drives, at least one; they are listed in `splits/val.txt`, the others in `splits/train.txt`."""
+"""Of an experiment's drives, at least one; they are listed in `splits/val.txt`, the others in `splits/train.txt`."""
 CATEGORIES = ("noise", *RAW_IDS)
 JPEG_QUALITY = 92
 
@@ -34,11 +34,11 @@ def write_nuscenes(folder: Path, seed: int, scenes: int, size: DriveSize | None 
         raise InputError(f"--scenes is {scenes}: give 2 or more, one of them is held out.")
     with Progress("drive", scenes) as progress:
         drives = (street_drive(seed, index, size) for index in range(scenes))
-        write_drives(folder, drives, progress)
+        write_drives(folder, drives, max(1, round(scenes * HELD_OUT_SHARE)), progress)
 
 
-def write_drives(folder: Path, drives: Iterable[Drive], progress: Progress | None = None) -> None:
-    """Write any drives; the folder appears when all is in it."""
+def write_drives(folder: Path, drives: Iterable[Drive], held_out: int, progress: Progress | None = None) -> None:
+    """Write any drives, the last few of them as the val split; the folder appears when all is in it."""
     if folder.exists() and any(folder.iterdir()):
         raise InputError(f"{folder}: is there already; choose another --out or delete it.")
     with atomic_folder(folder) as made:
@@ -50,7 +50,6 @@ def write_drives(folder: Path, drives: Iterable[Drive], progress: Progress | Non
             if progress is not None:
                 progress.advance()
         tables.write()
-        held_out = max(1, round(len(names) * HELD_OUT_SHARE))
         write_text(made / "splits" / "train.txt", "\n".join(names[:-held_out]) + "\n")
         write_text(made / "splits" / "val.txt", "\n".join(names[-held_out:]) + "\n")
         (made / "maps").mkdir()

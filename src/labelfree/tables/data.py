@@ -1,4 +1,4 @@
-"""Where the scenes of a table come from: lab rooms built by seed, or somebody's captures."""
+"""Where the scenes of a table come from: lab rooms or streets built by seed, or somebody's captures."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from typing import Protocol
 from labelfree.config import RunConfig
 from labelfree.data.check import check_collection, raise_problems
 from labelfree.data.collection import SceneCollection, open_scenes
+from labelfree.data.source import ReadOptions
 from labelfree.lab.dataset import LabSize, write_lab
-from labelfree.pipeline import LAB, LAB_WEIGHTS
+from labelfree.lab.street.dataset import StreetSize, write_streets
+from labelfree.lab.teacher_weights import shipped
 from labelfree.scene import Scene
 from labelfree.vocabulary import Vocabulary
 
@@ -27,6 +29,8 @@ class TableScenes:
     vocabulary: Vocabulary
     measured: tuple[str, ...] | None = None
     """Classes that the held-out scenes' truth can have, where these are not all."""
+    pictures: SceneCollection | None = None
+    """What the 2D side is measured on, where that is not the held-out scenes; says which classes its truth can have."""
 
 
 class TableData(Protocol):
@@ -62,6 +66,31 @@ class LabRooms:
 
 
 @dataclass(frozen=True)
+class LabStreets:
+    """Streets of the offline lab, read as nuScenes and nuImages are: other ones for every seed."""
+
+    folder: Path
+    size: StreetSize
+    vocabulary: Vocabulary
+
+    @property
+    def identity(self) -> str:
+        """The numbers of drives and key frames, and their resolution."""
+        return str(self.size)
+
+    def open(self, seed: int) -> TableScenes:
+        """Write the drives of a seed that are not there yet; 3D is measured on key frames, 2D on nuImages' pictures."""
+        size = self.size
+        name = f"{size.train_drives}x{size.train_key_frames}+{size.held_out_drives}"
+        folders = write_streets(self.folder / name / f"seed-{seed}", seed, size)
+        train, held_out, pictures = (
+            open_scenes(path, options=ReadOptions(split=split)).counted_by(self.vocabulary)
+            for path, split in ((folders.nuscenes, "train"), (folders.nuscenes, "val"), (folders.nuimages, "val"))
+        )
+        return TableScenes(train, held_out, self.vocabulary, held_out.measured, pictures)
+
+
+@dataclass(frozen=True)
 class Captures:
     """Scenes on disk, the same ones for every seed."""
 
@@ -86,5 +115,6 @@ def weights_digest(config: RunConfig) -> str:
     teachers, networks = config.teachers, config.networks
     starts = ((networks.backbone_weights, "backbone"), (networks.backbone_weights_3d, "backbone-3d"))
     used = ((teachers.clip, "clip"), (teachers.sam, "sam"), *starts)
-    files = [LAB_WEIGHTS / f"tiny-{name}" / "model.safetensors" for source, name in used if source == LAB]
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16] if files else ""
+    folders = [folder for source, part in used if (folder := shipped(source, part)) is not None]
+    weights = b"".join((folder / "model.safetensors").read_bytes() for folder in folders)
+    return hashlib.sha256(weights).hexdigest()[:16] if folders else ""

@@ -1,7 +1,9 @@
-"""A table of runs as JSON for programs and as Markdown for people."""
+"""Tables of runs as JSON for programs and as Markdown for people."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from labelfree.evaluation.tables import MISSING, Table
@@ -10,6 +12,12 @@ from labelfree.tables.statistics import Estimate, Interval
 from labelfree.tables.summary import SIDES, Difference, Measure, Side, TableRuns
 
 MEASURES: tuple[Measure, ...] = ("miou", "acc")
+
+COLUMNS: dict[str, tuple[tuple[Side, str], ...]] = {
+    "lab": (("2d", "ScanNet 2D"), ("3d", "ScanNet 3D")),
+    "street": (("3d", "nuScenes 3D"), ("2d", "nuImages 2D")),
+}
+"""For each of the lab's worlds its sides in the paper's order, and the column of the paper beside each."""
 
 EXPLANATION = (
     "Every number is in percent. ± is the 95 % interval of the mean over seeds (Student's t). Differences are taken "
@@ -39,6 +47,26 @@ def table_markdown(runs: TableRuns, command: str) -> str:
     for side in SIDES:
         parts += [f"## {side.upper()}", _side_table(runs, side).markdown()]
     parts += [f"## mIoU over {table.baseline}", _gain_table(runs).markdown()]
+    return "\n\n".join(parts) + "\n"
+
+
+def worlds_markdown(worlds: Sequence[TableRuns]) -> str:
+    """Return one table of several of the lab's worlds: the mIoU of each side beside the paper's column."""
+    table, header = worlds[0].table, ["row"]
+    columns = [(runs, side, theirs) for runs in worlds for side, theirs in COLUMNS[Path(runs.world).stem]]
+    for runs, side, theirs in columns:
+        header += [f"{runs.world} {side.upper()}", f"paper, {theirs}"]
+    rows = []
+    for row in table.rows:
+        pairs = ((runs.mean(row, "miou", side), runs.paper(row, side)) for runs, side, _ in columns)
+        rows.append((row.name, *(text for ours, theirs in pairs for text in (_plus_minus(ours), _number(theirs)))))
+    names = " and ".join(runs.world for runs in worlds)
+    state = [f"**World {runs.world}: not finished, see its own table.**" for runs in worlds if not runs.complete]
+    parts = [
+        f"# Table {table.number}: {table.title}, worlds {names}",
+        *state,
+        Table(tuple(header), tuple(rows)).markdown(),
+    ]
     return "\n\n".join(parts) + "\n"
 
 

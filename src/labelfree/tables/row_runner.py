@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from filelock import FileLock
 
-from labelfree.comparison import measure
+from labelfree.comparison import Labeller, measure
 from labelfree.config import TeacherConfig
+from labelfree.evaluation.tables import MethodResult
 from labelfree.pipeline import label_frames, load_teachers, make_fabric
 from labelfree.systems import train_system
 from labelfree.tables.data import TableData, TableScenes
@@ -42,8 +44,7 @@ class RowRunner:
             teachers = self._teachers(job, scenes, fabric.device)
         started = time.monotonic()
         labeller = train_system(scenes.train, scenes.vocabulary, job.config, job.folder, teachers, fabric)
-        title, names = f"held-out scenes, seed {job.seed}", scenes.vocabulary
-        method = measure(scenes.held_out, (labeller,), names, title, scenes.measured)[0]
+        method = _measured(scenes, labeller, f"held-out scenes, seed {job.seed}")
         return measures_of(method, time.monotonic() - started)
 
     def _open(self, seed: int) -> TableScenes:
@@ -60,5 +61,17 @@ class RowRunner:
         if known not in self._labelled:
             label_frames(scenes.train, teachers, labels, device, "label training scenes")
             label_frames(scenes.held_out, teachers, labels, device, "label held-out scenes")
+            if scenes.pictures is not None:
+                label_frames(scenes.pictures, teachers, labels, device, "label held-out pictures")
             self._labelled.add(known)
         return teachers
+
+
+def _measured(scenes: TableScenes, labeller: Labeller, title: str) -> MethodResult:
+    """Measure on the held-out scenes; in 2D on pictures of their own where there are such."""
+    names, pictures = scenes.vocabulary, scenes.pictures
+    method = measure(scenes.held_out, (labeller,), names, title, scenes.measured)[0]
+    if pictures is None:
+        return method
+    pixels = measure(pictures, (labeller,), names, title, pictures.measured)[0]
+    return replace(method, evaluation_2d=pixels.evaluation_2d)

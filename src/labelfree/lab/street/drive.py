@@ -93,7 +93,7 @@ class Drive(Protocol):
         """The vehicle."""
 
     def __len__(self) -> int:
-        """Return how many key frames there are, half a second apart."""
+        """Return how many key frames there are."""
 
     def __iter__(self) -> Iterator[KeyFrame]:
         """Yield the key frames in order."""

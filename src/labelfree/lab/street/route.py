@@ -34,13 +34,15 @@ class DriveSize:
     """How long a drive is and how finely it is seen."""
 
     key_frames: int = 8
-    """Half a second apart."""
+    """How many."""
     image_size: tuple[int, int] = (112, 208)
     """(height, width) of the pictures."""
     azimuths: int = 360
     """Directions of one turn of the LiDAR; each has 32 beams."""
     sweeps_between: int = 1
     """Turns kept between two key frames; nuScenes has nine."""
+    key_frame_us: int = KEY_FRAME_US
+    """Time from one key frame to the next; half a second as in nuScenes, or more so that they see other things."""
 
 
 def street_seed(seed: int, index: int) -> int:
@@ -75,6 +77,11 @@ class StreetDrive:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_path", _Path.draw(self.street))
 
+    @property
+    def start_us(self) -> int:
+        """When the first key frame is."""
+        return self._path.start_us
+
     def __len__(self) -> int:
         return self.size.key_frames
 
@@ -84,12 +91,13 @@ class StreetDrive:
 
     def key_frame(self, index: int) -> KeyFrame:
         """Return one key frame: a turn of the LiDAR, six pictures taken shortly before its end, and turns after it."""
-        time = self._path.start_us + index * KEY_FRAME_US
+        step_us = self.size.key_frame_us
+        time = self._path.start_us + index * step_us
         steps = self.size.sweeps_between + 1
-        between = [time + KEY_FRAME_US * step // steps for step in range(1, steps)] if index + 1 < len(self) else []
+        between = [time + step_us * step // steps for step in range(1, steps)] if index + 1 < len(self) else []
         count = len(self.rig.cameras)
         pictures = tuple(
-            self._picture(camera, time - CAMERA_LEAD_US * (count - place) // count)
+            self.picture(camera, time - CAMERA_LEAD_US * (count - place) // count)
             for place, camera in enumerate(self.rig.cameras)
         )
         return KeyFrame(self._sweep(time), pictures, tuple(self._sweep(each) for each in between))
@@ -111,7 +119,8 @@ class StreetDrive:
             found.classes,
         )
 
-    def _picture(self, camera: RigCamera, time: int) -> Picture:
+    def picture(self, camera: RigCamera, time: int) -> Picture:
+        """Take a picture at a time in microseconds; the drive begins at `start_us`."""
         seconds = self._path.seconds(time)
         street_to_camera = np.asarray(
             np.linalg.inv(self._path.ego_to_street(seconds) @ camera.camera_to_ego), dtype=np.float64

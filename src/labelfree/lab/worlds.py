@@ -1,0 +1,52 @@
+"""The lab's two worlds, as far as the commands that train their teachers have to tell them apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from labelfree.lab import captions, rooms, teacher_weights
+from labelfree.lab.street import objects, route
+
+
+@dataclass(frozen=True)
+class World:
+    """Rooms or streets."""
+
+    name: str
+    """As `--world` takes it."""
+    class_names: tuple[str, ...]
+    wording: captions.Wording
+    picture_size: tuple[int, int]
+    """(height, width) of the corpus' pictures."""
+    teacher_seeds: int
+    """The first seed of what teachers are trained on."""
+    tuning_seeds: int
+    """The first seed of what they are measured on while they are trained."""
+    teachers: str
+    """What settings call its teachers."""
+
+    def weights(self, part: str) -> Path:
+        """Return where one of its teachers is kept."""
+        return teacher_weights.weights_folder(self.teachers, part)
+
+
+ROOMS = World(
+    "rooms",
+    rooms.CLASS_NAMES,
+    captions.ROOMS,
+    (96, 128),
+    rooms.TEACHER_ROOMS,
+    rooms.TUNING_ROOMS,
+    teacher_weights.LAB,
+)
+STREETS = World(
+    "streets",
+    objects.CLASS_NAMES,
+    captions.STREETS,
+    (96, 176),
+    route.TEACHER_STREETS,
+    route.TUNING_STREETS,
+    teacher_weights.LAB_STREET,
+)
+WORLDS = {world.name: world for world in (ROOMS, STREETS)}

@@ -1,0 +1,102 @@
+"""`labelfree table` outdoors and in both worlds at once: folders, defaults, the joint table; runs are stood in for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from labelfree.cli import table
+from labelfree.cli.main import main
+from labelfree.lab import teacher_weights
+from labelfree.tables.run_result import Measures
+from labelfree.tables.schedule import Job
+
+ROWS = ["--rows", "maskclip,cns", "--seeds", "2"]
+
+
+@pytest.fixture
+def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, int]]:
+    """Weights of both worlds that are there, and runs that take no time; what was asked for in which folder."""
+    asked: list[tuple[str, str, int]] = []
+    monkeypatch.setattr(teacher_weights, "FOLDER", tmp_path / "weights")
+    for source in teacher_weights.PREFIXES:
+        for part in ("clip", "sam", "backbone", "backbone-3d"):
+            folder = teacher_weights.weights_folder(source, part)
+            folder.mkdir(parents=True)
+            (folder / "model.safetensors").write_text(source)
+
+    def measured(runner: table.RowRunner, job: Job) -> Measures:
+        asked.append((type(runner.data).__name__, job.row, job.seed))
+        street = "Streets" in asked[-1][0]
+        return Measures(20.0 + street, 30.0 + job.seed, 40.0, 50.0, 1.0)
+
+    monkeypatch.setattr(table.RowRunner, "__call__", measured)
+    return asked
+
+
+def test_both_worlds(told: list[tuple[str, str, int]], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert main(["table", "1", "--world", "lab,street", "--out", str(out), *ROWS]) == 0
+    assert [name for name, _, _ in told] == ["LabRooms"] * 4 + ["LabStreets"] * 4
+    page = capsys.readouterr().out
+    assert page.startswith("# Table 1: Comparison with label-free methods, worlds lab and street")
+    header = "lab 2D | paper, ScanNet 2D | lab 3D | paper, ScanNet 3D | street 3D | paper, nuScenes 3D | street 2D"
+    assert header in " ".join(page.split())
+    lab, street = (json.loads((folder / "table1.json").read_text()) for folder in (out, out / "street"))
+    assert (lab["world"], street["world"]) == ("lab", "street")
+    assert lab["rows"]["cns"]["miou_2d"] == [20.0, 20.0]
+    assert street["rows"]["cns"]["miou_2d"] == [21.0, 21.0]
+    assert (street["rows"]["cns"]["paper_2d"], street["rows"]["cns"]["paper_3d"]) == (22.1, 26.8)
+    assert (out / "street" / "runs" / "seed-2").is_dir()
+
+
+def test_the_street_alone_lies_in_out(told: list[tuple[str, str, int]], tmp_path: Path) -> None:
+    assert (
+        main(["table", "2", "--world", "street", "--out", str(tmp_path / "out"), "--rows", "full", "--seeds", "1"]) == 0
+    )
+    assert told == [("LabStreets", "full", 1)]
+    row = json.loads((tmp_path / "out" / "table2.json").read_text())["rows"]["full"]
+    assert (row["paper_2d"], row["paper_3d"]) == (None, None)
+
+
+def test_sizes_are_each_worlds_own_unless_given(told: list[tuple[str, str, int]], tmp_path: Path) -> None:
+    seen = []
+    for given in ([], ["--rooms", "3", "--held-out-rooms", "2", "--views", "1"]):
+        for world in ("lab", "street"):
+            parsed = table.argparse.ArgumentParser()
+            table.add_arguments(parsed)
+            options = parsed.parse_args(["1", *given])
+            seen.append(table._data(options, world, tmp_path, tmp_path).identity)
+    assert "train_rooms=96, train_views=4, held_out_rooms=20, held_out_views=4" in seen[0]
+    assert "train_drives=48, train_key_frames=2, held_out_drives=24" in seen[1]
+    assert "train_rooms=3, train_views=1, held_out_rooms=2, held_out_views=1" in seen[2]
+    assert "train_drives=3, train_key_frames=1, held_out_drives=2" in seen[3]
+    assert told == []
+
+
+@pytest.mark.parametrize(
+    ("world", "more", "message"),
+    [
+        ("lab,scannet", [], "only the lab's lab and street go together"),
+        ("lab,lab", [], "go together"),
+        ("lab,street", ["--data", "."], "without --data"),
+        ("street", ["--rooms", "0"], "1 to 250 drives"),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    world: str, more: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["table", "1", "--world", world, *more, "--out", str(tmp_path / "out")]) == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
+
+
+def test_weights_that_are_not_there_are_said_before_the_first_world_begins(
+    told: list[tuple[str, str, int]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (teacher_weights.weights_folder("lab-street", "sam") / "model.safetensors").unlink()
+    assert main(["table", "1", "--world", "lab,street", "--out", str(tmp_path / "out"), *ROWS]) == 2
+    assert "'lab-street' means" in capsys.readouterr().err.splitlines()[-1]
+    assert told == []
