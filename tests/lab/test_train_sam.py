@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from labelfree import InputError
 from labelfree.lab import sam_targets, tiny_sam, train_sam
 from labelfree.lab.sam_probe import Probe, probe_scores
 
@@ -118,6 +120,28 @@ def test_exported_weights_load_into_the_teacher(tmp_path: Path) -> None:
 
 def _sam_colours() -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     return train_sam.SAM_MEAN, train_sam.SAM_STD
+
+
+@pytest.mark.parametrize("side", [128, 176])
+def test_a_run_may_start_from_another_ones_weights(side: int, tmp_path: Path) -> None:
+    first = tiny_sam.new_tiny_sam(tiny_sam.tiny_sam_config(), 0)
+    tiny_sam.export_tiny_sam(first.config, first.state_dict(), tmp_path)
+    second = tiny_sam.new_tiny_sam(tiny_sam.tiny_sam_config(image_side=side), 1)
+    tiny_sam.start_from(second, tmp_path)
+    before, after = first.state_dict(), second.state_dict()
+    for name in before.keys() - {tiny_sam.POSITIONS}:
+        assert torch.equal(after[name], before[name].half().float())
+    old, new = before[tiny_sam.POSITIONS], after[tiny_sam.POSITIONS]
+    assert new.shape == (1, side // 8, side // 8, old.shape[-1])
+    assert torch.allclose(new.mean((0, 1, 2)), old.mean((0, 1, 2)), atol=0.02)
+    if side == 128:
+        assert torch.allclose(new, old, atol=1e-3)
+
+
+def test_a_run_does_not_start_from_anything_else(tmp_path: Path) -> None:
+    save_file({"weight": torch.zeros(2)}, tmp_path / "model.safetensors")
+    with pytest.raises(InputError, match="not a tiny SAM such as"):
+        tiny_sam.start_from(tiny_sam.new_tiny_sam(tiny_sam.tiny_sam_config(), 0), tmp_path)
 
 
 def test_prompts_lie_on_their_instances_and_small_ones_get_their_share() -> None:

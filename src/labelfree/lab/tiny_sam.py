@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from labelfree.errors import InputError
 from labelfree.lab.training_log import write_half_precision
+from labelfree.nets.pretrained import read_weights
 
 if TYPE_CHECKING:
     from transformers import SamConfig, SamModel
@@ -20,6 +22,7 @@ IMAGE_SIDE = 128
 """Side of the padded square of rooms, whose pictures are 96x128."""
 
 PATCH = 8
+POSITIONS = "vision_encoder.pos_embed"
 MASK_STRIDE = 2
 """The decoder upscales its 8-pixel grid four times."""
 
@@ -71,6 +74,19 @@ def new_tiny_sam(config: SamConfig, seed: int) -> SamModel:
     model.prompt_encoder.shared_embedding.positional_embedding = positions.requires_grad_(False)
     nn.init.normal_(positions, std=1.0)
     return model
+
+
+@torch.no_grad()
+def start_from(model: SamModel, folder: Path) -> None:
+    """Give a model the weights of another tiny SAM, whose positions are resized to its own grid."""
+    weights = {name: value.float() for name, value in read_weights(folder).items()}
+    if {name: value.dim() for name, value in weights.items()} != {n: v.dim() for n, v in model.state_dict().items()}:
+        raise InputError(f"{folder}: not a tiny SAM such as labelfree.lab.train_sam writes; start without it.")
+    grid = weights[POSITIONS].permute(0, 3, 1, 2)
+    size = (model.vision_encoder.pos_embed.shape[1], model.vision_encoder.pos_embed.shape[2])
+    resized = functional.interpolate(grid, size, mode="bicubic", align_corners=False)
+    weights[POSITIONS] = resized.permute(0, 2, 3, 1)
+    model.load_state_dict(weights)
 
 
 def _spread_weights(model: SamModel) -> None:

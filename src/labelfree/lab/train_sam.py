@@ -32,6 +32,7 @@ from labelfree.lab.tiny_sam import (
     neck_features,
     new_tiny_sam,
     padded_side,
+    start_from,
     tiny_sam_config,
 )
 from labelfree.lab.training_log import append_record, load_checkpoint, save_checkpoint, warm_cosine
@@ -219,6 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--tuning", type=Path, help="such a folder with rooms or streets of its own, for the curve")
     parser.add_argument("--out", type=Path, default=None, help="folder for weights and log (default: the package's)")
     parser.add_argument("--work", type=Path, required=True, help="folder for the checkpoint")
+    parser.add_argument("--start", type=Path, default=None, help="folder of another tiny SAM to begin with")
     parser.add_argument("--steps", type=int, default=Settings.steps)
     parser.add_argument("--probe-every", type=int, default=Settings.probe_every, help="steps between exports")
     parser.add_argument("--seed", type=int, default=Settings.seed)
@@ -231,7 +233,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     probe = Probe(held_out.images[spread], held_out.instances[spread])
     settings = Settings(steps=options.steps, probe_every=options.probe_every, seed=options.seed)
     config = tiny_sam_config(image_side=padded_side(corpus.plan.size))
-    learner = Learner(new_tiny_sam(config, options.seed), settings)
+    sam = new_tiny_sam(config, options.seed)
+    if options.start is not None:
+        start_from(sam, options.start)
+    learner = Learner(sam, settings)
     places = Places(options.work, options.out or corpus.world.weights("sam"))
     train(learner, corpus.images, corpus.instances, probe, places, options.compile)
 
