@@ -148,7 +148,7 @@ def page(measured: Sequence[tuple[Point, TableRuns]], command: str, seeds: Seque
     ]
     for curve in dict.fromkeys(point.curve for point, _ in measured):
         rows = tuple((point.name, *cells(runs)) for point, runs in measured if point.curve == curve)
-        parts += [f"## {curve.capitalize()}", Table(header, rows).markdown()]
+        parts += [f"## {curve[0].upper()}{curve[1:]}", Table(header, rows).markdown()]
     return "\n\n".join(parts) + "\n"
 
 
