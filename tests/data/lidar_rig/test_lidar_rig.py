@@ -120,6 +120,9 @@ def test_every_limit_and_survey(tmp_path: Path) -> None:
     assert len(survey.problems) == 1
     assert "image_2/000002.png" in survey.problems[0]
     assert open_scenes(KITTI, tmp_path, ReadOptions(skip_broken=True)).names == ("000000", "000001", "000003")
+    no_picture_at_all(tmp_path)
+    survey = LIDAR.survey(KITTI, tmp_path, ReadOptions(), lambda done, total: None)
+    assert len(survey.problems) == 1  # Said once, not once a sweep.
 
 
 def test_pixel_labels_are_merged_like_the_points(tmp_path: Path) -> None:
@@ -204,6 +207,16 @@ def no_picture(folder: Path) -> None:
     (folder / "image_2" / "000000.png").unlink()
 
 
+def no_picture_at_all(folder: Path) -> None:
+    for path in (folder / "image_2").iterdir():
+        path.unlink()
+
+
+def no_labels_at_all(folder: Path) -> None:
+    for path in (folder / "labels").iterdir():
+        path.unlink()
+
+
 def no_calibration(folder: Path) -> None:
     (folder / "calib.txt").unlink()
 
@@ -227,6 +240,8 @@ def other_size(folder: Path) -> None:
         (strange_label, r"000000\.label: label 77 is neither among 'classes' nor among 'ignored'"),
         (no_labels, r"labels/000000\.label: sweep '000000' has no such file"),
         (no_picture, r"image_2/000000\.png: sweep '000000' has no such file"),
+        (no_picture_at_all, r"nothing matches image_2/\*\.png; restore the files, or take camera 'image_2' out"),
+        (no_labels_at_all, r"nothing matches labels/\*\.label; restore the files, or take point_labels out"),
         (no_calibration, r"calib\.txt: no such calibration file"),
         (not_rigid, r"'image_2': the rotation of its pose is off"),
         (other_size, r"000000\.png: is 620x188 pixels but the centre of camera 'image_2' lies at 600, 180"),

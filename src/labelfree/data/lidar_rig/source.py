@@ -97,7 +97,7 @@ class SweepSource:
         sweep = read_sweep(self.rig.sweeps[self.name], self.rig.description)
         labels = None
         if self.rig.point_labels is not None:
-            path = self._file(self.rig.point_labels, self.rig.description.point_labels)
+            path = self._file(self.rig.point_labels, self.rig.description.point_labels, "point_labels")
             labels = read_point_labels(path, sweep, self.rig.table)
         frames = tuple(self._frame(camera) for camera in self.rig.description.cameras)
         return Scene(self.name, sweep.points, frames, None, sweep.intensity, labels)
@@ -110,7 +110,7 @@ class SweepSource:
         try:
             sweep = read_sweep(self.rig.sweeps[self.name], self.rig.description)
             if self.rig.point_labels is not None:
-                path = self._file(self.rig.point_labels, self.rig.description.point_labels)
+                path = self._file(self.rig.point_labels, self.rig.description.point_labels, "point_labels")
                 read_point_labels(path, sweep, self.rig.table)
         except InputError as error:
             yield str(error)
@@ -120,17 +120,23 @@ class SweepSource:
             except InputError as error:
                 yield str(error)
 
-    def _file(self, files: dict[str, Path], pattern: str | None) -> Path:
+    def _file(self, files: dict[str, Path], pattern: str | None, told_by: str) -> Path:
+        if not files:
+            raise InputError(
+                f"{self.rig.base}: nothing matches {pattern}; restore the files, or take {told_by} out of the description."
+            )
         if self.name not in files:
             missing = self.rig.base / Pattern(pattern or "").fill(self.name)
             raise InputError(f"{missing}: sweep '{self.name}' has no such file; restore it or take the sweep out.")
         return files[self.name]
 
     def _frame(self, camera: RigCamera) -> Frame:
-        path = self._file(self.rig.pictures[camera.name], camera.images)
+        path = self._file(self.rig.pictures[camera.name], camera.images, f"camera '{camera.name}'")
         labels = None
         if camera.labels is not None:
-            labels = RawLabels(self._file(self.rig.pixel_labels[camera.name], camera.labels), self.rig.table)
+            told_by = f"the labels of camera '{camera.name}'"
+            file = self._file(self.rig.pixel_labels[camera.name], camera.labels, told_by)
+            labels = RawLabels(file, self.rig.table)
         size = picture_size(path)
         intrinsics, lidar_to_camera = self.rig.matrices[camera.name]
         own = camera.intrinsics_size or size
@@ -181,9 +187,9 @@ def _notes(rig: Rig) -> tuple[str, ...]:
 def survey_rig(path: Path, root: Path | None, options: ReadOptions, progress: Progress) -> Survey:
     """Look at every sweep, label file and picture's header."""
     rig = _rig(path, root, options)
-    sources, problems = _sources(rig, options), list[str]()
+    sources, problems = _sources(rig, options), dict[str, None]()
     for place, source in enumerate(sources):
-        problems += source.faults()
+        problems |= dict.fromkeys(source.faults())  # What is wrong with every sweep is said once.
         progress(place + 1, len(sources))
     frames = len(sources) * len(rig.description.cameras)
     given = "" if root is None else f" --root {root}"
