@@ -122,9 +122,8 @@ class SweepSource:
 
     def _file(self, files: dict[str, Path], pattern: str | None, told_by: str) -> Path:
         if not files:
-            raise InputError(
-                f"{self.rig.base}: nothing matches {pattern}; restore the files, or take {told_by} out of the description."
-            )
+            advice = f"restore the files, or take {told_by} out of the description"
+            raise InputError(f"{self.rig.base}: nothing matches {pattern}; {advice}.")
         if self.name not in files:
             missing = self.rig.base / Pattern(pattern or "").fill(self.name)
             raise InputError(f"{missing}: sweep '{self.name}' has no such file; restore it or take the sweep out.")
