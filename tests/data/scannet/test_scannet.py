@@ -136,17 +136,23 @@ def test_a_scan_alone(written: Path) -> None:
     assert open_scenes(written / "scans" / NAME, options=ReadOptions(every=1)).names == (NAME,)
 
 
-def test_an_export_of_scannets_own_reader(by_sens: Path) -> None:
+@pytest.mark.parametrize(("inside", "mesh"), [(".", True), ("frames", True), ("frames", False)])
+def test_an_export_of_scannets_own_reader(inside: str, mesh: bool, by_sens: Path) -> None:
     folder = by_sens / "scans" / NAME
     sens = open_sens(folder / f"{NAME}.sens")
+    exported = folder / inside
     for kind in ("color", "depth", "pose", "intrinsic"):
-        (folder / kind).mkdir()
+        (exported / kind).mkdir(parents=True)
     for index, frame in enumerate(sens.frames):
-        Image.fromarray(sens.colour(index).load()).save(folder / "color" / f"{index}.jpg")
-        Image.fromarray(sens.depth(index).load()).save(folder / "depth" / f"{index}.png")
-        np.savetxt(folder / "pose" / f"{index}.txt", frame.camera_to_world)
-    np.savetxt(folder / "intrinsic" / "intrinsic_depth.txt", np.pad(sens.intrinsics_depth, (0, 1)))
+        Image.fromarray(sens.colour(index).load()).save(exported / "color" / f"{index}.jpg")
+        Image.fromarray(sens.depth(index).load()).save(exported / "depth" / f"{index}.png")
+        np.savetxt(exported / "pose" / f"{index}.txt", frame.camera_to_world)
+    np.savetxt(exported / "intrinsic" / "intrinsic_depth.txt", np.pad(sens.intrinsics_depth, (0, 1)))
     (folder / f"{NAME}.sens").unlink()
+    if not mesh:
+        (folder / f"{NAME}_vh_clean_2.ply").unlink()
+        assert len(open_scenes(folder)[0]) > 1000
+        return
     scene = open_scenes(folder)[0]
     assert [frame.name for frame in scene.frames] == ["0", "1", "2"]
     assert scene.labels is not None

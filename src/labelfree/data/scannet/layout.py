@@ -35,8 +35,17 @@ def _scan_folders(path: Path) -> list[Path]:
 
 
 def _is_scan(folder: Path) -> bool:
-    own = (f"{folder.name}.sens", f"{folder.name}_vh_clean_2.ply", *INTRINSICS)
-    return any((folder / file).is_file() for file in own)
+    own = (f"{folder.name}.sens", f"{folder.name}_vh_clean_2.ply")
+    exported = _exported(folder)
+    return any((folder / file).is_file() for file in own) or (
+        exported is not None and any((exported / file).is_file() for file in INTRINSICS)
+    )
+
+
+def _exported(folder: Path) -> Path | None:
+    """Return the folder that holds `color`: the scan's own, or the one that an export was written to inside it."""
+    inside = sorted(child for child in folder.iterdir() if child.is_dir())
+    return next((place for place in (folder, *inside) if (place / "color").is_dir()), None)
 
 
 def open_scannet(path: Path, root: Path | None, options: ReadOptions) -> OpenedDataset:
@@ -76,9 +85,9 @@ def _places(path: Path) -> tuple[dict[str, Path], dict[str, Path]]:
         found = [folder for name in SCANS if (path / name).is_dir() for folder in _scan_folders(path / name)]
         found += _scan_folders(path)
     packed = _scan_folders(path / FRAMES) if (path / FRAMES).is_dir() else []
-    frames = {folder.resolve().name: folder for folder in (*found, *packed) if (folder / "color").is_dir()}
+    frames = {f.resolve().name: place for f in (*found, *packed) if (place := _exported(f)) is not None}
     meshes = [
-        f for f in found if any(f.glob("*.sens")) or any(f.glob("*_vh_clean_2.ply")) or not (f / "color").is_dir()
+        f for f in found if any(f.glob("*.sens")) or any(f.glob("*_vh_clean_2.ply")) or f.resolve().name not in frames
     ]
     return {folder.resolve().name: folder for folder in meshes}, frames
 
