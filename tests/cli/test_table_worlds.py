@@ -38,12 +38,13 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str
 
 def test_both_worlds(told: list[tuple[str, str, int]], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
-    assert main(["table", "1", "--world", "lab,street", "--out", str(out), *ROWS]) == 0
+    assert main(["table", "1", "--out", str(out), *ROWS]) == 0
     assert [name for name, _, _ in told] == ["LabRooms"] * 4 + ["LabStreets"] * 4
     page = capsys.readouterr().out
     assert page.startswith("# Table 1: Comparison with label-free methods, worlds lab and street")
     header = "lab 2D | paper, ScanNet 2D | lab 3D | paper, ScanNet 3D | street 3D | paper, nuScenes 3D | street 2D"
     assert header in " ".join(page.split())
+    assert (out / "table1-worlds.md").read_text().strip() == page.strip()
     lab, street = (json.loads((folder / "table1.json").read_text()) for folder in (out, out / "street"))
     assert (lab["world"], street["world"]) == ("lab", "street")
     assert lab["rows"]["cns"]["miou_2d"] == [20.0, 20.0]

@@ -36,7 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which table, on what, how often, where to."""
     parser.add_argument("number", type=int, choices=(1, 2), help="1 compares systems, 2 takes the method apart")
     parser.add_argument(
-        "--world", default="lab", help="settings: lab, street, both (lab,street), scannet, or a YAML file"
+        "--world",
+        default=None,
+        help="settings: lab, street, scannet, or a YAML file (default: lab,street for table 1, else lab)",
     )
     parser.add_argument("--seeds", type=int, default=5, help="how many seeds: rooms, weights and everything random")
     parser.add_argument("--first-seed", type=int, default=1, help="the first of them")
@@ -80,8 +82,11 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     table = paper_table(options.number)
     plans = [_plan(options, table, world, out, overrides) for world, out in _worlds(options)]
     pages = [_carry_out(plan, table, options.device) for plan in plans]
-    found = [table_runs(table, plan.world, plan.schedule, plan.seeds) for plan in plans]
-    print(pages[0] if len(plans) == 1 else worlds_markdown(found))
+    page = pages[0]
+    if len(plans) > 1:
+        page = worlds_markdown([table_runs(table, plan.world, plan.schedule, plan.seeds) for plan in plans])
+        write_text(plans[0].schedule.out / f"table{table.number}-worlds.md", page)
+    print(page)
     return 0
 
 
@@ -124,13 +129,14 @@ def _seeds(options: argparse.Namespace) -> tuple[int, ...]:
 
 def _worlds(options: argparse.Namespace) -> list[tuple[str, Path]]:
     """Return the worlds and where the runs of each are: those of further worlds in folders of their own."""
-    worlds = [world.strip() for world in options.world.split(",")]
+    own = "lab,street" if options.number == 1 and options.data is None else "lab"
+    worlds = [world.strip() for world in (options.world or own).split(",")]
     out = Path(options.out or f"runs/tables-{Path(worlds[0]).stem}")
     if len(worlds) == 1:
         return [(worlds[0], out)]
     if options.data is not None or len(set(worlds)) < len(worlds) or not set(worlds) <= set(COLUMNS):
         raise InputError(
-            f"--world {options.world}: only the lab's {' and '.join(COLUMNS)} go together, without --data."
+            f"--world {','.join(worlds)}: only the lab's {' and '.join(COLUMNS)} go together, without --data."
         )
     return [(world, out if place == 0 else out / world) for place, world in enumerate(worlds)]
 
