@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from dataclasses import replace
 
 import pytest
@@ -94,6 +95,15 @@ def test_a_batch_gives_what_its_images_give(clip_folder, image):
 
 
 @torch.no_grad()
+def test_a_picture_that_must_not_be_written_is_copied_without_a_warning(clip_folder, image):
+    kept = image.numpy().copy()
+    kept.flags.writeable = False
+    teacher = DenseClip.from_pretrained(clip_folder, FLOAT)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert torch.equal(teacher.features(kept), teacher.features(image))
+
+
 def test_parity_options(clip_folder, image):
     raw = DenseClip.from_pretrained(clip_folder, replace(FLOAT, preprocessing="raw01"))
     expected = dense_values(raw.model, (image / 255).permute(2, 0, 1)[None]).reshape(5, 8, 16)

@@ -15,7 +15,7 @@ Images = Tensor | NDArray[np.uint8]
 
 def as_batch(images: Images) -> Tensor:  # [B, 3, H, W] uint8
     """Check uint8 pictures [H, W, 3] or [B, H, W, 3] and put channels first."""
-    tensor = images if isinstance(images, Tensor) else torch.from_numpy(np.ascontiguousarray(images))
+    tensor = images if isinstance(images, Tensor) else torch.from_numpy(np.require(images, requirements=["C", "W"]))
     if tensor.dtype != torch.uint8 or tensor.ndim not in (3, 4) or tensor.shape[-1] != 3 or not tensor.numel():
         raise InputError(
             f"An image is {tensor.dtype} {list(tensor.shape)}: the teachers need uint8 RGB [H, W, 3] or [B, H, W, 3]."
