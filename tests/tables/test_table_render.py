@@ -116,7 +116,8 @@ def test_both_worlds_beside_the_papers_four_columns() -> None:
         cns=[run("cns", s, 21.0, 25.0, 50.0, 60.0) for s in (1, 2, 3)],
         clip2scene=[run("clip2scene", s, None, 19.0, None, 30.0) for s in (1, 2, 3)],
     )
-    page = worlds_markdown([lab, street])
+    page = worlds_markdown([lab, street], "labelfree table 1")
+    assert page.splitlines()[2].startswith("`labelfree table 1`; mIoU in percent")
     table = [[cell.strip() for cell in text.strip("|").split("|")] for text in page.splitlines() if text[:1] == "|"]
     assert table[0] == [
         "row", "lab 2D", "paper, ScanNet 2D", "lab 3D", "paper, ScanNet 3D", "street 3D", "paper, nuScenes 3D",

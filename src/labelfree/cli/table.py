@@ -84,7 +84,8 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     pages = [_carry_out(plan, table, options.device) for plan in plans]
     page = pages[0]
     if len(plans) > 1:
-        page = worlds_markdown([table_runs(table, plan.world, plan.schedule, plan.seeds) for plan in plans])
+        runs = [table_runs(table, plan.world, plan.schedule, plan.seeds) for plan in plans]
+        page = worlds_markdown(runs, command_line())
         write_text(plans[0].schedule.out / f"table{table.number}-worlds.md", page)
     print(page)
     return 0

@@ -50,7 +50,7 @@ def table_markdown(runs: TableRuns, command: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def worlds_markdown(worlds: Sequence[TableRuns]) -> str:
+def worlds_markdown(worlds: Sequence[TableRuns], command: str) -> str:
     """Return one table of several of the lab's worlds: the mIoU of each side beside the paper's column."""
     table, header = worlds[0].table, ["row"]
     columns = [(runs, side, theirs) for runs in worlds for side, theirs in COLUMNS[Path(runs.world).stem]]
@@ -61,9 +61,12 @@ def worlds_markdown(worlds: Sequence[TableRuns]) -> str:
         pairs = ((runs.mean(row, "miou", side), runs.paper(row, side)) for runs, side, _ in columns)
         rows.append((row.name, *(text for ours, theirs in pairs for text in (_plus_minus(ours), _number(theirs)))))
     names = " and ".join(runs.world for runs in worlds)
+    commits = ", ".join(dict.fromkeys(commit for runs in worlds for commit in runs.commits())) or "unknown"
+    provenance = f"`{command}`; mIoU in percent ± its 95 % interval over seeds; source revision {commits}."
     state = [f"**World {runs.world}: not finished, see its own table.**" for runs in worlds if not runs.complete]
     parts = [
         f"# Table {table.number}: {table.title}, worlds {names}",
+        provenance,
         *state,
         Table(tuple(header), tuple(rows)).markdown(),
     ]
