@@ -1,6 +1,6 @@
 """What CNS gains over its baseline as CLIP's labels get noisier and as SAM's masks get worse, in the indoor lab.
 
-    python benchmarks/teacher_curves.py --seeds 2 --out results/lab/curves
+    python benchmarks/teacher_curves.py --seeds 2 --table results/lab --out results/lab/curves
 
 Each point of a curve is `baseline`, `wo_cns` and `full` of Table 2 with another teacher, nothing else changed. CLIP's
 noise is dialled by the scale at which it reads pictures. SAM's masks are none, those of a coarser and of the usual grid
@@ -41,6 +41,8 @@ from labelfree.teachers.labelling import SamMasks
 from labelfree.training.labelled_scenes import Teachers
 from labelfree.vocabulary import Vocabulary
 
+TABLES = "(tables)"
+"""Marks the point that the tables have already."""
 ROWS = tuple(TABLE_2.row(name) for name in ("baseline", "wo_cns", "full"))
 
 
@@ -110,16 +112,17 @@ def with_true_masks(teachers: Teachers, seed: int, data: LabRooms, kind: str) ->
 
 
 def measure_point(
-    point: Point, data: LabRooms, seeds: Sequence[int], out: Path, cache: Path, overrides: Sequence[str]
+    point: Point, data: LabRooms, seeds: Sequence[int], out: Path, table: Path, overrides: Sequence[str]
 ) -> TableRuns:
     settings = row_settings(recipe_path("lab"), [*overrides, *point.overrides])
-    identity = f"{data.identity} {weights_digest(settings[ROWS[-1].path])} {point.truth}"
-    schedule = Schedule(settings, identity, out / point.name.split(" (")[0].replace(" ", "-"))
+    identity = f"{data.identity} {weights_digest(settings[ROWS[-1].path])} {point.truth}".strip()
+    place = table if point.name.endswith(TABLES) else out / point.name.replace(" ", "-")
+    schedule = Schedule(settings, identity, place)
 
     def adapt(teachers: Teachers, seed: int) -> Teachers:
         return with_true_masks(teachers, seed, data, point.truth) if point.truth else teachers
 
-    runner = RowRunner(data, cache, adapt=adapt)
+    runner = RowRunner(data, table / "cache", adapt=adapt)
     carry_out(schedule.jobs(ROWS, seeds, ROWS[-1]), runner, git_revision(PACKAGE))
     return table_runs(replace(TABLE_2, rows=ROWS), "lab", schedule, seeds)
 
@@ -157,15 +160,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="runs, curves.md and curves.json")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--first-seed", type=int, default=1)
-    parser.add_argument("--data", type=Path, default=None, help="rooms of a table that are there already (OUT/data)")
-    parser.add_argument("--cache", type=Path, default=None, help="teachers' outputs of a table (OUT/cache)")
+    parser.add_argument(
+        "--table", type=Path, required=True, help="folder of the table, whose rooms, cache and runs are shared"
+    )
+    parser.add_argument("--curve", choices=tuple(dict.fromkeys(point.curve for point in POINTS)), help="only this one")
     options, overrides = parser.parse_known_args()
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     vocabulary = with_preset_colours(Vocabulary.from_names(CLASS_NAMES))
-    data = LabRooms(options.data or options.out / "data", LabSize(), vocabulary)
-    cache, measured = options.cache or options.out / "cache", []
-    for point in POINTS:
-        measured.append((point, measure_point(point, data, seeds, options.out / "runs", cache, overrides)))
+    data, measured = LabRooms(options.table / "data", LabSize(), vocabulary), []
+    for point in (point for point in POINTS if options.curve in (None, point.curve)):
+        measured.append((point, measure_point(point, data, seeds, options.out / "runs", options.table, overrides)))
         command = " ".join(["python benchmarks/teacher_curves.py", *sys.argv[1:]])
         write_text(options.out / "curves.md", page(measured, command, seeds))
         found = {"command": command, "seeds": list(seeds), "points": [point_json(*each) for each in measured]}
