@@ -86,23 +86,26 @@ def main() -> None:
     options = parser.parse_args()
     vocabulary, config = Vocabulary.from_names(CLASS_NAMES), read_settings(recipe_path("lab"))
     teachers = load_teachers(config.teachers, config.labels, vocabulary, options.out / "cache")
-    data, found = LabRooms(options.out / "data", LabSize(), vocabulary), list[dict[str, object]]()
+    data, found = (
+        LabRooms(options.out / "data", LabSize(), vocabulary),
+        list[tuple[str, int, dict[str, tuple[float, float]]]](),
+    )
     for seed in range(1, options.seeds + 1):
         scenes = data.open(seed).train[: options.rooms]
         labelled = LabelledScenes(scenes, teachers, config.labels, config.pairing)
         for row in options.rows.split(","):
             networks = load_networks(options.out / "runs" / f"seed-{seed}" / row / "networks", torch.device("cpu"))
             scores = measure(scenes, labelled, networks)
-            found.append({"row": row, "seed": seed, "miou_accuracy": scores})
+            found.append((row, seed, scores))
             print(
                 row, seed, {source: [round(value, 1) for value in pair] for source, pair in scores.items()}, flush=True
             )
+    runs = [{"row": row, "seed": seed, "miou_accuracy": scores} for row, seed, scores in found]
     command = " ".join(["python benchmarks/label_sources.py", *sys.argv[1:]])
-    write_text(options.out / "label_sources.json", json.dumps({"command": command, "runs": found}, indent=1) + "\n")
+    write_text(options.out / "label_sources.json", json.dumps({"command": command, "runs": runs}, indent=1) + "\n")
     lines = []
     for row in options.rows.split(","):
-        of_row = [np.array([run["miou_accuracy"][s] for s in SOURCES]) for run in found if run["row"] == row]  # type: ignore[index]
-        means = np.mean(of_row, axis=0)
+        means = np.mean([[scores[s] for s in SOURCES] for name, _, scores in found if name == row], axis=0)
         lines.append((row, *(f"{miou:.1f} / {accuracy:.1f}" for miou, accuracy in means)))
     page = Table(("networks of", *SOURCES), tuple(lines)).markdown()
     write_text(options.out / "label_sources.md", f"`{command}`; mIoU / accuracy in %, mean over seeds.\n\n{page}\n")

@@ -41,8 +41,6 @@ from labelfree.teachers.labelling import SamMasks
 from labelfree.training.labelled_scenes import Teachers
 from labelfree.vocabulary import Vocabulary
 
-TABLES = "(tables)"
-"""Marks the point that the tables have already."""
 ROWS = tuple(TABLE_2.row(name) for name in ("baseline", "wo_cns", "full"))
 
 
@@ -116,7 +114,8 @@ def measure_point(
 ) -> TableRuns:
     settings = row_settings(recipe_path("lab"), [*overrides, *point.overrides])
     identity = f"{data.identity} {weights_digest(settings[ROWS[-1].path])} {point.truth}".strip()
-    place = table if point.name.endswith(TABLES) else out / point.name.replace(" ", "-")
+    as_in_the_table = not (overrides or point.overrides or point.truth)
+    place = table if as_in_the_table else out / point.name.split(" (")[0].replace(" ", "-")
     schedule = Schedule(settings, identity, place)
 
     def adapt(teachers: Teachers, seed: int) -> Teachers:

@@ -104,6 +104,7 @@ def test_a_picture_that_must_not_be_written_is_copied_without_a_warning(clip_fol
         assert torch.equal(teacher.features(kept), teacher.features(image))
 
 
+@torch.no_grad()
 def test_parity_options(clip_folder, image):
     raw = DenseClip.from_pretrained(clip_folder, replace(FLOAT, preprocessing="raw01"))
     expected = dense_values(raw.model, (image / 255).permute(2, 0, 1)[None]).reshape(5, 8, 16)

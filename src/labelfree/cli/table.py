@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--world",
         default=None,
-        help="settings: lab, street, scannet, or a YAML file (default: lab,street for table 1, else lab)",
+        help="settings: lab, street, both (lab,street), scannet, or a YAML file (default: both for table 1, else lab)",
     )
     parser.add_argument("--seeds", type=int, default=5, help="how many seeds: rooms, weights and everything random")
     parser.add_argument("--first-seed", type=int, default=1, help="the first of them")
