@@ -24,7 +24,6 @@ from labelfree.progress import Progress
 VERSION = "v1.0-trainval"
 HELD_OUT_SHARE = 0.25
 """Of an experiment's drives, at least one; they are listed in `splits/val.txt`, the others in `splits/train.txt`."""
-CATEGORIES = ("noise", *RAW_IDS)
 JPEG_QUALITY = 92
 
 
@@ -179,7 +178,7 @@ class _Tables:
 
     def write(self) -> None:
         """Write all tables; those of boxes are there and empty."""
-        for name, index in {"noise": 0, **RAW_IDS}.items():
+        for name, index in RAW_IDS.items():
             self.add("category", {"token": token("category", name), "name": name, "description": "", "index": index})
         self.add(
             "map",

@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from labelfree.atomic import atomic_folder, write_text
+from labelfree.atomic import atomic_file, atomic_folder, write_text
 from labelfree.data.fusion import FusionOptions, fuse
-from labelfree.data.ply import write_ply
 from labelfree.data.scannet.labels import NYU40_OF_BENCHMARK, TSV
 from labelfree.data.scannet.layout import FRAMES
 from labelfree.data.scannet.sens import write_sens
@@ -86,8 +85,20 @@ def _write_scan(root: Path, name: str, room_seed: int, views: int) -> None:
     write_sens(scan / f"{name}.sens", images, depths, poses, *matrices)
     _write_mesh(scan, name, coloured)
     _write_pixel_labels(scan / f"{name}_2d-label-filt.zip", coloured)
-    write_text(scan / f"{name}.txt", f"axisAlignment = {' '.join(map(str, np.eye(4).ravel()))}\nsceneType = Lab\n")
+    write_text(scan / f"{name}.txt", _scan_info(cameras[0], _smaller(cameras[0]), views))
     _write_frames(root / FRAMES / name, coloured, depths, poses, matrices)
+
+
+def _scan_info(colour: Camera, depth: Camera, frames: int) -> str:
+    """Return the lines of a scan's `.txt`, in the order of ScanNet's own."""
+    identity = " ".join(f"{value:.6f}" for value in np.eye(4).ravel())
+    values: dict[str, object] = {"axisAlignment": identity, "colorToDepthExtrinsics": identity, "sceneType": "Lab"}
+    values |= {"numColorFrames": frames, "numDepthFrames": frames, "numIMUmeasurements": 0}
+    for kind, camera in (("color", colour), ("depth", depth)):
+        values |= {f"{kind}Height": camera.size[0], f"{kind}Width": camera.size[1]}
+        for name, at in (("fx", (0, 0)), ("fy", (1, 1)), ("mx", (0, 2)), ("my", (1, 2))):
+            values[f"{name}_{kind}"] = f"{camera.intrinsics[at]:.6f}"
+    return "".join(f"{key} = {values[key]}\n" for key in sorted(values))
 
 
 def _smaller(camera: Camera) -> Camera:
@@ -101,8 +112,10 @@ def _write_mesh(scan: Path, name: str, views: Sequence[View]) -> None:
     frames = [view_frame(view, index) for index, view in enumerate(views)]
     cloud = fuse(frames, FusionOptions(voxel_m=CLOUD_VOXEL_M), with_labels=True)
     labels = np.full(len(cloud.points_world), IGNORE_LABEL, np.uint8) if cloud.labels is None else cloud.labels
-    write_ply(scan / f"{name}_vh_clean_2.ply", cloud.points_world, cloud.colours)
-    write_ply(scan / f"{name}_vh_clean_2.labels.ply", cloud.points_world, cloud.colours, nyu40_of_lab()[labels])
+    triangles = grid_triangles(cloud.points_world, CLOUD_VOXEL_M)
+    plain, labelled = scan / f"{name}_vh_clean_2.ply", scan / f"{name}_vh_clean_2.labels.ply"
+    _write_mesh_file(plain, cloud.points_world, cloud.colours, triangles)
+    _write_mesh_file(labelled, cloud.points_world, cloud.colours, triangles, nyu40_of_lab()[labels])
     segments = {"sceneId": name, "segIndices": labels.tolist()}
     groups = [
         {"id": number, "objectId": number, "segments": [int(label)], "label": CLASS_NAMES[label]}
@@ -110,6 +123,53 @@ def _write_mesh(scan: Path, name: str, views: Sequence[View]) -> None:
     ]
     write_text(scan / f"{name}_vh_clean_2.0.010000.segs.json", json.dumps(segments))
     write_text(scan / f"{name}.aggregation.json", json.dumps({"sceneId": name, "segGroups": groups}))
+
+
+def grid_triangles(points: NDArray[np.float32], cell_m: float) -> NDArray[np.int32]:  # [N, 3] -> [T, 3]
+    """Return triangles between points of neighbouring cells of a grid: two for each square whose corners are there."""
+    cells = np.floor(points / cell_m).astype(np.int64)
+    cells -= cells.min(0) - 1
+    strides = np.array([1, *np.cumprod(cells.max(0) + 2)[:2]])
+    keys, index = np.unique(cells @ strides, return_index=True)
+
+    def at(wanted: NDArray[np.int64]) -> NDArray[np.int64]:  # a point of each cell, -1 where there is none
+        place = np.searchsorted(keys, wanted).clip(max=len(keys) - 1)
+        return np.where(keys[place] == wanted, index[place], -1)
+
+    found = []
+    for first, second in ((0, 1), (0, 2), (1, 2)):
+        a, b, c, d = (at(keys + i * strides[first] + j * strides[second]) for i, j in ((0, 0), (1, 0), (0, 1), (1, 1)))
+        found += [np.stack(corners, axis=1) for corners in ((a, b, c), (b, d, c))]
+    triangles = np.concatenate(found)
+    return triangles[(triangles >= 0).all(1)].astype(np.int32)
+
+
+def _write_mesh_file(
+    path: Path,
+    points: NDArray[np.float32],
+    colours: NDArray[np.uint8],
+    triangles: NDArray[np.int32],
+    nyu40: NDArray[np.uint8] | None = None,
+) -> None:
+    """Write a mesh as ScanNet's own, with what `write_ply` does not know: alpha, ushort labels and faces."""
+    kinds = [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), *((name, "u1") for name in ("red", "green", "blue", "alpha"))]
+    kinds += [] if nyu40 is None else [("label", "<u2")]
+    vertices = np.empty(len(points), kinds)
+    for axis, name in enumerate("xyz"):
+        vertices[name] = points[:, axis]
+    for channel, name in enumerate(("red", "green", "blue")):
+        vertices[name] = colours[:, channel]
+    vertices["alpha"] = 255
+    if nyu40 is not None:
+        vertices["label"] = nyu40
+    faces = np.empty(len(triangles), [("corners", "u1"), ("vertex_indices", "<i4", 3)])
+    faces["corners"], faces["vertex_indices"] = 3, triangles
+    words = {"<f4": "float", "u1": "uchar", "<u2": "ushort"}
+    header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(vertices)}"]
+    header += [f"property {words[kind]} {name}" for name, kind in kinds]
+    header += [f"element face {len(faces)}", "property list uchar int vertex_indices", "end_header\n"]
+    with atomic_file(path) as file:
+        file.write("\n".join(header).encode("ascii") + vertices.tobytes() + faces.tobytes())
 
 
 def _write_pixel_labels(path: Path, views: Sequence[View]) -> None:

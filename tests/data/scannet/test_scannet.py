@@ -16,7 +16,8 @@ from labelfree.data.check import check_collection
 from labelfree.data.collection import open_scenes
 from labelfree.data.scannet.labels import TSV
 from labelfree.data.scannet.layout import SCANNET
-from labelfree.data.scannet.sens import open_sens, write_sens
+from labelfree.data.scannet.sens import SensFile, open_sens, write_sens
+from labelfree.data.scannet.splits import ANNOTATED_SCENES, VAL_SCENES, split_of
 from labelfree.data.source import ReadOptions
 from labelfree.errors import InputError
 from labelfree.lab.cameras import walk
@@ -136,21 +137,27 @@ def test_a_scan_alone(written: Path) -> None:
     assert open_scenes(written / "scans" / NAME, options=ReadOptions(every=1)).names == (NAME,)
 
 
-@pytest.mark.parametrize(("inside", "mesh"), [(".", True), ("frames", True), ("frames", False)])
-def test_an_export_of_scannets_own_reader(inside: str, mesh: bool, by_sens: Path) -> None:
-    folder = by_sens / "scans" / NAME
-    sens = open_sens(folder / f"{NAME}.sens")
-    exported = folder / inside
+def export(sens: SensFile, folder: Path, colour: str = "jpg") -> None:
+    """What ScanNet's reader in Python writes."""
     for kind in ("color", "depth", "pose", "intrinsic"):
-        (exported / kind).mkdir(parents=True)
+        (folder / kind).mkdir(parents=True)
     for index, frame in enumerate(sens.frames):
-        Image.fromarray(sens.colour(index).load()).save(exported / "color" / f"{index}.jpg")
-        Image.fromarray(sens.depth(index).load()).save(exported / "depth" / f"{index}.png")
-        np.savetxt(exported / "pose" / f"{index}.txt", frame.camera_to_world)
-    np.savetxt(exported / "intrinsic" / "intrinsic_depth.txt", np.pad(sens.intrinsics_depth, (0, 1)))
+        Image.fromarray(sens.colour(index).load()).save(folder / "color" / f"{index}.{colour}")
+        Image.fromarray(sens.depth(index).load()).save(folder / "depth" / f"{index}.png")
+        np.savetxt(folder / "pose" / f"{index}.txt", frame.camera_to_world)
+    for kind, matrix in (("depth", sens.intrinsics_depth), ("color", sens.intrinsics_colour)):
+        np.savetxt(folder / "intrinsic" / f"intrinsic_{kind}.txt", np.pad(matrix, (0, 1)))
+
+
+@pytest.mark.parametrize(("inside", "mesh"), [(".", True), ("frames", True), ("frames", False)])
+@pytest.mark.parametrize("colour", ["jpg", "png"])
+def test_an_export_of_scannets_own_reader(inside: str, mesh: bool, colour: str, by_sens: Path) -> None:
+    folder = by_sens / "scans" / NAME
+    export(open_sens(folder / f"{NAME}.sens"), folder / inside, colour)
     (folder / f"{NAME}.sens").unlink()
     if not mesh:
-        (folder / f"{NAME}_vh_clean_2.ply").unlink()
+        for path in folder.glob("*.ply"):
+            path.unlink()
         assert len(open_scenes(folder)[0]) > 1000
         return
     scene = open_scenes(folder)[0]
@@ -158,11 +165,78 @@ def test_an_export_of_scannets_own_reader(inside: str, mesh: bool, by_sens: Path
     assert scene.labels is not None
 
 
+@pytest.mark.parametrize("depth", ["pgm", "png"])
+def test_an_export_of_the_reader_in_c(depth: str, by_sens: Path) -> None:
+    folder = by_sens / "scans" / NAME
+    sens = open_sens(folder / f"{NAME}.sens")
+    by_file = open_scenes(folder, options=ReadOptions(every=1))[0].frames
+    depths_m = [frame.load_depth_m() for frame in by_file]
+    exported = folder / "exported"
+    exported.mkdir()
+    for index, frame in enumerate(sens.frames):
+        stem = f"frame-{index:06d}"
+        Image.fromarray(sens.colour(index).load()).save(exported / f"{stem}.color.jpg", quality=100)
+        if depth == "png":
+            Image.fromarray(sens.depth(index).load()).save(exported / f"{stem}.depth.png")
+        else:
+            raw = sens.depth(index).load()
+            header = f"P5\n{raw.shape[1]} {raw.shape[0]}\n65535\n".encode()
+            (exported / f"{stem}.depth.pgm").write_bytes(header + raw.astype(">u2").tobytes())
+        np.savetxt(exported / f"{stem}.pose.txt", frame.camera_to_world)
+    numbers = " ".join(map(str, np.pad(sens.intrinsics_depth, (0, 1)).ravel()))
+    (exported / "_info.txt").write_text(
+        f"m_versionNumber = 4\nm_depthWidth = 96\nm_depthHeight = 72\nm_calibrationDepthIntrinsic = {numbers} \n"
+    )
+    (folder / f"{NAME}.sens").unlink()
+    scene = open_scenes(folder)[0]
+    assert [frame.name for frame in scene.frames] == ["000000", "000001", "000002"]
+    for ours, frame_of_file, depth_m in zip(scene.frames, by_file, depths_m):
+        np.testing.assert_allclose(ours.intrinsics, frame_of_file.intrinsics)
+        np.testing.assert_array_equal(ours.load_depth_m(), depth_m)
+    with pytest.raises(InputError, match=r"\.sens: cannot be read any more"):
+        by_file[0].load_depth_m()
+
+
+def test_a_mesh_and_frames_in_a_folder_of_any_name(by_sens: Path, tmp_path: Path) -> None:
+    """Without ScanNet's names, and with the calibration of the colour camera alone."""
+    scan = by_sens / "scans" / NAME
+    folder = tmp_path / "office"
+    export(open_sens(scan / f"{NAME}.sens"), folder)
+    shutil.copy(scan / f"{NAME}_vh_clean_2.ply", folder / "office.ply")
+    expected = open_scenes(folder)[0]
+    (folder / "intrinsic" / "intrinsic_depth.txt").unlink()
+    scenes = open_scenes(folder)
+    assert scenes.names == ("office",)
+    np.testing.assert_allclose(scenes[0].frames[0].intrinsics, expected.frames[0].intrinsics, rtol=1e-6)
+    assert [report.problems for report in check_collection(scenes)] == [()]
+    shutil.move(folder / "office.ply", folder / f"{NAME}_vh_clean_2.ply")
+    assert open_scenes(folder).names == (NAME,)
+
+
+def test_depth_maps_of_another_size_than_their_calibration(by_sens: Path, tmp_path: Path) -> None:
+    export(open_sens(by_sens / "scans" / NAME / f"{NAME}.sens"), tmp_path / "small")
+    for path in (tmp_path / "small" / "depth").iterdir():
+        Image.fromarray(np.array(Image.open(path))[::2, ::2]).save(path)
+    with pytest.raises(InputError, match=r"depth maps are 48x36 but the camera's centre lies at 48, 36"):
+        open_scenes(tmp_path / "small")[0]
+
+
 def test_splits(written: Path) -> None:
     assert open_scenes(written, options=ReadOptions(split="train")).names == (NAME,)
     assert open_scenes(written, options=ReadOptions(split="val")).names == ("scene0001_00",)
-    with pytest.raises(InputError, match=r"--split test needs the list scannetv2_test\.txt"):
+    with pytest.raises(InputError, match=r"none of its 2 scans is in ScanNet's split 'test'"):
         open_scenes(written, options=ReadOptions(split="test"))
+    with pytest.raises(InputError, match=r"--split is 'mine': ScanNet has train, val, test"):
+        open_scenes(written, options=ReadOptions(split="mine"))
+
+
+def test_the_published_splits_divide_scenes(tree: Path) -> None:
+    assert len(VAL_SCENES) == 142
+    assert max(VAL_SCENES) < ANNOTATED_SCENES
+    names = ("scene0568_02", "scene0000_00", "scene0706_00", "scene0707_00", "office")
+    assert [split_of(name) for name in names] == ["val", "train", "train", "test", None]
+    (tree / "scannetv2_train.txt").unlink()
+    assert open_scenes(tree, options=ReadOptions(split="train")).names == (NAME, "scene0001_00")
 
 
 def test_lost_frames_are_left_out_and_counted(tmp_path: Path) -> None:
@@ -180,7 +254,11 @@ def test_lost_frames_are_left_out_and_counted(tmp_path: Path) -> None:
     assert depth is not None
     assert np.allclose(depth, 1.502)
     survey = SCANNET.survey(tmp_path, None, ReadOptions(every=1), lambda done, total: None)
-    assert survey.notes == ("1 frames without a finite pose are left out",)
+    assert survey.notes == (
+        "1 frames without a finite pose are left out",
+        "1 scans have no mesh; their depth maps are fused",
+    )
+    assert survey.problems == ()
 
 
 def test_survey(written: Path) -> None:
@@ -270,6 +348,8 @@ def no_depth(tree: Path) -> None:
 
 def no_intrinsics(tree: Path) -> None:
     frames(tree, "intrinsics_depth.txt").unlink()
+    frames(tree, "intrinsics_color.txt").unlink()
+    scan(tree, ".txt").unlink()
 
 
 def nothing_found(tree: Path) -> None:
@@ -282,7 +362,7 @@ def nothing_found(tree: Path) -> None:
     [
         (cut_sens, r"\.sens: ends inside frame 2 of 3"),
         (garbled_sens, r"\.sens: is no \.sens file of version 4"),
-        (no_sens, r"has neither scene0000_00\.sens nor frames in scannet_frames_25k"),
+        (no_sens, r"has neither scene0000_00\.sens nor frames, in scannet_frames_25k"),
         (no_mesh, r"_vh_clean_2\.ply: is missing"),
         (other_mesh, r"labels\.ply: has \d+ vertices, the mesh \d+"),
         (short_segments, r"segs\.json: is of \d+ vertices, the mesh has \d+"),

@@ -156,7 +156,10 @@ def _sources(path: Path, folder: Path) -> tuple[PictureSource, ...]:
 
 
 def _masks(folder: Path) -> dict[str, list[Mask]]:
-    """Return the masks of each picture: surfaces, then objects by token; what is not shared becomes 255."""
+    """Return the masks of each picture as the devkit paints them: surfaces as they come, then objects by token.
+
+    What is not shared with nuScenes becomes 255.
+    """
     label_of = {name: number for number, names in enumerate(MERGED[c] for c in CLASSES) for name in names}
     categories = {
         token: label_of.get(str(row.get("name")), IGNORE_LABEL)
@@ -166,7 +169,7 @@ def _masks(folder: Path) -> dict[str, list[Mask]]:
     for table in ("surface_ann", "object_ann"):
         path = folder / f"{table}.json"
         rows = (row for some in table_rows(path) for row in some)
-        for row in sorted(rows, key=_token):
+        for row in sorted(rows, key=_token) if table == "object_ann" else rows:
             mask = row.get("mask")
             if mask is None:
                 continue  # some objects were given a box alone

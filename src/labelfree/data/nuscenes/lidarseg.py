@@ -37,15 +37,23 @@ MERGED: dict[str, tuple[str, ...]] = {
 """The benchmark's classes, in its order, and the categories that each one takes in; all others are ignored."""
 
 RAW_IDS = {
-    "human.pedestrian.adult": 2, "human.pedestrian.child": 3, "human.pedestrian.construction_worker": 4,
-    "human.pedestrian.police_officer": 6, "movable_object.barrier": 9, "movable_object.trafficcone": 12,
-    "vehicle.bicycle": 14, "vehicle.bus.bendy": 15, "vehicle.bus.rigid": 16, "vehicle.car": 17,
-    "vehicle.construction": 18, "vehicle.motorcycle": 21, "vehicle.trailer": 22, "vehicle.truck": 23,
-    "flat.driveable_surface": 24, "flat.other": 25, "flat.sidewalk": 26, "flat.terrain": 27, "static.manmade": 28,
-    "static.vegetation": 30,
+    name: number
+    for number, name in enumerate(
+        (
+            "noise", "animal", "human.pedestrian.adult", "human.pedestrian.child",
+            "human.pedestrian.construction_worker", "human.pedestrian.personal_mobility",
+            "human.pedestrian.police_officer", "human.pedestrian.stroller", "human.pedestrian.wheelchair",
+            "movable_object.barrier", "movable_object.debris", "movable_object.pushable_pullable",
+            "movable_object.trafficcone", "static_object.bicycle_rack", "vehicle.bicycle", "vehicle.bus.bendy",
+            "vehicle.bus.rigid", "vehicle.car", "vehicle.construction", "vehicle.emergency.ambulance",
+            "vehicle.emergency.police", "vehicle.motorcycle", "vehicle.trailer", "vehicle.truck",
+            "flat.driveable_surface", "flat.other", "flat.sidewalk", "flat.terrain", "static.manmade", "static.other",
+            "static.vegetation", "vehicle.ego",
+        )
+    )
 }  # fmt: skip
-"""Raw ids of lidarseg's release, for tables whose categories carry no index."""
-HIGHEST_RAW_ID = 31
+"""Raw ids of lidarseg's release, all 32; used for tables whose categories carry no index."""
+HIGHEST_RAW_ID = len(RAW_IDS) - 1
 
 
 def merging(categories: dict[str, Row]) -> NDArray[np.uint8]:  # [256] raw id -> class, 255 = ignored

@@ -6,18 +6,17 @@ import contextlib
 import re
 from pathlib import Path
 
+from labelfree.data.scannet.exports import ExportedFrames, find_frames
 from labelfree.data.scannet.labels import TSV
-from labelfree.data.scannet.source import INTRINSICS, ScanFiles, ScanSource
+from labelfree.data.scannet.source import ScanFiles, ScanSource
+from labelfree.data.scannet.splits import LISTS, split_scans
 from labelfree.data.source import Count, Layout, OpenedDataset, Progress, ReadOptions, Survey
 from labelfree.errors import InputError
 from labelfree.vocabulary import Vocabulary
 
 SCAN = re.compile(r"scene\d{4}_\d{2}")
 SCANS, FRAMES = ("scans", "scans_test"), "scannet_frames_25k"
-LISTS = (".", "splits", "Tasks/Benchmark", "tasks/benchmark", "scannetv2", "meta_data")
-"""Where the official lists and the label file are looked for."""
 OFFICIAL = {"train": 1201, "val": 312, "test": 100}
-BENCHMARK = "https://github.com/ScanNet/ScanNet/tree/master/Tasks/Benchmark"
 
 
 def recognises(path: Path) -> bool:
@@ -26,8 +25,7 @@ def recognises(path: Path) -> bool:
         return False
     if (path / FRAMES).is_dir() or any((path / name).is_dir() and _scan_folders(path / name) for name in SCANS):
         return True
-    folders = [path] if SCAN.fullmatch(path.name) else _scan_folders(path)
-    return any(_is_scan(folder) for folder in folders[:3])
+    return _is_scan(path) or any(_is_scan(folder) for folder in _scan_folders(path)[:3])
 
 
 def _scan_folders(path: Path) -> list[Path]:
@@ -35,17 +33,20 @@ def _scan_folders(path: Path) -> list[Path]:
 
 
 def _is_scan(folder: Path) -> bool:
-    own = (f"{folder.name}.sens", f"{folder.name}_vh_clean_2.ply")
-    exported = _exported(folder)
-    return any((folder / file).is_file() for file in own) or (
-        exported is not None and any((exported / file).is_file() for file in INTRINSICS)
-    )
+    """Whether a folder, whatever its name, holds a scan's own files or its frames with ScanNet's calibration."""
+    name = scan_name(folder)
+    own = (f"{name}.sens", f"{name}_vh_clean_2.ply")
+    exported = find_frames(folder, name)
+    return any((folder / file).is_file() for file in own) or (exported is not None and exported.calibrated())
 
 
-def _exported(folder: Path) -> Path | None:
-    """Return the folder that holds `color`: the scan's own, or the one that an export was written to inside it."""
-    inside = sorted(child for child in folder.iterdir() if child.is_dir())
-    return next((place for place in (folder, *inside) if (place / "color").is_dir()), None)
+def scan_name(folder: Path) -> str:
+    """Return a scan's name: its folder's, unless the files in it have another."""
+    own = folder.resolve().name
+    if SCAN.fullmatch(own):
+        return own
+    found = {path.name.removesuffix(end) for end in (".sens", "_vh_clean_2.ply") for path in folder.glob(f"*{end}")}
+    return found.pop() if len(found) == 1 else own
 
 
 def open_scannet(path: Path, root: Path | None, options: ReadOptions) -> OpenedDataset:
@@ -64,7 +65,7 @@ def _sources(path: Path, root: Path | None, options: ReadOptions) -> tuple[ScanS
     scans, frames = _places(path)
     names = sorted({*scans, *frames})
     if options.split is not None:
-        names = _split(path, options.split, names)
+        names = split_scans(path, options.split, names)
     if not names:
         raise InputError(f"{path}: has no scans: neither scans/scene0000_00 nor {FRAMES}/scene0000_00.")
     tsv = next((path / place / TSV for place in LISTS if (path / place / TSV).is_file()), None)
@@ -77,31 +78,22 @@ def _sources(path: Path, root: Path | None, options: ReadOptions) -> tuple[ScanS
     )
 
 
-def _places(path: Path) -> tuple[dict[str, Path], dict[str, Path]]:
-    """Return the folders with meshes and the folders with frames, by scan."""
-    if SCAN.fullmatch(path.resolve().name) and _is_scan(path):
-        found = [path]
-    else:
-        found = [folder for name in SCANS if (path / name).is_dir() for folder in _scan_folders(path / name)]
-        found += _scan_folders(path)
+def _places(path: Path) -> tuple[dict[str, Path], dict[str, ExportedFrames]]:
+    """Return the folders with meshes or .sens files and the frames in folders, by scan."""
+    folders = [folder for name in SCANS if (path / name).is_dir() for folder in _scan_folders(path / name)]
+    folders += _scan_folders(path)
+    if not folders and _is_scan(path):
+        folders = [path]
     packed = _scan_folders(path / FRAMES) if (path / FRAMES).is_dir() else []
-    frames = {f.resolve().name: place for f in (*found, *packed) if (place := _exported(f)) is not None}
-    meshes = [
-        f for f in found if any(f.glob("*.sens")) or any(f.glob("*_vh_clean_2.ply")) or f.resolve().name not in frames
-    ]
-    return {folder.resolve().name: folder for folder in meshes}, frames
-
-
-def _split(path: Path, split: str, there: list[str]) -> list[str]:
-    for place in LISTS:
-        for file in (f"scannetv2_{split}.txt", f"{split}.txt"):
-            if (path / place / file).is_file():
-                wanted = (path / place / file).read_text(encoding="utf-8").split()
-                found = [name for name in wanted if name in set(there)]
-                if not found:
-                    raise InputError(f"{path / place / file}: none of its {len(wanted)} scans is in {path}.")
-                return found
-    raise InputError(f"{path}: --split {split} needs the list scannetv2_{split}.txt there; it is at {BENCHMARK}.")
+    named = [(scan_name(folder), folder) for folder in folders]
+    exports = [(name, find_frames(folder, name)) for name, folder in (*named, *((f.name, f) for f in packed))]
+    frames = {name: found for name, found in exports if found is not None}
+    scans = {
+        name: folder
+        for name, folder in named
+        if any(folder.glob("*.sens")) or any(folder.glob("*.ply")) or name not in frames
+    }
+    return scans, frames
 
 
 def survey_scannet(path: Path, root: Path | None, options: ReadOptions, progress: Progress) -> Survey:
@@ -115,13 +107,15 @@ def survey_scannet(path: Path, root: Path | None, options: ReadOptions, progress
             frames, lost = frames + len(source.frames()), lost + source.lost()
         progress(place + 1, len(sources))
     official = OFFICIAL.get(options.split or "", sum(OFFICIAL.values()) if options.split is None else None)
-    notes = (f"{lost} frames without a finite pose are left out",) if lost else ()
+    fused = sum(source.files.mesh() is None for source in sources)
+    notes = [f"{lost} frames without a finite pose are left out"] if lost else []
+    notes += [f"{fused} scans have no mesh; their depth maps are fused"] if fused else []
     split = f" --split {options.split}" if options.split else ""
     return Survey(
         "scannet",
         (Count("scans", len(sources), official), Count("frames", frames)),
         tuple(problems),
-        notes,
+        tuple(notes),
         frames,
         f"labelfree label {path}{split} --recipe scannet --classes scannet20 --out runs/scannet",
     )

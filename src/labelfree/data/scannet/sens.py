@@ -167,9 +167,12 @@ class SensDepth:
 
 
 def _bytes(path: Path, offset: int, length: int) -> bytes:
-    with path.open("rb") as file:
-        file.seek(offset)
-        return file.read(length)
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            return file.read(length)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read any more ({error.strerror}); restore the file.") from error
 
 
 def write_sens(
@@ -196,6 +199,7 @@ def write_sens(
             colour, deflated = packed.getvalue(), zlib.compress(np.ascontiguousarray(depth, "<u2").tobytes())
             file.write(pose.astype("<f4").tobytes() + struct.pack("<QQ", index * 33_333, index * 33_333))
             file.write(SIZES.pack(len(colour), len(deflated)) + colour + deflated)
+        file.write(struct.pack("<Q", 0))  # The recorder's inertial measurements, none here.
 
 
 def _four(matrix: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelfree.data.fusion import FusionOptions, fuse_cached
-from labelfree.data.patterns import natural_order
 from labelfree.data.ply import PlyCloud, read_ply
 from labelfree.data.posed_rgbd import picture_size
-from labelfree.data.poses import read_intrinsics, read_pose_file
+from labelfree.data.poses import read_pose_file
+from labelfree.data.scannet.exports import ExportedFrames
 from labelfree.data.scannet.labels import (
     TSV,
     Categories,
@@ -31,8 +31,6 @@ from labelfree.scene import Frame, Scene
 
 SENS_EVERY = 100
 """Frames taken of a `.sens` file unless `--every` says otherwise: every 100th, as in `scannet_frames_25k`."""
-INTRINSICS = ("intrinsics_depth.txt", "intrinsic/intrinsic_depth.txt", "intrinsic_depth.txt")
-"""Where the depth camera's intrinsics are, in `scannet_frames_25k` and in exports of ScanNet's own reader."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +40,8 @@ class ScanFiles:
     name: str
     folder: Path | None
     """`scans/NAME`."""
-    frames: Path | None
-    """`scannet_frames_25k/NAME`, or the folder of an export."""
+    frames: ExportedFrames | None
+    """`scannet_frames_25k/NAME`, or an export."""
     tsv: Path | None
     """`scannetv2-labels.combined.tsv`."""
 
@@ -51,6 +49,14 @@ class ScanFiles:
         """Return a file of the scan's folder by its ending, if it is there."""
         path = None if self.folder is None else self.folder / f"{self.name}{ending}"
         return path if path is not None and path.is_file() else None
+
+    def mesh(self) -> Path | None:
+        """Return the mesh whose vertices are the points: ScanNet's for the benchmark, else the only one there is."""
+        own = self.part("_vh_clean_2.ply") or self.part("_vh_clean.ply")
+        if own is not None or self.folder is None:
+            return own
+        others = [path for path in self.folder.glob("*.ply") if not path.name.endswith(".labels.ply")]
+        return others[0] if len(others) == 1 else None
 
 
 @dataclass(frozen=True)
@@ -74,13 +80,13 @@ class ScanSource:
     def build(self) -> Scene:
         """Return the mesh's vertices with colours and labels, and the frames that have a pose."""
         frames = self.frames()
-        mesh = self.files.part("_vh_clean_2.ply")
+        mesh = self.files.mesh()
         if mesh is None:
             fused = fuse_cached(frames, FusionOptions(), self.cache_dir)
             cloud = PlyCloud(fused.points_world, fused.colours, None, fused.labels)
             return Scene(self.name, cloud.points, frames, cloud.colours, None, cloud.labels)
         cloud = read_ply(mesh)
-        return Scene(self.name, cloud.points, frames, cloud.colours, None, self._point_labels(len(cloud.points)))
+        return Scene(self.name, cloud.points, frames, cloud.colours, None, self._point_labels(mesh, len(cloud.points)))
 
     def frames(self) -> tuple[Frame, ...]:
         """Return the frames on the depth maps' grid; those without a finite pose are left out."""
@@ -90,13 +96,13 @@ class ScanSource:
         if path is not None:
             return self._frames_of_sens(open_sens(path))
         raise InputError(
-            f"{self.files.folder}: has neither {self.name}.sens nor frames in scannet_frames_25k; download one of them."
+            f"{self.files.folder}: has neither {self.name}.sens nor frames, in scannet_frames_25k or exported."
         )
 
     def lost(self) -> int:
         """Return how many of the frames that would be taken have no pose."""
         if self.files.frames is not None:
-            names = self._names(self.files.frames)
+            names = self.files.frames.names()[:: self.every or 1]
             return sum(self._pose(self.files.frames, name) is None for name in names)
         path = self.files.part(".sens")
         frames = () if path is None else open_sens(path).frames[:: self.every or SENS_EVERY]
@@ -113,18 +119,21 @@ class ScanSource:
         return tuple(found)
 
     def _look_at_mesh(self) -> None:
-        if self.files.folder is None:
-            return
-        if self.files.part("_vh_clean_2.ply") is None:
-            raise InputError(f"{self.files.folder / (self.name + '_vh_clean_2.ply')}: is missing; download it again.")
-        read_ply(self.files.folder / f"{self.name}_vh_clean_2.ply")
+        mesh = self.files.mesh()
+        if mesh is not None:
+            read_ply(mesh)
+        elif self.files.part("_vh_clean_2.labels.ply") or self.files.part("_vh_clean_2.0.010000.segs.json"):
+            missing = f"{self.files.folder}/{self.name}_vh_clean_2.ply"
+            raise InputError(f"{missing}: is missing, and there are labels of its vertices; download it again.")
 
     def _look_at_labels(self) -> None:
-        mesh = self.files.part("_vh_clean_2.ply")
+        mesh = self.files.mesh()
         if mesh is not None:
-            self._point_labels(len(read_ply(mesh).points))
+            self._point_labels(mesh, len(read_ply(mesh).points))
 
-    def _point_labels(self, vertices: int) -> NDArray[np.uint8] | None:
+    def _point_labels(self, mesh: Path, vertices: int) -> NDArray[np.uint8] | None:
+        if not mesh.name.endswith("_vh_clean_2.ply"):
+            return None  # labels are of the vertices of the benchmark's mesh
         path = self.files.part("_vh_clean_2.labels.ply")
         if path is not None:
             return vertex_labels(path, vertices)
@@ -143,35 +152,31 @@ class ScanSource:
 
     # --- frames in folders: scannet_frames_25k, or an export of ScanNet's reader
 
-    def _names(self, folder: Path) -> list[str]:
-        names = natural_order(path.stem for path in (folder / "color").glob("*.jpg"))
-        if not names:
-            raise InputError(f"{folder / 'color'}: has no pictures (*.jpg); unpack the scan's frames again.")
-        return names[:: self.every or 1]
-
-    def _pose(self, folder: Path, name: str) -> NDArray[np.float64] | None:
-        matrix = read_pose_file(folder / "pose" / f"{name}.txt").matrix
+    def _pose(self, exported: ExportedFrames, name: str) -> NDArray[np.float64] | None:
+        matrix = read_pose_file(exported.file("pose", name)).matrix
         return matrix if np.isfinite(matrix).all() else None
 
-    def _frames_of_folder(self, folder: Path) -> tuple[Frame, ...]:
-        intrinsics = next((folder / file for file in INTRINSICS if (folder / file).is_file()), None)
-        if intrinsics is None:
-            raise InputError(f"{folder / INTRINSICS[0]}: is missing; unpack the scan's frames again.")
-        matrix = read_intrinsics(intrinsics)
+    def _frames_of_folder(self, exported: ExportedFrames) -> tuple[Frame, ...]:
         frames: list[Frame] = []
-        size: tuple[int, int] | None = None
-        for name in self._names(folder):
-            pose, depth = self._pose(folder, name), folder / "depth" / f"{name}.png"
+        grid: tuple[NDArray[np.float64], tuple[int, int]] | None = None
+        for name in exported.names()[:: self.every or 1]:
+            pose, depth, picture = (
+                self._pose(exported, name),
+                *(exported.file(kind, name) for kind in ("depth", "color")),
+            )
             if pose is None:
                 continue
             if not depth.is_file():
                 raise InputError(f"{depth}: is missing; unpack the scan's frames again.")
-            size = size or picture_size(depth)
-            label = folder / "label" / f"{name}.png"
+            if grid is None:
+                size = picture_size(depth)
+                grid = exported.intrinsics(picture, size), size
+            label = exported.file("label", name)
             truth = LabelPicture(label, nyu40_table()) if label.is_file() else self._truth_of_scan(name)
-            picture = ImageFile(folder / "color" / f"{name}.jpg")
-            frames.append(self._frame(name, picture, matrix, pose, size, ImageFile(depth), 1000.0, truth))
-        return self._some(frames, folder)
+            frames.append(
+                self._frame(name, ImageFile(picture), grid[0], pose, grid[1], ImageFile(depth), 1000.0, truth)
+            )
+        return self._some(frames, exported.folder)
 
     # --- frames in the .sens file
 
@@ -207,7 +212,8 @@ class ScanSource:
             pose = np.asarray(np.linalg.inv(camera_to_world), dtype=np.float64)
             return Frame(name, picture, intrinsics, pose, size, depth, depth_scale, truth)
         except (InputError, np.linalg.LinAlgError) as error:
-            raise InputError(f"{self.files.frames or self.files.folder}: {error}") from error
+            where = self.files.folder if self.files.frames is None else self.files.frames.folder
+            raise InputError(f"{where}: {error}") from error
 
     def _truth_of_scan(self, number: str) -> LabelPicture | None:
         """Return a frame's `label-filt` picture of raw ids, unpacked or in its archive, if it is there."""
