@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelfree.data.description import Description, read_description
+from labelfree.data.lidar_rig.semantic_kitti import SEMANTIC_KITTI
 from labelfree.data.lidar_rig.source import LIDAR
 from labelfree.data.nerfstudio import NERFSTUDIO
 from labelfree.data.nuimages.layout import NUIMAGES
@@ -79,7 +80,7 @@ class SceneCollection(Sequence[Scene]):
         return self._last[position]
 
 
-LAYOUTS: tuple[Layout, ...] = (SCANNET, NUSCENES, NUIMAGES, NERFSTUDIO, LIDAR)
+LAYOUTS: tuple[Layout, ...] = (SCANNET, NUSCENES, NUIMAGES, NERFSTUDIO, SEMANTIC_KITTI, LIDAR)
 """Layouts that are recognised by their own files."""
 
 

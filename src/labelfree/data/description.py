@@ -114,11 +114,11 @@ def _value(key: str, value: Any, where: str) -> Any:
         case "name" | "root" | "depth" | "cloud" | "labels":
             return None if value is None else text_value(value, where)
         case "pose_is":
-            return _choice(PoseIs, value, where)
+            return choice_value(PoseIs, value, where)
         case "camera_axes":
-            return _choice(CameraAxes, value, where)
+            return choice_value(CameraAxes, value, where)
         case "incomplete":
-            return _choice(Incomplete, value, where)
+            return choice_value(Incomplete, value, where)
         case "depth_scale" | "voxel_m" | "max_depth_m":
             return _positive(value, where)
         case "every":
@@ -147,7 +147,8 @@ def text_value(value: Any, where: str) -> str:
     return value.strip().removeprefix("./")
 
 
-def _choice(choices: type[Choice], value: Any, where: str) -> Choice:
+def choice_value(choices: type[Choice], value: Any, where: str) -> Choice:
+    """Return one of the choices."""
     if value not in list(choices):
         raise InputError(f"{where} is {value!r}, expected {' or '.join(choices)}.")
     return choices(value)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from kitti_drive import KITTI, PROJECTION, ROOT, VELODYNE_TO_CAMERA, drive
 from PIL import Image
 
 from labelfree.data.check import check_collection
@@ -18,13 +19,7 @@ from labelfree.data.source import ReadOptions
 from labelfree.errors import InputError
 from labelfree.scene import Scene
 
-ROOT = Path(__file__).parents[3]
 RELLIS = ROOT.parent / "shared" / "data" / "rellis-frame"
-KITTI = ROOT / "examples" / "semantic-kitti.yaml"
-
-PROJECTION = np.array([[700.0, 0, 600, 42], [0, 700, 180, 0.2], [0, 0, 1, 0.003]])
-VELODYNE_TO_CAMERA = np.array([[0.0, -1, 0, 0.02], [0, 0, -1, -0.08], [1, 0, 0, -0.27]])
-RAW = {10: "car", 40: "road", 50: "building", 252: "car"}
 
 
 def agreement(scene: Scene) -> float:
@@ -54,27 +49,6 @@ def test_a_real_frame_agrees_with_its_pixel_labels() -> None:
     assert len(scene) < 64 * 2048  # the empty returns are gone
     assert agreement(scene) >= 0.75
     assert check_collection(scenes)[0].problems == ()
-
-
-def drive(folder: Path, sweeps: int = 2) -> Path:
-    """Write sweeps of a wall, a road and a car with pictures whose labels are those of the points."""
-    random = np.random.default_rng(3)
-    for name in ("velodyne", "image_2", "labels"):
-        (folder / name).mkdir(parents=True)
-    lines = [f"P{i}: " + " ".join(map(str, PROJECTION.ravel())) for i in range(4)]
-    lines.append("Tr: " + " ".join(map(str, VELODYNE_TO_CAMERA.ravel())))
-    (folder / "calib.txt").write_text("\n".join(lines) + "\n")
-    for index in range(sweeps):
-        points = random.uniform((4, -10, -1.5), (30, 10, 3), (400, 3)).astype(np.float32)
-        points[:5] = 0.0  # empty returns
-        points[5] = np.nan
-        labels = np.where(points[:, 2] < 0, 40, 50).astype(np.uint32)
-        labels[10:30] = 252
-        stored = np.c_[points, random.random(400)].astype(np.float32)
-        stored.tofile(folder / "velodyne" / f"{index:06d}.bin")
-        (labels | (7 << 16)).astype(np.uint32).tofile(folder / "labels" / f"{index:06d}.label")
-        Image.new("RGB", (1241, 376)).save(folder / "image_2" / f"{index:06d}.png")
-    return folder
 
 
 def test_semantic_kitti(tmp_path: Path) -> None:
@@ -113,16 +87,58 @@ def test_sweeps_without_cameras_can_be_predicted_not_trained_on(tmp_path: Path) 
 
 def test_every_limit_and_survey(tmp_path: Path) -> None:
     drive(tmp_path, sweeps=4)
-    assert open_scenes(KITTI, tmp_path, ReadOptions(every=2, limit=1)).names == ("000000",)
+    strict = described(tmp_path, {"incomplete": "error"})
+    assert open_scenes(strict, tmp_path, ReadOptions(every=2, limit=1)).names == ("000000",)
     (tmp_path / "image_2" / "000002.png").unlink()
-    survey = LIDAR.survey(KITTI, tmp_path, ReadOptions(), lambda done, total: None)
+    survey = LIDAR.survey(strict, tmp_path, ReadOptions(), lambda done, total: None)
     assert [(count.what, count.found) for count in survey.counts] == [("sweeps", 4), ("pictures", 4)]
     assert len(survey.problems) == 1
     assert "image_2/000002.png" in survey.problems[0]
-    assert open_scenes(KITTI, tmp_path, ReadOptions(skip_broken=True)).names == ("000000", "000001", "000003")
+    assert open_scenes(strict, tmp_path, ReadOptions(skip_broken=True)).names == ("000000", "000001", "000003")
     no_picture_at_all(tmp_path)
-    survey = LIDAR.survey(KITTI, tmp_path, ReadOptions(), lambda done, total: None)
+    survey = LIDAR.survey(strict, tmp_path, ReadOptions(), lambda done, total: None)
     assert len(survey.problems) == 1  # Said once, not once a sweep.
+
+
+def test_what_is_absent_is_done_without_if_asked(tmp_path: Path) -> None:
+    drive(tmp_path, sweeps=3)
+    (tmp_path / "image_2" / "000001.png").unlink()
+    scenes = open_scenes(KITTI, tmp_path)
+    assert scenes.names == ("000000", "000002")
+    assert "1 sweeps without a picture are left out" in scenes.notes[0]
+    survey = LIDAR.survey(KITTI, tmp_path, ReadOptions(), lambda done, total: None)
+    assert [count.found for count in survey.counts] == [2, 2]
+    assert survey.problems == ()
+    no_calibration(tmp_path)
+    no_labels_at_all(tmp_path)
+    scenes = open_scenes(KITTI, tmp_path)
+    assert "calib.txt: is missing, camera 'image_2' is left out" in scenes.notes[0]
+    assert "nothing matches labels/*.label: the points have no ground truth" in scenes.notes[1]
+    assert "nothing can be trained on it" in scenes.notes[2]
+    assert scenes[0].labels is None
+    assert scenes[0].frames == ()
+
+
+@pytest.mark.parametrize("name", ["000000", "000001"])
+def test_calibration_of_each_sweep(name: str, tmp_path: Path) -> None:
+    """KITTI's object benchmark: a file a sweep, rectification and extrinsics under keys of their own."""
+    expected = dict(zip(("000000", "000001"), open_scenes(KITTI, drive(tmp_path))))[name].frames[0]
+    rectify = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
+    (tmp_path / "calib").mkdir()
+    for index in range(2):
+        own = np.linalg.inv(rectify) @ VELODYNE_TO_CAMERA
+        own[:, 3] += index  # the second sweep's camera stands elsewhere
+        lines = {"P2": PROJECTION, "R0_rect": rectify, "Tr_velo_to_cam": own}
+        text = "".join(f"{key}: {' '.join(map(str, matrix.ravel()))}\n" for key, matrix in lines.items())
+        (tmp_path / "calib" / f"{index:06d}.txt").write_text(text)
+    camera = yaml.safe_load((ROOT / "examples" / "kitti-object.yaml").read_text())["cameras"]
+    (frame,) = dict(zip(("000000", "000001"), open_scenes(described(tmp_path, {"cameras": camera}), tmp_path)))[
+        name
+    ].frames
+    moved = np.eye(4)
+    moved[:3, 3] = rectify @ np.full(3, int(name))
+    np.testing.assert_allclose(frame.world_to_camera, moved @ expected.world_to_camera, atol=1e-9)
+    np.testing.assert_allclose(frame.intrinsics, expected.intrinsics)
 
 
 def test_pixel_labels_are_merged_like_the_points(tmp_path: Path) -> None:
@@ -249,7 +265,7 @@ def other_size(folder: Path) -> None:
 )
 def test_damage_is_one_sentence(damage: Callable[[Path], None], words: str, tmp_path: Path) -> None:
     damage(drive(tmp_path))
-    source = open_scenes(KITTI, tmp_path).sources[0]
+    source = open_scenes(described(tmp_path, {"incomplete": "error"}), tmp_path).sources[0]
     with pytest.raises(InputError, match=words):
         source.build()
     assert any(fault for fault in source.faults())

@@ -26,19 +26,22 @@ def camera_matrices(camera: RigCamera, base: Path) -> tuple[Matrix, Matrix]:  # 
     shift = np.eye(4)
     if isinstance(camera.intrinsics, Pinhole):
         intrinsics = pinhole(camera.intrinsics.fx, camera.intrinsics.fy, camera.intrinsics.cx, camera.intrinsics.cy)
-    elif camera.intrinsics.key is None:
+    elif not camera.intrinsics.keys:
         intrinsics = read_intrinsics(base / camera.intrinsics.file)
-    else:
-        values, where = _entry(base, camera.intrinsics)
+    elif len(camera.intrinsics.keys) == 1:
+        values, where = _entry(base, camera.intrinsics.file, camera.intrinsics.keys[0])
         intrinsics, shift[:3, 3] = _projection(values, where)
+    else:
+        raise InputError(f"{base / camera.intrinsics.file}: intrinsics of camera '{camera.name}' are under one key.")
     return intrinsics, shift @ _lidar_to_camera(camera, base)
 
 
 def _lidar_to_camera(camera: RigCamera, base: Path) -> Matrix:
     stated = camera.lidar_to_camera if camera.lidar_to_camera is not None else camera.camera_to_lidar
     if isinstance(stated, FromFile):
-        values, where = _entry(base, stated)
-        matrix = _rigid(values, where)
+        matrix = np.eye(4)
+        for key in stated.keys or (None,):
+            matrix = matrix @ _rigid(*_entry(base, stated.file, key))
     else:
         matrix = pose_matrix(list(stated or ()), f"camera '{camera.name}'")
     if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix)) < 1e-6:
@@ -61,9 +64,14 @@ def _projection(values: Any, where: str) -> tuple[Matrix, NDArray[np.float64]]:
 
 
 def _rigid(values: Any, where: str) -> Matrix:
-    """Read 12 or 16 numbers, or a quaternion with a translation under their usual names."""
+    """Read 12 or 16 numbers, 9 of a rotation alone, or a quaternion with a translation under their usual names."""
     if not isinstance(values, dict):
-        return pose_matrix(_numbers(values, where), where)
+        flat = _numbers(values, where)
+        matrix = np.eye(4)
+        if len(flat) == 9:
+            matrix[:3, :3] = np.reshape(flat, (3, 3))
+            return matrix
+        return pose_matrix(flat, where)
     rotation = next((values[key] for key in ("q", "rotation", "quaternion", "orientation") if key in values), None)
     translation = next((values[key] for key in ("t", "translation", "position") if key in values), None)
     if rotation is None or translation is None:
@@ -92,9 +100,9 @@ def _numbers(values: Any, where: str) -> list[float]:
         raise InputError(f"{where}: expected numbers, found {values!r}.") from error
 
 
-def _entry(base: Path, source: FromFile) -> tuple[Any, str]:
+def _entry(base: Path, file: str, nested: str | None) -> tuple[Any, str]:
     """Return what a file holds under a key, and the words for it."""
-    path = base / source.file
+    path = base / file
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -104,7 +112,7 @@ def _entry(base: Path, source: FromFile) -> tuple[Any, str]:
     except (ValueError, yaml.YAMLError) as error:
         raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())}).") from error
     where = str(path)
-    for key in [] if source.key is None else source.key.split("/"):
+    for key in [] if nested is None else nested.split("/"):
         if not isinstance(data, dict) or key not in data:
             there = ", ".join(map(str, data)) if isinstance(data, dict) else "no keys"
             raise InputError(f"{where}: has no '{key}'; there are {there}.")

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from labelfree.data.description import Pinhole, pinhole_value, refuse_unknown, size_value, text_value
+from labelfree.data.description import (
+    Incomplete,
+    Pinhole,
+    choice_value,
+    pinhole_value,
+    refuse_unknown,
+    size_value,
+    text_value,
+)
+from labelfree.data.patterns import Pattern
 from labelfree.errors import InputError
 
 LAYOUT = "lidar"
@@ -22,8 +31,13 @@ class FromFile:
     """A matrix in a file, under a key of it where it holds several."""
 
     file: str
-    key: str | None = None
-    """Keys of nested entries are joined by '/'."""
+    """A name, or a pattern where each sweep has a file of its own."""
+    keys: tuple[str, ...] = ()
+    """Keys of nested entries are joined by '/'; of several keys the product is taken, the last one applied first."""
+
+    def of_sweep(self, sweep: str) -> FromFile:
+        """Return the file that belongs to a sweep."""
+        return FromFile(Pattern(self.file).fill(sweep), self.keys)
 
 
 @dataclass(frozen=True)
@@ -43,6 +57,24 @@ class RigCamera:
     """(height, width) of the picture that the intrinsics belong to, when it is another one."""
     labels: str | None = None
     """Pattern of ground truth pictures of raw ids; for evaluation only."""
+
+    def calibration(self) -> tuple[FromFile, ...]:
+        """Return the files that its matrices are read from."""
+        stated = (self.intrinsics, self.lidar_to_camera, self.camera_to_lidar)
+        return tuple(value for value in stated if isinstance(value, FromFile))
+
+    def of_sweep(self, sweep: str) -> RigCamera:
+        """Return the camera with the calibration files of one sweep; itself where all sweeps share them."""
+
+        def own(value: Any) -> Any:
+            return value.of_sweep(sweep) if isinstance(value, FromFile) else value
+
+        return replace(
+            self,
+            intrinsics=own(self.intrinsics),
+            lidar_to_camera=own(self.lidar_to_camera),
+            camera_to_lidar=own(self.camera_to_lidar),
+        )
 
 
 @dataclass(frozen=True)
@@ -66,6 +98,8 @@ class RigDescription:
     """Multiplies the intensity: 255 where it is stored in 0..1, to be like nuScenes'."""
     every: int = 1
     """Take every n-th sweep."""
+    incomplete: Incomplete = Incomplete.ERROR
+    """What to do where pictures, calibration or labels are absent: `error` names the file, `skip` does without."""
     max_range_m: float = 200.0
     """Points farther away are dropped, as are returns at the origin and such that are not finite."""
 
@@ -145,8 +179,9 @@ def _transform(value: Any, where: str) -> FromFile | tuple[float, ...] | None:
 def _from_file(value: Any, where: str) -> FromFile:
     if isinstance(value, dict):
         refuse_unknown(value, ("file", "key"), where)
-        key = value.get("key")
-        return FromFile(text_value(value.get("file"), f"{where}.file"), None if key is None else str(key))
+        keys = value.get("key") or ()
+        keys = tuple(map(str, keys)) if isinstance(keys, (list, tuple)) else (str(keys),)
+        return FromFile(text_value(value.get("file"), f"{where}.file"), keys)
     return FromFile(text_value(value, where))
 
 
@@ -156,6 +191,8 @@ def _value(key: str, value: Any, where: str) -> Any:
             return text_value(value, where)
         case "point_labels" | "root":
             return None if value is None else text_value(value, where)
+        case "incomplete":
+            return choice_value(Incomplete, value, where)
         case "columns":
             if not isinstance(value, list) or not {"x", "y", "z"} <= set(map(str, value)):
                 raise InputError(f"{where} is {value!r}, expected a list of names with x, y and z among them.")

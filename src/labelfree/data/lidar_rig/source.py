@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from labelfree.data.description import Incomplete
 from labelfree.data.lidar_rig.calibration import camera_matrices
 from labelfree.data.lidar_rig.description import LAYOUT, RigCamera, RigDescription, is_rig, read_rig
 from labelfree.data.lidar_rig.sweeps import class_table, classes_of, read_point_labels, read_sweep
@@ -58,6 +59,13 @@ class Rig:
         return Pattern(self.description.points).find(self.base)
 
     @cached_property
+    def taken(self) -> list[str]:
+        """Names of the sweeps: all, or where incomplete ones are skipped those that have a picture if any has."""
+        if self.description.incomplete is Incomplete.ERROR or not self.description.cameras:
+            return list(self.sweeps)
+        return [name for name in self.sweeps if any(name in found for found in self.pictures.values())]
+
+    @cached_property
     def point_labels(self) -> dict[str, Path] | None:
         """Label files by the sweep's name."""
         stated = self.description.point_labels
@@ -74,10 +82,15 @@ class Rig:
         stated = ((camera.name, camera.labels) for camera in self.description.cameras)
         return {name: Pattern(labels).find(self.base) for name, labels in stated if labels is not None}
 
+    def matrices(self, camera: RigCamera, sweep: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the intrinsics and lidar_to_camera of a camera; what holds for all sweeps is read once."""
+        own = camera.of_sweep(sweep)
+        return camera_matrices(own, self.base) if own != camera else self._shared[camera.name]
+
     @cached_property
-    def matrices(self) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
-        """Intrinsics and lidar_to_camera of each camera."""
-        return {camera.name: camera_matrices(camera, self.base) for camera in self.description.cameras}
+    def _shared(self) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+        cameras = (camera for camera in self.description.cameras if camera.of_sweep("") == camera)
+        return {camera.name: camera_matrices(camera, self.base) for camera in cameras}
 
     @cached_property
     def table(self) -> NDArray[np.int64]:
@@ -89,17 +102,24 @@ class Rig:
 class SweepSource:
     """One sweep; its points lie in the LiDAR's frame, metres."""
 
-    name: str
+    sweep: str
     rig: Rig
+    sequence: str | None = None
+    """Of a dataset of several, whose sweeps may share their names."""
+
+    @property
+    def name(self) -> str:
+        """The sweep's name, after its sequence's."""
+        return self.sweep if self.sequence is None else f"{self.sequence}_{self.sweep}"
 
     def build(self) -> Scene:
         """Return the points that are returns, their labels if there are any, and a frame for each camera."""
-        sweep = read_sweep(self.rig.sweeps[self.name], self.rig.description)
+        sweep = read_sweep(self.rig.sweeps[self.sweep], self.rig.description)
         labels = None
         if self.rig.point_labels is not None:
             path = self._file(self.rig.point_labels, self.rig.description.point_labels, "point_labels")
             labels = read_point_labels(path, sweep, self.rig.table)
-        frames = tuple(self._frame(camera) for camera in self.rig.description.cameras)
+        frames = tuple(self._frame(camera) for camera in self.cameras())
         return Scene(self.name, sweep.points, frames, None, sweep.intensity, labels)
 
     def faults(self) -> tuple[str, ...]:
@@ -108,26 +128,33 @@ class SweepSource:
 
     def _faults(self) -> Iterator[str]:
         try:
-            sweep = read_sweep(self.rig.sweeps[self.name], self.rig.description)
+            sweep = read_sweep(self.rig.sweeps[self.sweep], self.rig.description)
             if self.rig.point_labels is not None:
                 path = self._file(self.rig.point_labels, self.rig.description.point_labels, "point_labels")
                 read_point_labels(path, sweep, self.rig.table)
         except InputError as error:
             yield str(error)
-        for camera in self.rig.description.cameras:
+        for camera in self.cameras():
             try:
                 self._frame(camera)
             except InputError as error:
                 yield str(error)
 
+    def cameras(self) -> tuple[RigCamera, ...]:
+        """Return the cameras; where incomplete sweeps are taken, those that have a picture of this one."""
+        cameras = self.rig.description.cameras
+        if self.rig.description.incomplete is Incomplete.ERROR:
+            return cameras
+        return tuple(camera for camera in cameras if self.sweep in self.rig.pictures[camera.name])
+
     def _file(self, files: dict[str, Path], pattern: str | None, told_by: str) -> Path:
         if not files:
             advice = f"restore the files, or take {told_by} out of the description"
             raise InputError(f"{self.rig.base}: nothing matches {pattern}; {advice}.")
-        if self.name not in files:
-            missing = self.rig.base / Pattern(pattern or "").fill(self.name)
-            raise InputError(f"{missing}: sweep '{self.name}' has no such file; restore it or take the sweep out.")
-        return files[self.name]
+        if self.sweep not in files:
+            missing = self.rig.base / Pattern(pattern or "").fill(self.sweep)
+            raise InputError(f"{missing}: sweep '{self.sweep}' has no such file; restore it or take the sweep out.")
+        return files[self.sweep]
 
     def _frame(self, camera: RigCamera) -> Frame:
         path = self._file(self.rig.pictures[camera.name], camera.images, f"camera '{camera.name}'")
@@ -137,7 +164,7 @@ class SweepSource:
             file = self._file(self.rig.pixel_labels[camera.name], camera.labels, told_by)
             labels = RawLabels(file, self.rig.table)
         size = picture_size(path)
-        intrinsics, lidar_to_camera = self.rig.matrices[camera.name]
+        intrinsics, lidar_to_camera = self.rig.matrices(camera, self.sweep)
         own = camera.intrinsics_size or size
         if abs(own[1] * size[0] / (own[0] * size[1]) - 1) > ASPECT_TOLERANCE:
             raise InputError(
@@ -155,48 +182,82 @@ class SweepSource:
 
 def open_rig(path: Path, root: Path | None, options: ReadOptions) -> OpenedDataset:
     """Open the sweeps that a description speaks of."""
-    rig = _rig(path, root, options)
-    return OpenedDataset(_sources(rig, options), rig.description.names(), _notes(rig))
+    rig, notes = _rig(path, root, options)
+    return OpenedDataset(sweeps_of(rig, options), rig.description.names(), notes)
 
 
-def _rig(path: Path, root: Path | None, options: ReadOptions) -> Rig:
+def _rig(path: Path, root: Path | None, options: ReadOptions) -> tuple[Rig, tuple[str, ...]]:
     if options.split is not None:
         raise InputError(f"{path}: described sweeps have no splits; leave '{options.split}' out.")
     if path.is_dir():
-        raise InputError(f"{path}: is a folder; --layout {LAYOUT} reads a description (.yaml), see docs/own-data.md.")
+        raise InputError(f"{path}: is a folder; --layout {LAYOUT} reads a description (.yaml), see docs/datasets.md.")
     description = read_rig(path)
     base = root or (path.parent / description.root if description.root else path.parent)
     if not base.is_dir():
         raise InputError(f"{base}: the data's folder does not exist; give it with --root DIR.")
-    rig = Rig(description, base)
+    rig, notes = rig_at(description, base)
     if not rig.sweeps:
         raise InputError(f"{base}: no sweep matches '{description.points}'; check --root or key 'points' of {path}.")
-    return rig
+    return rig, notes
 
 
-def _sources(rig: Rig, options: ReadOptions) -> tuple[SweepSource, ...]:
+def rig_at(description: RigDescription, base: Path) -> tuple[Rig, tuple[str, ...]]:
+    """Return the folder as described and what to know; with `incomplete: skip` without what is absent altogether."""
+    notes = list[str]()
+    if description.incomplete is Incomplete.SKIP:
+        cameras = tuple(camera for camera in description.cameras if _there(camera, base, notes))
+        labels = description.point_labels
+        if labels is not None and not Pattern(labels).find(base):
+            notes.append(f"{base}: nothing matches {labels}: the points have no ground truth")
+            labels = None
+        description = replace(description, cameras=cameras, point_labels=labels)
+    rig = Rig(description, base)
+    if not description.cameras:
+        notes.append(f"{base}: no cameras are described or there, nothing can be trained on it")
+    elif len(rig.taken) < len(rig.sweeps):
+        notes.append(f"{base}: {len(rig.sweeps) - len(rig.taken)} sweeps without a picture are left out")
+    return rig, tuple(notes)
+
+
+def _there(camera: RigCamera, base: Path, notes: list[str]) -> bool:
+    pictures = Pattern(camera.images).find(base)
+    of_one = camera.of_sweep(next(iter(pictures), ""))
+    missing = next((source.file for source in of_one.calibration() if not (base / source.file).is_file()), None)
+    if not pictures:
+        notes.append(f"{base}: nothing matches {camera.images}, camera '{camera.name}' is left out")
+    elif missing is not None:
+        notes.append(f"{base / missing}: is missing, camera '{camera.name}' is left out")
+    return bool(pictures) and missing is None
+
+
+def sweeps_of(rig: Rig, options: ReadOptions, sequence: str | None = None) -> tuple[SweepSource, ...]:
+    """Return the sweeps that are taken."""
     every = (options.every or 1) * rig.description.every
-    return tuple(SweepSource(name, rig) for name in list(rig.sweeps)[::every][: options.limit])
-
-
-def _notes(rig: Rig) -> tuple[str, ...]:
-    return () if rig.description.cameras else (f"{rig.base}: no cameras are described, nothing can be trained on it",)
+    return tuple(SweepSource(name, rig, sequence) for name in rig.taken[::every][: options.limit])
 
 
 def survey_rig(path: Path, root: Path | None, options: ReadOptions, progress: Progress) -> Survey:
     """Look at every sweep, label file and picture's header."""
-    rig = _rig(path, root, options)
-    sources, problems = _sources(rig, options), dict[str, None]()
+    rig, notes = _rig(path, root, options)
+    sources = sweeps_of(rig, options)
+    given = "" if root is None else f" --root {root}"
+    return survey_sweeps(LAYOUT, sources, notes, f"{path}{given}", path.stem, progress)
+
+
+def survey_sweeps(
+    layout: str, sources: Sequence[SweepSource], notes: tuple[str, ...], where: str, out: str, progress: Progress
+) -> Survey:
+    """Look at the files of sweeps; `where` is what a command is given to read them, `out` names what it writes."""
+    problems, frames = dict[str, None](), 0
     for place, source in enumerate(sources):
         problems |= dict.fromkeys(source.faults())  # What is wrong with every sweep is said once.
+        frames += len(source.cameras())
         progress(place + 1, len(sources))
-    frames = len(sources) * len(rig.description.cameras)
-    given = "" if root is None else f" --root {root}"
-    command = f"labelfree run {path}{given} --out runs/{path.stem}"
+    command = f"labelfree run {where} --out runs/{out}"
     if not frames:
-        command = f"labelfree predict RUN {path}{given} --out predicted/{path.stem}"
+        command = f"labelfree predict RUN {where} --out predicted/{out}"
     counts = (Count("sweeps", len(sources)), Count("pictures", frames))
-    return Survey(LAYOUT, counts, tuple(problems), _notes(rig), frames, command)
+    return Survey(layout, counts, tuple(problems), notes, frames, command)
 
 
 LIDAR = Layout(LAYOUT, is_rig, open_rig, survey_rig)
