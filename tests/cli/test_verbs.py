@@ -94,7 +94,9 @@ def test_broken_capture_stops_run_before_any_work(
     pose.write_text(pose.read_text().replace(pose.read_text().split()[0], "nan", 1))
     for verb in (["check", str(broken)], ["run", str(broken), "--out", str(tmp_path / "out")]):
         assert main(verb) == 2
-        assert pose.name in capsys.readouterr().err
+        told = capsys.readouterr()
+        assert pose.name in told.err
+        assert ("needs mending" in told.out) == (verb[0] == "check")
     assert not (tmp_path / "out").exists()
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from small_capture import SIZE, make_capture
 
-from labelfree.data.check import CheckReport, check_collection, check_scene, raise_problems
+from labelfree.data.check import CheckReport, check_collection, check_scene, raise_problems, render_reports
 from labelfree.data.collection import open_scenes
 from labelfree.data.fusion import FusionOptions, fuse
 from labelfree.data.ply import write_ply
@@ -241,6 +241,19 @@ def test_problems_are_raised_with_their_count():
     reports = [CheckReport("a", problems=("First.", "Second.")), CheckReport("b", problems=("Third.",))]
     with pytest.raises(InputError, match=r"^First\. \(and 2 more"):
         raise_problems(reports)
+
+
+def test_reports_name_what_is_to_be_told_and_count_the_others():
+    sound = CheckReport("a", frames=2, points=10)
+    told = render_reports([sound, CheckReport("b"), CheckReport("c", problems=("Third.",)), CheckReport("d")])
+    assert told.splitlines() == [
+        "a: 2 frames, 10 points",
+        "  sound",
+        "c: 0 frames, cloud fused from depth",
+        "  problem: Third.",
+        "  needs mending",
+        "2 more scenes: all files are there, not decoded",
+    ]
 
 
 @pytest.fixture

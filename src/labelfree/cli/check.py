@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from labelfree.cli.arguments import add_data, open_data, require_sound
+from labelfree.cli.arguments import add_data, open_data
+from labelfree.data.check import check_collection, raise_problems, render_reports
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,7 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
-    """Check every frame of every scene; print a table per scene, stop with one sentence at the first problem."""
-    for report in require_sound(open_data(options)):
-        print(report.render())
+    """Check every scene and print what was found; stop with one sentence if something has to be mended."""
+    reports = check_collection(open_data(options))
+    print(render_reports(reports))
+    raise_problems(reports, "listed above")
     return 0

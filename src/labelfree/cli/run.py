@@ -21,6 +21,7 @@ from labelfree.cli.arguments import (
 )
 from labelfree.cli.settings import facts, notices, require_cotraining, run_config, save_settings
 from labelfree.comparison import NetworkLabels, TeacherLabels, measure
+from labelfree.data.check import render_reports
 from labelfree.pipeline import cotrain, label_frames, load_teachers, make_fabric
 from labelfree.reporting import RunResults, report, save_predictions
 from labelfree.results.curves import read_metrics
@@ -46,8 +47,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     names = vocabulary(options, opened)
     scenes = told(opened.counted_by(names))
     marks = [("check", time.monotonic())]
-    for checked in require_sound(opened):
-        print(checked.render(max_rows=0))
+    print(render_reports(require_sound(opened), max_rows=0))
     save_settings(config, options.out)
     fabric = make_fabric(options.device, options.processes, config.train.precision)
     teachers = load_teachers(config.teachers, config.labels, names, cache_dir(options), fabric.device)

@@ -128,11 +128,20 @@ def check_collection(collection: SceneCollection, probes: int | None = PROBE_FRA
     )
 
 
-def raise_problems(reports: Sequence[CheckReport]) -> None:
-    """Raise the first problem of any scene as an `InputError` that says how many more there are."""
+def render_reports(reports: Sequence[CheckReport], max_rows: int = 20) -> str:
+    """Return what there is to say of each scene; sound ones of which only the files were looked at are counted."""
+    told = [report for report in reports if report.frames or report.problems or report.warnings]
+    lines = [report.render(max_rows) for report in told]
+    if len(told) < len(reports):
+        lines.append(f"{len(reports) - len(told)} more scenes: all files are there, not decoded")
+    return "\n".join(lines)
+
+
+def raise_problems(reports: Sequence[CheckReport], told: str = "labelfree check lists them") -> None:
+    """Raise the first problem of any scene as an `InputError` that says how many more there are and where."""
     problems = [problem for report in reports for problem in report.problems]
     if problems:
-        more = f" (and {len(problems) - 1} more: labelfree check lists them)" if len(problems) > 1 else ""
+        more = f" (and {len(problems) - 1} more: {told})" if len(problems) > 1 else ""
         raise InputError(problems[0] + more)
 
 
