@@ -12,6 +12,7 @@ from pathlib import Path
 from labelfree.cli.arguments import add_classes, add_data, add_teachers, open_data, read_options, vocabulary
 from labelfree.cli.settings import run_config
 from labelfree.config import RunConfig
+from labelfree.data.collection import layout_of
 from labelfree.data.preparing import render, survey
 from labelfree.errors import InputError
 from labelfree.pipeline import label_frames, load_teachers, pick_device
@@ -26,11 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_classes(parser)
     add_teachers(parser)
     parser.add_argument("--measure", type=int, default=0, metavar="N", help="time the teachers on N pictures")
-    parser.set_defaults(recipe="scannet")
+    parser.set_defaults(recipe=None)
 
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Print counts, every problem, what labels will take, the next command; exit code 2 if there are problems."""
+    own = layout_of(options.data, options.layout)
+    options.recipe = options.recipe or ("quick" if own is None else own.recipe)
     config = run_config(options, overrides)
     bar: list[Progress] = []
 
@@ -44,7 +47,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
 
     found = survey(options.data, options.root, read_options(options), options.layout, progress)
     seconds = _measured(options, config) if options.measure and not found.problems else None
-    print(render(found, config.labels.image_size, config.labels.latent_width, seconds))
+    print(render(found, options.recipe, config.labels.image_size, config.labels.latent_width, seconds))
     return PROBLEMS if found.problems else 0
 
 

@@ -57,7 +57,9 @@ def kept_bytes(frames: int, image_size: tuple[int, int]) -> int:
     return frames * (pixels * KEPT_BYTES + pixels // PIXELS_PER_PAIR * PAIR_BYTES)
 
 
-def render(found: Survey, image_size: tuple[int, int], latent_width: int, seconds_per_frame: float | None) -> str:
+def render(
+    found: Survey, recipe: str, image_size: tuple[int, int], latent_width: int, seconds_per_frame: float | None
+) -> str:
     """Return the survey as plain text: counts, problems, notes, what labelling takes, the next command."""
     lines = [f"layout {found.layout}"]
     for count in found.counts:
@@ -80,5 +82,5 @@ def render(found: Survey, image_size: tuple[int, int], latent_width: int, second
     if found.problems:
         lines.append(f"  needs mending: {len(found.problems)} problems; --skip-broken leaves such scenes out")
     else:
-        lines.append(f"  sound; next: {found.next_command}")
+        lines.append(f"  sound; next: {found.command(recipe)}")
     return "\n".join(lines)

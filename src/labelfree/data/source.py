@@ -83,6 +83,11 @@ class Survey:
     next_command: str = ""
     """What to type next."""
 
+    def command(self, recipe: str) -> str:
+        """Return what to type next with a recipe, which verbs that need no finished run take."""
+        takes_one = self.next_command.split()[1:2] in (["label"], ["run"])
+        return f"{self.next_command} --recipe {recipe}" if takes_one else self.next_command
+
 
 Progress = Callable[[int, int], None]
 """Hears how many of how many scenes are done."""
@@ -103,3 +108,5 @@ class Layout:
     """Open (path, root or None, options)."""
     survey: Callable[[Path, Path | None, ReadOptions, Progress], Survey]
     """Go through the whole tree."""
+    recipe: str = "quick"
+    """The settings that suit it unless others are asked for."""

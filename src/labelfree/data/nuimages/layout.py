@@ -208,4 +208,4 @@ def survey_nuimages(path: Path, root: Path | None, options: ReadOptions, progres
     return Survey("nuimages", (count,), tuple(problems), opened.notes, len(sources), command)
 
 
-NUIMAGES = Layout("nuimages", recognises, open_nuimages, survey_nuimages)
+NUIMAGES = Layout("nuimages", recognises, open_nuimages, survey_nuimages, recipe="nuscenes")

@@ -143,8 +143,8 @@ def survey_nuscenes(path: Path, root: Path | None, options: ReadOptions, progres
         tuple(problems),
         notes,
         len(keys) * len(CAMERAS),
-        f"labelfree label {path}{split} --recipe nuscenes --classes nuscenes16 --out runs/nuscenes",
+        f"labelfree label {path}{split} --classes nuscenes16 --out runs/nuscenes",
     )
 
 
-NUSCENES = Layout("nuscenes", recognises, open_nuscenes, survey_nuscenes)
+NUSCENES = Layout("nuscenes", recognises, open_nuscenes, survey_nuscenes, recipe="nuscenes")

@@ -117,8 +117,8 @@ def survey_scannet(path: Path, root: Path | None, options: ReadOptions, progress
         tuple(problems),
         tuple(notes),
         frames,
-        f"labelfree label {path}{split} --recipe scannet --classes scannet20 --out runs/scannet",
+        f"labelfree label {path}{split} --classes scannet20 --out runs/scannet",
     )
 
 
-SCANNET = Layout("scannet", recognises, open_scannet, survey_scannet)
+SCANNET = Layout("scannet", recognises, open_scannet, survey_scannet, recipe="scannet")
