@@ -52,11 +52,9 @@ def scan_name(folder: Path) -> str:
 def open_scannet(path: Path, root: Path | None, options: ReadOptions) -> OpenedDataset:
     """Open the scans of a split, or all that are there."""
     sources = _sources(path, root, options)
-    with_25k = sum(source.files.frames is not None for source in sources)
-    notes = (
-        f"ScanNet: {len(sources)} scans, {with_25k} of them with frames in folders, the others by their .sens files",
-    )
-    return OpenedDataset(sources, Vocabulary.parse("scannet20").names, notes)
+    by_sens = sum(source.files.frames is None for source in sources)
+    note = f"ScanNet: {len(sources)} scans, {len(sources) - by_sens} with frames in folders, {by_sens} by .sens files"
+    return OpenedDataset(sources, Vocabulary.parse("scannet20").names, (note,))
 
 
 def _sources(path: Path, root: Path | None, options: ReadOptions) -> tuple[ScanSource, ...]:
