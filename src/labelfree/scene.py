@@ -180,7 +180,7 @@ class Scene:
 def _check_intrinsics(name: str, intrinsics: NDArray[np.float64]) -> None:
     if intrinsics.shape != (3, 3):
         raise InputError(f"Frame '{name}': intrinsics must be [3, 3], found {list(intrinsics.shape)}.")
-    focal = (intrinsics[0, 0], intrinsics[1, 1])
+    focal = (float(intrinsics[0, 0]), float(intrinsics[1, 1]))
     if not np.isfinite(intrinsics).all() or min(focal) <= 0:
         raise InputError(
             f"Frame '{name}': focal lengths {focal} must be positive and finite; check the intrinsics file."

@@ -60,7 +60,7 @@ def _parser() -> ArgumentParser:
 def _read_recipe(path: Path) -> dict[str, Any]:
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as YAML ({str(error).splitlines()[0]}).") from error
     if not isinstance(tree, dict):
         raise InputError(f"{path}: expected keys such as 'train:', found {type(tree).__name__}.")

@@ -133,11 +133,15 @@ class Vocabulary:
         """Read a vocabulary file: YAML or JSON with `classes`, or a text file with one name a line."""
         if not path.is_file():
             raise InputError(f"{path}: no such vocabulary file.")
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: cannot be read as UTF-8 text; write one class name a line.") from error
         if path.suffix == ".txt":
-            lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+            lines = (line.strip() for line in text.splitlines())
             return cls.from_names([line for line in lines if line and not line.startswith("#")])
         try:
-            data = yaml.safe_load(path.read_text(encoding="utf-8"))
+            data = yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise InputError(f"{path}: not valid YAML ({str(error).splitlines()[0]}).") from error
         if isinstance(data, list):

@@ -98,6 +98,8 @@ def open_scenes(
     own = layout_of(Path(path), layout)
     opened = _open_captures(Path(path), root, options) if own is None else own.open(Path(path), root, options)
     sources, notes = tuple(opened.sources), opened.notes
+    if not sources:
+        raise InputError(f"{path}: holds no scene; unpack its tables and files again, or give another folder.")
     if options.skip_broken:
         broken = {source.name: faults[0] for source in sources if (faults := source.faults())}
         sources = tuple(source for source in sources if source.name not in broken)

@@ -94,7 +94,10 @@ class NerfstudioSource:
     def notes(self) -> tuple[str, ...]:
         """Return what a user should know about the file."""
         stated = (self._camera(entry, key) for entry in self._entries() for key in DISTORTION)
-        worst = max((abs(float(value or 0)) for value in stated), default=0.0)
+        try:
+            worst = max((abs(float(value or 0)) for value in stated), default=0.0)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{self.path}: its lens distortion ({', '.join(DISTORTION)}) is no number.") from error
         if worst == 0:
             return ()
         what = "small enough to be left out" if worst <= SMALL_DISTORTION else "left out: undistort the pictures first"
@@ -150,7 +153,9 @@ class NerfstudioSource:
         grid = shown if depth is None else self._depth_size(depth)
         intrinsics, of = self._intrinsics(entry, name, shown)
         scaled = np.diag([grid[1] / of[1], grid[0] / of[0], 1.0]) @ intrinsics
-        unit = float(self._camera(entry, "depth_unit_scale_factor") or DEPTH_UNIT_M)
+        unit = self._camera(entry, "depth_unit_scale_factor") or DEPTH_UNIT_M
+        if not isinstance(unit, (int, float)) or not 0 < unit < math.inf:
+            raise InputError(f"{self.path}: depth_unit_scale_factor is {unit!r}: expected a positive number of metres.")
         per_metre = 1 / unit
         if isinstance(depth, ArrayFile):  # floating depth is metres already
             per_metre = 1.0 if np.issubdtype(depth.dtype(), np.floating) else per_metre
@@ -187,7 +192,9 @@ class NerfstudioSource:
             centre = [self._camera(entry, key) for key in ("cx", "cy")]
             u, v = (half if stated is None else stated for stated, half in zip(centre, (of[1] / 2, of[0] / 2)))
             matrix = np.array([[focal_x, 0, u], [0, focal_y, v], [0, 0, 1]], dtype=np.float64)
-        except (TypeError, ValueError) as error:
+            if not np.isfinite(matrix).all():
+                raise ValueError("not finite")
+        except (TypeError, ValueError, OverflowError) as error:
             raise InputError(f"{self.path}: frame '{name}' has intrinsics that are no numbers ({error}).") from error
         if abs(of[1] * shown[0] / (of[0] * shown[1]) - 1) > 0.02:
             raise InputError(

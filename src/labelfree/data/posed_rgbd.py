@@ -90,8 +90,8 @@ class CaptureSource:
         return f"{self.folder}: neither a point cloud ('{self.description.cloud}') nor depth maps; a scene needs one."
 
     def _frame(self, files: FrameFiles, intrinsics: NDArray[np.float64], size: tuple[int, int]) -> Frame:
-        world_to_camera = self.description.convention.decode(files.pose.matrix)
         try:
+            world_to_camera = self.description.convention.decode(files.pose.matrix)
             return Frame(
                 files.name,
                 ImageFile(files.image),

@@ -37,8 +37,11 @@ class PoseConvention:
         self,
         stored: NDArray[np.float64],  # [4, 4]
     ) -> NDArray[np.float64]:  # [4, 4]
-        """Return the stored pose as OpenCV world_to_camera."""
-        world_to_camera = np.linalg.inv(stored) if self.pose_is is PoseIs.CAMERA_TO_WORLD else stored
+        """Return the stored pose as OpenCV world_to_camera; one that cannot be inverted is an `InputError`."""
+        try:
+            world_to_camera = np.linalg.inv(stored) if self.pose_is is PoseIs.CAMERA_TO_WORLD else stored
+        except np.linalg.LinAlgError as error:
+            raise InputError("the pose is a matrix that cannot be inverted; take the frame out.") from error
         return np.asarray(self._axes() @ world_to_camera, dtype=np.float64)
 
     def encode(

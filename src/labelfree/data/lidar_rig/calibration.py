@@ -104,7 +104,7 @@ def _entry(base: Path, file: str, nested: str | None) -> tuple[Any, str]:
     """Return what a file holds under a key, and the words for it."""
     path = base / file
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise InputError(f"{path}: no such calibration file.") from error
     try:

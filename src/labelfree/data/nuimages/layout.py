@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from labelfree.data.nuimages.rle import decode
 from labelfree.data.nuscenes.lidarseg import MERGED
-from labelfree.data.nuscenes.tables import Row, field, small_table, table_rows
+from labelfree.data.nuscenes.rows import intrinsics_of
+from labelfree.data.nuscenes.tables import Row, field, small_table, table_rows, text_field, whole_field
 from labelfree.data.posed_rgbd import picture_size
 from labelfree.data.source import Count, Layout, OpenedDataset, Progress, ReadOptions, Survey
 from labelfree.errors import InputError
@@ -90,7 +91,10 @@ class PictureSource:
     def build(self) -> Scene:
         """Return the picture with its labels; its camera stands at the origin."""
         labels = AnnotatedLabels(self.masks, self.size)
-        frame = Frame("key", ImageFile(self.path), np.array(self.intrinsics), np.eye(4), self.size, labels=labels)
+        try:
+            frame = Frame("key", ImageFile(self.path), np.array(self.intrinsics), np.eye(4), self.size, labels=labels)
+        except InputError as error:
+            raise InputError(f"{self.path}: {error}") from error
         return Scene(self.name, np.zeros((0, 3), np.float32), (frame,), images_only=True)
 
     def faults(self) -> tuple[str, ...]:
@@ -148,10 +152,10 @@ def _sources(path: Path, folder: Path) -> tuple[PictureSource, ...]:
         calibration = mounted.get(str(field(where, row, "calibrated_sensor_token")))
         if calibration is None:
             raise InputError(f"{where}: row {token} speaks of a sensor that calibrated_sensor.json does not have.")
-        intrinsics = tuple(tuple(map(float, line)) for line in field(folder, calibration, "camera_intrinsic"))
-        size = (int(field(where, row, "height")), int(field(where, row, "width")))
-        file = path / str(field(where, row, "filename"))
-        found.append(PictureSource(file, size, intrinsics, tuple(masks.get(token, ()))))  # type: ignore[arg-type]
+        size = (whole_field(where, row, "height"), whole_field(where, row, "width"))
+        file = path / text_field(where, row, "filename")
+        matrix = intrinsics_of(folder / "calibrated_sensor.json", calibration)
+        found.append(PictureSource(file, size, tuple(map(tuple, matrix.tolist())), tuple(masks.get(token, ()))))
     return tuple(found)
 
 

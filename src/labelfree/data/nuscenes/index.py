@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from labelfree.atomic import atomic_folder
 from labelfree.data.nuscenes.rows import intrinsics_of, pose_of, read_poses, read_readings
-from labelfree.data.nuscenes.tables import Row, field, small_table
+from labelfree.data.nuscenes.tables import Row, field, small_table, text_field
 from labelfree.data.nuscenes.tokens import TokenTable, pack, unpack
 from labelfree.data.poses import quaternion_rotation
 from labelfree.errors import InputError
@@ -185,15 +185,18 @@ def build_index(root: Path, version: str) -> NuScenesIndex:
     scenes, samples, sensors = (small_table(folder / f"{name}.json") for name in ("scene", "sample", "sensor"))
     path = folder / "calibrated_sensor.json"
     mounted = small_table(path)
-    channels = tuple(dict.fromkeys(str(field(folder / "sensor.json", row, "channel")) for row in sensors.values()))
+    channels = tuple(dict.fromkeys(text_field(folder / "sensor.json", row, "channel") for row in sensors.values()))
     channel_of = {token: channels.index(str(row["channel"])) for token, row in sensors.items()}
     try:
-        calibration_channel = np.array([channel_of[field(path, row, "sensor_token")] for row in mounted.values()], int)
+        calibration_channel = np.array(
+            [channel_of[text_field(path, row, "sensor_token")] for row in mounted.values()], int
+        )
     except KeyError as error:
         raise InputError(f"{path}: speaks of sensor {error}, which sensor.json does not have.") from error
     calibrations = np.array([pose_of(path, row) for row in mounted.values()]).reshape(-1, 7)
     intrinsics = np.array([intrinsics_of(path, row) for row in mounted.values()]).reshape(-1, 3, 3)
 
+    names = tuple(text_field(folder / "scene.json", row, "name") for row in scenes.values())
     ordered = _ordered_samples(folder, scenes, samples)
     scene_rank = {token: rank for rank, token in enumerate(scenes)}
     sample_scene = np.array([scene_rank[samples[token]["scene_token"]] for token in ordered], np.int32)
@@ -235,7 +238,7 @@ def build_index(root: Path, version: str) -> NuScenesIndex:
         calibrations=calibrations,
         intrinsics=intrinsics,
     )
-    return NuScenesIndex(root, version, tuple(str(row["name"]) for row in scenes.values()), channels, arrays)
+    return NuScenesIndex(root, version, names, channels, arrays)
 
 
 def _ordered_samples(folder: Path, scenes: dict[str, Row], samples: dict[str, Row]) -> list[str]:

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelfree.data.nuscenes.index import CAMERAS, NuScenesIndex, open_index
-from labelfree.data.nuscenes.lidarseg import HIGHEST_RAW_ID, MERGED, merging
+from labelfree.data.nuscenes.lidarseg import HIGHEST_RAW_ID, MERGED, RAW_IDS, merging
 from labelfree.data.nuscenes.source import KeyFrameSource, PointLabels
 from labelfree.data.nuscenes.splits import split_names, split_scenes
-from labelfree.data.nuscenes.tables import small_table
+from labelfree.data.nuscenes.tables import small_table, text_field, whole_field
 from labelfree.data.source import Count, Layout, OpenedDataset, Progress, ReadOptions, SceneSource, Survey
 from labelfree.errors import InputError
 
@@ -117,9 +117,17 @@ def point_labels(path: Path, version: str) -> PointLabels | None:
     folder = path / "lidarseg" / version
     if not folder.is_dir():
         return None
-    categories = small_table(path / version / "category.json")
-    indexed = [int(row["index"]) for row in categories.values() if "index" in row]
-    return PointLabels(folder, merging(categories), max(indexed, default=HIGHEST_RAW_ID))
+    table = path / version / "category.json"
+    categories = small_table(table)
+    indexed = {
+        text_field(table, row, "name"): whole_field(table, row, "index")
+        for row in categories.values()
+        if "index" in row
+    }
+    outside = next((f"'{name}' has the index {index}" for name, index in indexed.items() if not 0 <= index < 256), None)
+    if outside is not None:
+        raise InputError(f"{table}: {outside}, lidarseg's are one byte; unpack the lidarseg archive again.")
+    return PointLabels(folder, merging(indexed or RAW_IDS), max(indexed.values(), default=HIGHEST_RAW_ID))
 
 
 def survey_nuscenes(path: Path, root: Path | None, options: ReadOptions, progress: Progress) -> Survey:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from labelfree.data.nuscenes.tables import Row
 from labelfree.errors import InputError
 from labelfree.vocabulary import IGNORE_LABEL
 
@@ -56,10 +56,8 @@ RAW_IDS = {
 HIGHEST_RAW_ID = len(RAW_IDS) - 1
 
 
-def merging(categories: dict[str, Row]) -> NDArray[np.uint8]:  # [256] raw id -> class, 255 = ignored
-    """Return the table from raw ids to the 16 classes, by the categories' own `index` where they carry one."""
-    own = {str(row.get("name")): int(row["index"]) for row in categories.values() if "index" in row}
-    ids = own or RAW_IDS
+def merging(ids: Mapping[str, int]) -> NDArray[np.uint8]:  # [256] raw id -> class, 255 = ignored
+    """Return the table from the raw ids of categories to the 16 classes."""
     table = np.full(256, IGNORE_LABEL, np.uint8)
     for number, names in enumerate(MERGED.values()):
         for name in names:

@@ -112,7 +112,11 @@ class KeyFrameSource:
         ego_to_camera = np.linalg.inv(camera_to_global) @ self.index.ego_to_global(lidar)
         intrinsics = self.index.arrays.intrinsics[self.index.arrays.data_calibration[row]]
         name = self.index.channels[channel].lower()
-        return Frame(name, ImageFile(self.index.file(row)), np.array(intrinsics), ego_to_camera, self._size(row))
+        picture = self.index.file(row)
+        try:
+            return Frame(name, ImageFile(picture), np.array(intrinsics), ego_to_camera, self._size(row))
+        except InputError as error:
+            raise InputError(f"{picture}: {error}") from error
 
 
 def read_sweep(path: Path) -> NDArray[np.float32]:  # [N, 5] x, y, z in metres, intensity 0..255, ring
@@ -122,6 +126,8 @@ def read_sweep(path: Path) -> NDArray[np.float32]:  # [N, 5] x, y, z in metres, 
         size = path.stat().st_size
     except FileNotFoundError as error:
         raise InputError(f"{path}: the LiDAR's file is missing; unpack its archive again.") from error
+    except OSError as error:
+        raise InputError(f"{path}: the LiDAR's file cannot be read ({error.strerror}); unpack it again.") from error
     if not size or size % (4 * VALUES):
         raise _wrong_size(path, size)
     return values.reshape(-1, VALUES)

@@ -22,6 +22,8 @@ def table_rows(path: Path, chunk: int = CHUNK_BYTES) -> Iterator[list[Row]]:
             yield from _rows(path, file, chunk)
     except FileNotFoundError as error:
         raise InputError(f"{path}: this table is missing; unpack the dataset's metadata archive again.") from error
+    except OSError as error:
+        raise InputError(f"{path}: this table cannot be read ({error.strerror}); unpack the archive again.") from error
 
 
 def _rows(path: Path, file: Any, chunk: int) -> Iterator[list[Row]]:
@@ -87,3 +89,19 @@ def field(path: Path, row: Row, name: str) -> Any:
         raise InputError(
             f"{path}: row {row['token']} has no '{name}'; is this the table of another dataset?"
         ) from error
+
+
+def text_field(path: Path, row: Row, name: str) -> str:
+    """Return a field of a row that is text; a row where it is none is named."""
+    value = field(path, row, name)
+    if not isinstance(value, str) or not value:
+        raise InputError(f"{path}: row {row['token']} has {value!r} for '{name}', expected text; the table is damaged.")
+    return value
+
+
+def whole_field(path: Path, row: Row, name: str) -> int:
+    """Return a field of a row that is a whole number; a row where it is none is named."""
+    value = field(path, row, name)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InputError(f"{path}: row {row['token']} has {value!r} for '{name}', expected a whole number.")
+    return value

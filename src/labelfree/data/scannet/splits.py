@@ -31,7 +31,7 @@ def split_scans(path: Path, split: str, there: Sequence[str]) -> list[str]:
     for place in LISTS:
         for file in (f"scannetv2_{split}.txt", f"{split}.txt"):
             if (path / place / file).is_file():
-                wanted = (path / place / file).read_text(encoding="utf-8").split()
+                wanted = (path / place / file).read_text(encoding="utf-8", errors="replace").split()
                 found = [name for name in wanted if name in set(there)]
                 if not found:
                     raise InputError(f"{path / place / file}: none of its {len(wanted)} scans is in {path}.")
