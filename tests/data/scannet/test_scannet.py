@@ -125,6 +125,15 @@ def test_labels_by_segments_and_groups(tree: Path) -> None:
     assert open_scenes(tree)[0].labels is None  # a scan of the test split
 
 
+def test_labels_that_need_the_label_file_are_left_unread_without_it(tree: Path) -> None:
+    by_segments(tree)
+    (tree / TSV).unlink()
+    scenes = open_scenes(tree)
+    assert scenes[0].labels is None
+    assert f"2 scans have labels that need {TSV}, which is not there: they are not read" in scenes.notes
+    assert scenes.sources[0].faults() == ()
+
+
 def test_without_a_mesh_the_depth_maps_are_fused(tree: Path) -> None:
     shutil.rmtree(tree / "scans")
     scene = open_scenes(tree)[0]
@@ -320,11 +329,6 @@ def strange_group(tree: Path) -> None:
     path.write_text(path.read_text().replace('"wall"', '"spaceship"'))
 
 
-def no_tsv(tree: Path) -> None:
-    by_segments(tree)
-    (tree / TSV).unlink()
-
-
 def garbled_tsv(tree: Path) -> None:
     by_segments(tree)
     (tree / TSV).write_text("id\tname\n1\twall\n")
@@ -368,7 +372,6 @@ def nothing_found(tree: Path) -> None:
         (other_mesh, r"labels\.ply: has \d+ vertices, the mesh \d+"),
         (short_segments, r"segs\.json: is of \d+ vertices, the mesh has \d+"),
         (strange_group, r"aggregation\.json: object label 'spaceship' is not in"),
-        (no_tsv, r"its labels need scannetv2-labels\.combined\.tsv"),
         (garbled_tsv, r"combined\.tsv: is not ScanNet's label file"),
         (not_json, r"aggregation\.json: is not JSON"),
         (bad_pose, r"000100\.txt: 3 values, but a pose has 16"),

@@ -54,7 +54,12 @@ def open_scannet(path: Path, root: Path | None, options: ReadOptions) -> OpenedD
     sources = _sources(path, root, options)
     by_sens = sum(source.files.frames is None for source in sources)
     note = f"ScanNet: {len(sources)} scans, {len(sources) - by_sens} with frames in folders, {by_sens} by .sens files"
-    return OpenedDataset(sources, Vocabulary.parse("scannet20").names, (note,))
+    return OpenedDataset(sources, Vocabulary.parse("scannet20").names, (note, *_without_label_file(sources)))
+
+
+def _without_label_file(sources: tuple[ScanSource, ...]) -> tuple[str, ...]:
+    lacking = sum(source.lacks_label_file() for source in sources)
+    return (f"{lacking} scans have labels that need {TSV}, which is not there: they are not read",) if lacking else ()
 
 
 def _sources(path: Path, root: Path | None, options: ReadOptions) -> tuple[ScanSource, ...]:
@@ -107,6 +112,7 @@ def survey_scannet(path: Path, root: Path | None, options: ReadOptions, progress
     official = OFFICIAL.get(options.split or "", sum(OFFICIAL.values()) if options.split is None else None)
     fused = sum(source.files.mesh() is None for source in sources)
     notes = [f"{lost} frames without a finite pose are left out"] if lost else []
+    notes += _without_label_file(sources)
     notes += [f"{fused} scans have no mesh; their depth maps are fused"] if fused else []
     split = f" --split {options.split}" if options.split else ""
     return Survey(

@@ -16,7 +16,6 @@ from labelfree.data.posed_rgbd import picture_size
 from labelfree.data.poses import read_pose_file
 from labelfree.data.scannet.exports import ExportedFrames
 from labelfree.data.scannet.labels import (
-    TSV,
     Categories,
     LabelPicture,
     nyu40_table,
@@ -108,6 +107,11 @@ class ScanSource:
         frames = () if path is None else open_sens(path).frames[:: self.every or SENS_EVERY]
         return sum(not np.isfinite(frame.camera_to_world).all() for frame in frames)
 
+    def lacks_label_file(self) -> bool:
+        """Return whether there is a truth that cannot be read without ScanNet's label file."""
+        in_words = ("_vh_clean_2.0.010000.segs.json", "_2d-label-filt.zip")
+        return self.files.tsv is None and any(self.files.part(ending) is not None for ending in in_words)
+
     def faults(self) -> tuple[str, ...]:
         """Return what is missing, truncated or contradictory; pictures are not decoded."""
         found: list[str] = []
@@ -139,16 +143,9 @@ class ScanSource:
             return vertex_labels(path, vertices)
         segments = self.files.part("_vh_clean_2.0.010000.segs.json")
         aggregation = self.files.part(".aggregation.json") or self.files.part("_vh_clean.aggregation.json")
-        if segments is None or aggregation is None:
+        if segments is None or aggregation is None or self.files.tsv is None:
             return None
-        return segment_labels(segments, aggregation, self._categories(), vertices)
-
-    def _categories(self) -> Categories:
-        if self.files.tsv is None:
-            raise InputError(
-                f"{self.files.folder}: its labels need {TSV}, which is not beside the scans; download it from ScanNet."
-            )
-        return read_categories(self.files.tsv)
+        return segment_labels(segments, aggregation, read_categories(self.files.tsv), vertices)
 
     # --- frames in folders: scannet_frames_25k, or an export of ScanNet's reader
 
@@ -217,7 +214,7 @@ class ScanSource:
 
     def _truth_of_scan(self, number: str) -> LabelPicture | None:
         """Return a frame's `label-filt` picture of raw ids, unpacked or in its archive, if it is there."""
-        if self.files.folder is None or self.files.tsv is None:
+        if self.files.folder is None or self._tables is None:
             return None
         name = f"label-filt/{int(number) if number.isdigit() else number}.png"
         unpacked = self.files.folder / name
@@ -229,8 +226,8 @@ class ScanSource:
         return LabelPicture(archive, self._tables.of_id, name)
 
     @cached_property
-    def _tables(self) -> Categories:
-        return self._categories()
+    def _tables(self) -> Categories | None:
+        return None if self.files.tsv is None else read_categories(self.files.tsv)
 
     @cached_property
     def _archived(self) -> frozenset[str]:
