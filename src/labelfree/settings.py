@@ -31,7 +31,7 @@ def read_settings(recipe: Path | None, overrides: Sequence[str] = (), overlays: 
     parser = _parser()
     try:
         parsed: Namespace = parser.parse_object(tree)
-        config = parser.instantiate_classes(parsed)
+        config = parser.instantiate(parsed)
         return RunConfig(**vars(config))
     except InputError:
         raise
