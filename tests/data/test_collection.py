@@ -188,7 +188,7 @@ def lose_row(scene):
 @pytest.mark.parametrize(
     ("damage", "keys", "words"),
     [
-        (lose_image, {}, "color/000003.{png,jpg,jpeg}: the image of frame '000003' is missing"),
+        (lose_image, {}, "color/000003.png: the image of frame '000003' is missing"),
         (lose_pose, {}, "pose/000002.txt: the pose of frame '000002' is missing"),
         (lambda s: (lose_image(s), rows(s)), {"poses": "poses.txt"}, "the image of frame '000003' is missing"),
         (

@@ -25,8 +25,9 @@ class Pattern:
         return any(mark in self.text for mark in "*?{")
 
     def fill(self, name: str) -> str:
-        """Return the pattern with the frame's name in place of its wildcard, to be shown in an error."""
-        return re.sub(r"\*|\{name\}", lambda _: name, self.text, count=1)
+        """Return the pattern with the frame's name in place of its wildcard; of alternatives the first one."""
+        filled = re.sub(r"\*|\{name\}", lambda _: name, self.text, count=1)
+        return re.sub(r"\{([^{},]*),[^{}]*\}", r"\1", filled)
 
     def matches_in(self, folder: Path) -> bool:
         """Whether a file in the folder matches, or the pattern's own folder (`color/`) stands there, perhaps empty."""

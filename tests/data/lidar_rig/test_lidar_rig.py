@@ -256,7 +256,7 @@ def other_size(folder: Path) -> None:
         (strange_label, r"000000\.label: label 77 is neither among 'classes' nor among 'ignored'"),
         (no_labels, r"labels/000000\.label: sweep '000000' has no such file"),
         (no_picture, r"image_2/000000\.png: sweep '000000' has no such file"),
-        (no_picture_at_all, r"nothing matches image_2/\*\.png; restore the files, or take camera 'image_2' out"),
+        (no_picture_at_all, r"nothing matches image_2/.*; restore the files, or take camera 'image_2' out"),
         (no_labels_at_all, r"nothing matches labels/\*\.label; restore the files, or take point_labels out"),
         (no_calibration, r"calib\.txt: no such calibration file"),
         (not_rigid, r"'image_2': the rotation of its pose is off"),

@@ -68,6 +68,8 @@ def test_clouds_alone(tmp_path: Path) -> None:
     assert scenes[0].frames == ()
     assert scenes[0].labels is not None
     assert any("nothing can be trained on it" in note for note in scenes.notes)
+    (folder / "calib").mkdir()
+    assert any("read it by examples/kitti-object.yaml" in note for note in open_scenes(folder).notes)
     survey = SEMANTIC_KITTI.survey(folder, None, ReadOptions(), lambda done, total: None)
     assert survey.problems == ()
     assert survey.next_command.startswith("labelfree predict RUN")

@@ -70,6 +70,8 @@ def _sweeps(path: Path, root: Path | None, options: ReadOptions) -> tuple[tuple[
             raise InputError(f"{folder / SWEEPS}: holds no sweeps (*.bin); unpack the sequence again.")
         sources += sweeps_of(rig, options, name)
         notes += said
+        if not (folder / "calib.txt").is_file() and (folder / "calib").is_dir():
+            notes.append(f"{folder}: is laid out like KITTI's object benchmark; read it by examples/kitti-object.yaml")
     notes.insert(0, f"SemanticKITTI: {len(sources)} sweeps of {len(wanted)} sequences ({', '.join(wanted)})")
     return tuple(sources), tuple(notes)
 
