@@ -9,6 +9,11 @@
     python -m venv /tmp/zoo && /tmp/zoo/bin/pip install scenezoo==0.3.1
     labelfree lab write --layout scannet --out /tmp/scannet --scenes 2 --seed 5
     python benchmarks/peers.py scannet /tmp/scannet --python /tmp/zoo/bin/python
+    labelfree train /tmp/nuscenes --split train --recipe street --classes nuscenes16 --out /tmp/run --train.epochs=4
+    labelfree evaluate /tmp/run /tmp/nuscenes --split val --networks-only
+    labelfree predict /tmp/run /tmp/nuscenes --split val --out /tmp/submission --submission
+    python benchmarks/peers.py lidarseg /tmp/nuscenes --split val --submission /tmp/submission --run /tmp/run \\
+        --python /tmp/devkit/bin/python
 
 The other tool reads the folder in an interpreter of its own and leaves what it read in a .npz; labelfree reads the same
 folder and the differences are printed. A wrong number here is a fault of a reader, of a writer, or of the other tool.
@@ -17,6 +22,7 @@ folder and the differences are printed. A wrong number here is a fault of a read
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -28,7 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 CAMERAS = ("CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_BACK_RIGHT", "CAM_BACK", "CAM_BACK_LEFT", "CAM_FRONT_LEFT")
-LAYOUTS = ("nuscenes", "nuimages", "scannet")
+WHAT = ("nuscenes", "nuimages", "scannet", "lidarseg")
 
 Found = dict[str, NDArray[Any]]
 
@@ -56,6 +62,24 @@ def devkit_nuscenes(root: str, split: str, count: int) -> Found:
             raw = load_bin_file(str(Path(root) / tables.get("lidarseg", lidar)["filename"]))
             found[f"{lidar}/lidarseg"] = LidarsegClassMapper(tables).convert_label(raw)
     return found
+
+
+def devkit_lidarseg(root: str, split: str, submission: str) -> Found:
+    """Validate and evaluate a submission; scenes of a split that is not official are those that it has files for."""
+    from nuscenes.eval.lidarseg import evaluate, validate_submission
+    from nuscenes.nuscenes import NuScenes
+
+    version = next(path.name for path in sorted(Path(root).glob("v1.0-*")))
+    tables = NuScenes(version, root, verbose=False)
+    given = {path.name.split("_")[0] for path in (Path(submission) / "lidarseg" / split).iterdir()}
+    for module in (evaluate, validate_submission):
+        module.get_samples_in_eval_set = lambda tables, split: [
+            sample["token"] for sample in tables.sample if sample["data"]["LIDAR_TOP"] in given
+        ]
+    validate_submission.validate_submission(tables, submission, split, verbose=True)
+    results = evaluate.LidarSegEval(tables, submission, eval_set=split).evaluate()
+    names, ious = zip(*results["iou_per_class"].items())
+    return {"names": np.array(names), "iou": np.array(ious, float), "miou": np.array(results["miou"])}
 
 
 def devkit_nuimages(root: str, split: str, count: int) -> Found:
@@ -178,19 +202,34 @@ def compare_scannet(root: Path, split: str, theirs: Found) -> None:
         )
 
 
+def compare_lidarseg(root: Path, run: Path, theirs: Found) -> None:
+    (ours,) = (m["evaluation_3d"] for m in json.loads((run / "evaluation.json").read_text())["methods"].values())
+    iou = {name.replace(" ", "_"): value for name, value in ours["iou"].items()}
+    expected = dict(zip(theirs["names"].tolist(), theirs["iou"].tolist()))
+    worst = max(abs(iou[name] - expected[name]) for name in iou if iou[name] is not None)
+    absent = [name for name, value in iou.items() if value is None]
+    print(f"{len(iou)} classes: IoUs differ by up to {worst:.1e}; absent here: {', '.join(absent) or 'none'}")
+    print(f"mIoU {ours['miou']:.4f}, the devkit's {float(theirs['miou']):.4f}")
+
+
 THEIRS = {"nuscenes": devkit_nuscenes, "nuimages": devkit_nuimages, "scannet": scenezoo_scannet}
 OURS = {"nuscenes": compare_nuscenes, "nuimages": compare_nuimages, "scannet": compare_scannet}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("layout", choices=LAYOUTS)
+    parser.add_argument("layout", choices=WHAT)
     parser.add_argument("root", type=Path)
     parser.add_argument("--python", type=Path, help="interpreter that has the other tool")
     parser.add_argument("--split", default="val", help="nuImages' split")
     parser.add_argument("--count", type=int, default=8, help="key frames, pictures or scans that are read")
+    parser.add_argument("--submission", type=Path, help="lidarseg: what labelfree predict --submission wrote")
+    parser.add_argument("--run", type=Path, help="lidarseg: the run whose evaluation.json is compared")
     parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.write is not None and options.submission is not None:
+        np.savez(options.write, **devkit_lidarseg(str(options.root), options.split, str(options.submission)))
+        return
     if options.write is not None:  # this is the other tool's interpreter
         np.savez(options.write, **THEIRS[options.layout](str(options.root), options.split, options.count))
         return
@@ -198,9 +237,13 @@ def main() -> None:
         file = Path(folder) / "theirs.npz"
         command = [options.python, __file__, options.layout, options.root, "--split", options.split]
         command += ["--count", options.count, "--write", file]
+        command += ["--submission", options.submission] if options.submission else []
         environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
         subprocess.run(list(map(str, command)), check=True, env=environment)
         with np.load(file) as arrays:
+            if options.layout == "lidarseg":
+                compare_lidarseg(options.root, options.run, dict(arrays))
+                return
             OURS[options.layout](options.root, options.split, dict(arrays))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from labelfree.cli.arguments import add_reading, open_data
@@ -17,6 +18,7 @@ from labelfree.progress import Progress
 from labelfree.raster import ImageFile
 from labelfree.reporting import save_predictions
 from labelfree.results.export import save_prediction
+from labelfree.results.submission import save_submission
 from labelfree.scene import Scene
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
@@ -28,6 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", type=Path, help="image, folder of images, .ply cloud, scene folder or description")
     add_reading(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder for labels, overlays and coloured clouds")
+    parser.add_argument(
+        "--submission",
+        action="store_true",
+        help="write labels of points alone, as the benchmark of ScanNet, nuScenes or SemanticKITTI takes them",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
 
 
@@ -40,6 +47,9 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     if options.input.suffix.lower() == ".ply":
         _label_cloud(options.input, Segmenter3D.from_pretrained(folder / "3d").to(device), options.out)
         return 0
+    if options.submission:
+        _submit(options, Segmenter3D.from_pretrained(folder / "3d").to(device))
+        return 0
     net_2d = Segmenter2D.from_pretrained(folder / "2d").to(device)
     pictures = _pictures(options.input)
     if pictures:
@@ -50,6 +60,14 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     save_predictions(scenes, NetworkLabels(net_2d, net_3d), options.out)
     print(f"labels of {len(scenes)} scene(s) are in {options.out}")
     return 0
+
+
+def _submit(options: argparse.Namespace, net: Segmenter3D) -> None:
+    scenes = open_data(options, options.input)
+    unknown = save_submission(scenes, partial(predict_points, net), net.vocabulary, options.out, options.split)
+    if unknown:
+        print(f"the benchmark has no {', '.join(unknown)}: points of these classes are left unlabelled")
+    print(f"labels of {len(scenes)} scene(s), as the benchmark takes them, are in {options.out}")
 
 
 def _pictures(path: Path) -> list[Path]:

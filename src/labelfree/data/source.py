@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
 
 from labelfree.errors import InputError
 from labelfree.scene import Scene
@@ -46,6 +49,14 @@ class SceneSource(Protocol):
 
         Headers, sizes and tables are looked at, pictures are not decoded: a whole dataset is gone through in minutes.
         """
+
+
+@runtime_checkable
+class BenchmarkSource(Protocol):
+    """A scene of a dataset whose benchmark takes labels of points as files of its own."""
+
+    def submit(self, labels: NDArray[np.uint8], folder: Path, split: str | None) -> Path:  # [N], 255 = none
+        """Write labels of the scene's points, in the dataset's classes, where the benchmark's tools look for them."""
 
 
 @dataclass(frozen=True)

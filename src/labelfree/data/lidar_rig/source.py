@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from labelfree.atomic import atomic_file
 from labelfree.data.description import Incomplete
 from labelfree.data.lidar_rig.calibration import camera_matrices
 from labelfree.data.lidar_rig.description import LAYOUT, RigCamera, RigDescription, is_rig, read_rig
-from labelfree.data.lidar_rig.sweeps import class_table, classes_of, read_point_labels, read_sweep
+from labelfree.data.lidar_rig.sweeps import class_table, classes_of, raw_ids, read_point_labels, read_sweep
 from labelfree.data.patterns import Pattern
 from labelfree.data.posed_rgbd import ASPECT_TOLERANCE, picture_size
 from labelfree.data.source import Count, Layout, OpenedDataset, Progress, ReadOptions, Survey
@@ -121,6 +122,17 @@ class SweepSource:
             labels = read_point_labels(path, sweep, self.rig.table)
         frames = tuple(self._frame(camera) for camera in self.cameras())
         return Scene(self.name, sweep.points, frames, None, sweep.intensity, labels)
+
+    def submit(self, labels: NDArray[np.uint8], folder: Path, split: str | None) -> Path:
+        """Write `predictions/NAME.label` as SemanticKITTI takes it: uint32 raw ids of all stored points, 0 for none."""
+        sweep = read_sweep(self.rig.sweeps[self.sweep], self.rig.description)
+        stored = np.zeros(len(sweep.kept), np.uint32)
+        stored[sweep.kept] = raw_ids(self.rig.description)[labels]
+        inside = "predictions" if self.sequence is None else f"sequences/{self.sequence}/predictions"
+        path = folder / inside / f"{self.sweep}.label"
+        with atomic_file(path) as file:
+            file.write(stored.tobytes())
+        return path
 
     def faults(self) -> tuple[str, ...]:
         """Return which files are missing, of a wrong size or empty."""

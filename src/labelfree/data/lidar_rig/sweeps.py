@@ -101,6 +101,17 @@ def class_table(description: RigDescription) -> NDArray[np.int64]:  # [65536] ra
     return table
 
 
+def raw_ids(description: RigDescription) -> NDArray[np.uint32]:  # [256] class -> raw id, 0 for 255
+    """Return the first raw id of each class, as labels are written; without `classes` the classes themselves."""
+    table = np.arange(256, dtype=np.uint32)
+    table[IGNORE_LABEL] = 0
+    names = description.names()
+    if names is not None and description.classes is not None:
+        first = {name: raw for raw, name in reversed(tuple(description.classes.items()))}
+        table[: len(names)] = [first[name] for name in names]
+    return table
+
+
 def classes_of(raw: NDArray[np.int64], table: NDArray[np.int64], where: str) -> NDArray[np.uint8]:
     """Return the classes of raw ids; an id that the description does not name is an error."""
     outside = (raw < 0) | (raw > LOWER_16)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,15 +10,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from labelfree.atomic import atomic_file, write_text
 from labelfree.data.nuscenes.index import NuScenesIndex
 from labelfree.data.nuscenes.lidarseg import HIGHEST_RAW_ID, read_lidarseg
 from labelfree.data.posed_rgbd import picture_size
 from labelfree.errors import InputError
 from labelfree.raster import ImageFile
 from labelfree.scene import Frame, Scene
+from labelfree.vocabulary import IGNORE_LABEL
 
 VALUES = 5
 """float32 values of a LiDAR point: x, y, z, intensity, ring."""
+
+USED = {"use_camera": True, "use_lidar": True, "use_radar": False, "use_map": False, "use_external": True}
+"""What a submission has to declare: cameras in training, and CLIP and SAM, which saw other data."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +67,19 @@ class KeyFrameSource:
             labels = read_lidarseg(path, len(points), self.labels.table, self.labels.highest)
         frames = tuple(self._frame(channel, lidar) for channel in self.index.cameras)
         return Scene(self.name, points.astype(np.float32), frames, None, readings[:, 3].copy(), labels)
+
+    def submit(self, labels: NDArray[np.uint8], folder: Path, split: str | None) -> Path:
+        """Write `lidarseg/SPLIT/TOKEN_lidarseg.bin`, 1..16 for each point, and `SPLIT/submission.json` beside it."""
+        if split is None:
+            raise InputError(f"{folder}: nuScenes' benchmark takes labels of a split; name it with --split.")
+        token = self.index.token(self.index.reading(self.sample, self.index.lidar))
+        path = folder / "lidarseg" / split / f"{token}_lidarseg.bin"
+        with atomic_file(path) as file:
+            file.write(np.where(labels == IGNORE_LABEL, 0, labels + np.uint8(1)).astype(np.uint8).tobytes())
+        stated = folder / split / "submission.json"
+        if not stated.is_file():
+            write_text(stated, json.dumps({"meta": USED}) + "\n")
+        return path
 
     def faults(self) -> tuple[str, ...]:
         """Return which files are missing, truncated or of another size than the tables say."""

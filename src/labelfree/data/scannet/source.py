@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from labelfree.atomic import write_text
 from labelfree.data.fusion import FusionOptions, fuse_cached
 from labelfree.data.ply import PlyCloud, read_ply
 from labelfree.data.posed_rgbd import picture_size
 from labelfree.data.poses import read_pose_file
 from labelfree.data.scannet.exports import ExportedFrames
 from labelfree.data.scannet.labels import (
+    NYU40_OF_BENCHMARK,
     Categories,
     LabelPicture,
     nyu40_table,
@@ -106,6 +108,14 @@ class ScanSource:
         path = self.files.part(".sens")
         frames = () if path is None else open_sens(path).frames[:: self.every or SENS_EVERY]
         return sum(not np.isfinite(frame.camera_to_world).all() for frame in frames)
+
+    def submit(self, labels: NDArray[np.uint8], folder: Path, split: str | None) -> Path:
+        """Write `NAME.txt`, a line with an NYU40 id for each vertex; 0 where nothing is said."""
+        nyu40 = np.zeros(256, np.int64)
+        nyu40[: len(NYU40_OF_BENCHMARK)] = NYU40_OF_BENCHMARK
+        path = folder / f"{self.name}.txt"
+        write_text(path, "".join(f"{number}\n" for number in nyu40[labels].tolist()))
+        return path
 
     def lacks_label_file(self) -> bool:
         """Return whether there is a truth that cannot be read without ScanNet's label file."""

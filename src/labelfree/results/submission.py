@@ -1,0 +1,39 @@
+"""Labels of points as a dataset's benchmark takes them, for its server or its own evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from labelfree.data.collection import SceneCollection
+from labelfree.data.relabelling import id_table
+from labelfree.data.source import BenchmarkSource
+from labelfree.errors import InputError
+from labelfree.prediction import Prediction
+from labelfree.progress import Progress
+from labelfree.scene import Scene
+from labelfree.vocabulary import Vocabulary
+
+
+def save_submission(
+    scenes: SceneCollection, label: Callable[[Scene], Prediction], classes: Vocabulary, folder: Path, split: str | None
+) -> tuple[str, ...]:
+    """Write the labels of every scene's points; return the classes that the benchmark has no name for, left unlabelled.
+
+    Classes are matched by name. Raises `InputError` before any work if the data has no such benchmark.
+    """
+    if scenes.classes is None or not all(isinstance(source, BenchmarkSource) for source in scenes.sources):
+        raise InputError(
+            f"{folder}: --submission is for points of ScanNet, nuScenes, SemanticKITTI and described rigs; leave it "
+            "out for labelled clouds and pictures."
+        )
+    table = id_table(classes.names, Vocabulary.from_names(scenes.classes))
+    unknown = tuple(name for name in classes.names if name not in scenes.classes)
+    if len(unknown) == len(classes.names):
+        raise InputError(f"None of the network's classes ({', '.join(unknown)}) is one of {', '.join(scenes.classes)}.")
+    with Progress("predict", len(scenes)) as progress:
+        for source, scene in zip(scenes.sources, scenes):
+            if isinstance(source, BenchmarkSource):
+                source.submit(table[label(scene).labels], folder, split)
+            progress.advance()
+    return unknown
