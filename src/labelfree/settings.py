@@ -6,15 +6,14 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass
 from enum import Enum
-from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import yaml
-from jsonargparse import ArgumentParser, Namespace
 
 from labelfree.config import RunConfig, recipe_path
 from labelfree.errors import InputError
+from labelfree.typed import typed
 
 
 def read_settings(recipe: Path | None, overrides: Sequence[str] = (), overlays: Sequence[Path] = ()) -> RunConfig:
@@ -28,16 +27,7 @@ def read_settings(recipe: Path | None, overrides: Sequence[str] = (), overlays: 
     for overlay in overlays:
         _merge(tree, _read_recipe(overlay))
     sources = ", ".join(str(path) for path in (recipe, *overlays) if path is not None)
-    parser = _parser()
-    try:
-        parsed: Namespace = parser.parse_object(tree)
-        config = parser.instantiate(parsed)
-        return RunConfig(**vars(config))
-    except InputError:
-        raise
-    except Exception as error:  # jsonargparse wraps what it meets in several kinds of its own
-        cause = _input_error(error)
-        raise cause or InputError(f"{sources or 'settings'}: {_first_sentence(str(error))}") from error
+    return typed(RunConfig, tree, sources or "settings")
 
 
 def recipe(name: str, *overrides: str) -> RunConfig:
@@ -48,13 +38,6 @@ def recipe(name: str, *overrides: str) -> RunConfig:
 def settings_yaml(config: RunConfig) -> str:
     """Return the whole configuration as YAML that `read_settings` reads back."""
     return yaml.safe_dump(_plain(asdict(config)), sort_keys=False)
-
-
-@cache
-def _parser() -> ArgumentParser:
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(RunConfig)
-    return parser
 
 
 def _read_recipe(path: Path) -> dict[str, Any]:
@@ -109,16 +92,3 @@ def _plain(value: Any) -> Any:
             return value.name
         case _:
             return value
-
-
-def _input_error(error: BaseException | None) -> InputError | None:
-    while error is not None:
-        if isinstance(error, InputError):
-            return error
-        error = error.__cause__ or error.__context__
-    return None
-
-
-def _first_sentence(text: str) -> str:
-    lines = [line.strip(" -") for line in text.splitlines() if line.strip(" -")]
-    return " ".join(lines[:3])[:400]

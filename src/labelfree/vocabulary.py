@@ -93,19 +93,21 @@ class Vocabulary:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], source: str = "vocabulary") -> Vocabulary:
         """Make a vocabulary from `{"classes": [name | {name, synonyms, colour}, ...]}`; `source` names it in errors."""
-        entries = data.get("classes")
+        entries = data.get("classes") if isinstance(data, Mapping) else None
         if not isinstance(entries, list) or set(data) - {"classes"}:
-            raise InputError(f"{source}: expected one key 'classes' with a list, found {sorted(data)}.")
+            raise InputError(f"{source}: expected one key 'classes' with a list, found {str(data)[:60]}.")
         rows = [{"name": entry} if isinstance(entry, str) else entry for entry in entries]
         for row in rows:
             if not isinstance(row, dict) or "name" not in row or set(row) - {"name", "synonyms", "colour"}:
                 raise InputError(
                     f"{source}: class entry {row!r} must be a name or have the keys name, synonyms, colour."
                 )
+            if not isinstance(row.get("synonyms", []), list):
+                raise InputError(f"{source}: synonyms of '{row['name']}' must be a list of names.")
         names = tuple(str(row["name"]) for row in rows)
         palette = _distinct_colours(len(names))
         colours = tuple(_colour(row.get("colour", auto), source) for row, auto in zip(rows, palette))
-        return cls(names, tuple(tuple(row.get("synonyms", (row["name"],))) for row in rows), colours)
+        return cls(names, tuple(tuple(map(str, row.get("synonyms", [row["name"]]))) for row in rows), colours)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the vocabulary as plain data that `from_dict` reads back."""
@@ -152,7 +154,7 @@ class Vocabulary:
 
 
 def _colour(value: Any, source: str) -> tuple[int, int, int]:
-    if not isinstance(value, (list, tuple)) or len(value) != 3:
+    if not isinstance(value, (list, tuple)) or len(value) != 3 or not all(isinstance(part, int) for part in value):
         raise InputError(f"{source}: colour {value!r} must be three numbers in 0..255.")
     return (int(value[0]), int(value[1]), int(value[2]))
 

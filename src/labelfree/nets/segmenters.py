@@ -18,6 +18,7 @@ from labelfree.nets.pretrained import read_model, read_weights, write_model
 from labelfree.nets.resnet import RESNETS, ResNet
 from labelfree.nets.sparse.rows import blend_rows
 from labelfree.nets.sparse.voxels import Voxels
+from labelfree.typed import typed
 from labelfree.vocabulary import Vocabulary
 
 TEXTURE_SCALE = 4.0
@@ -365,8 +366,7 @@ def _read_config(kind: type[Config], description: Mapping[str, Any], source: str
     unknown = sorted(set(settings) - {field.name for field in fields(kind)})
     if unknown:
         raise InputError(f"{source}: '{unknown[0]}' is not a setting of this version's networks; update labelfree.")
-    values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in settings.items()}
-    return kind(**values)
+    return typed(kind, settings, source)
 
 
 def _check_positive(section: str, **values: int) -> None:
