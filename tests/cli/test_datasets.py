@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from labelfree.cli.main import main
@@ -56,6 +57,20 @@ def test_nuscenes_and_then_nuimages(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "\n2D\n" in said
     assert "\n3D\n" not in said
     assert main(["predict", run, str(pictures), "--split", "val", "--limit", "1", "--out", str(tmp_path / "seen")]) == 0
+    clouds = tmp_path / "clouds" / "08"
+    for name, values in (
+        ("velodyne/0.bin", np.ones((9, 4), np.float32)),
+        ("labels/0.label", np.full(9, 10, np.uint32)),
+    ):
+        (clouds / name).parent.mkdir(parents=True)
+        values.tofile(clouds / name)
+    assert main(["evaluate", run, str(clouds)]) == 0
+    assert "has no pictures" in capsys.readouterr().out
+    taken = tmp_path / "submission"
+    assert main(["predict", run, str(data), "--split", "val", "--submission", "--out", str(taken)]) == 0
+    assert len(list(taken.glob("lidarseg/val/*_lidarseg.bin"))) == 1
+    assert main(["predict", run, str(pictures), "--split", "val", "--submission", "--out", str(taken)]) == 2
+    assert "--submission is for points" in capsys.readouterr().err
     assert main(["train", str(pictures), "--split", "val", "--out", str(tmp_path / "no")]) == 2
     assert "has pictures but no points" in capsys.readouterr().err
 

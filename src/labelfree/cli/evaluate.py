@@ -37,7 +37,9 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     names = networks.vocabulary
     scenes = told(open_data(options, tell=False).counted_by(names))
     labellers: list[Labeller] = [networks]
-    if not options.networks_only:
+    if not options.networks_only and not any(scene.frames for scene in scenes):
+        print(f"{options.data}: has no pictures, so that CLIP and SAM have nothing to say: the networks alone")
+    elif not options.networks_only:
         teachers = load_teachers(config.teachers, config.labels, names, cache_dir(options), device)
         label_frames(scenes, teachers, config.labels, device)
         sources = [TeacherLabels(teachers, config.labels, config.pairing, names, voted) for voted in (False, True)]
