@@ -23,7 +23,7 @@ from labelfree.data.fusion import FusionOptions, fuse_cached
 from labelfree.data.patterns import natural_order
 from labelfree.data.ply import PlyCloud, read_ply
 from labelfree.data.posed_rgbd import picture_size
-from labelfree.data.poses import CameraAxes, PoseConvention
+from labelfree.data.poses import CameraAxes, PoseConvention, scaled_intrinsics
 from labelfree.data.source import Count, Layout, OpenedDataset, Progress, ReadOptions, Survey
 from labelfree.errors import InputError
 from labelfree.raster import ArrayFile, ImageFile, Raster
@@ -152,7 +152,7 @@ class NerfstudioSource:
         shown = picture_size(picture)
         grid = shown if depth is None else self._depth_size(depth)
         intrinsics, of = self._intrinsics(entry, name, shown)
-        scaled = np.diag([grid[1] / of[1], grid[0] / of[0], 1.0]) @ intrinsics
+        scaled = scaled_intrinsics(intrinsics, of, grid)
         unit = self._camera(entry, "depth_unit_scale_factor") or DEPTH_UNIT_M
         if not isinstance(unit, (int, float)) or not 0 < unit < math.inf:
             raise InputError(f"{self.path}: depth_unit_scale_factor is {unit!r}: expected a positive number of metres.")

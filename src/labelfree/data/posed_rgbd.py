@@ -14,7 +14,7 @@ from labelfree.data.fusion import FusionOptions, fuse_cached
 from labelfree.data.matching import FrameFiles, MatchedFrames, match_frames
 from labelfree.data.patterns import Pattern
 from labelfree.data.ply import PlyCloud, read_ply
-from labelfree.data.poses import pinhole, read_intrinsics
+from labelfree.data.poses import pinhole, read_intrinsics, scaled_intrinsics
 from labelfree.errors import InputError
 from labelfree.raster import ImageFile
 from labelfree.scene import Frame, Scene
@@ -119,7 +119,7 @@ class CaptureSource:
                 f"intrinsics_size {list(own)} (height, width) has another shape than the pictures of "
                 f"{list(size)}; give the size of the picture that the intrinsics belong to."
             )
-        return np.diag([size[1] / own[1], size[0] / own[0], 1.0]) @ matrix
+        return scaled_intrinsics(matrix, own, size)
 
     def near(self, file: str) -> Path:
         """Return the file in the scene's folder or else in the shared one."""

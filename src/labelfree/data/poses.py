@@ -177,3 +177,12 @@ def quaternion_rotation(quaternion: NDArray[np.float64]) -> NDArray[np.float64]:
             [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
         ]
     )
+
+
+def scaled_intrinsics(
+    matrix: NDArray[np.float64],  # [3, 3]
+    own: tuple[int, int],  # (height, width) of the picture it belongs to
+    size: tuple[int, int],  # (height, width)
+) -> NDArray[np.float64]:  # [3, 3]
+    """Return intrinsics for the same view at another size."""
+    return np.asarray(np.diag([size[1] / own[1], size[0] / own[0], 1.0]) @ matrix, dtype=np.float64)

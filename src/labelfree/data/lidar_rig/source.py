@@ -18,6 +18,7 @@ from labelfree.data.lidar_rig.description import LAYOUT, RigCamera, RigDescripti
 from labelfree.data.lidar_rig.sweeps import class_table, classes_of, raw_ids, read_point_labels, read_sweep
 from labelfree.data.patterns import Pattern
 from labelfree.data.posed_rgbd import ASPECT_TOLERANCE, picture_size
+from labelfree.data.poses import scaled_intrinsics
 from labelfree.data.source import Count, Layout, OpenedDataset, Progress, ReadOptions, Survey
 from labelfree.errors import InputError
 from labelfree.raster import ImageFile
@@ -188,7 +189,7 @@ class SweepSource:
                 f"{path}: is {size[1]}x{size[0]} pixels but the centre of camera '{camera.name}' lies at "
                 f"{intrinsics[0, 2]:.0f}, {intrinsics[1, 2]:.0f}; give intrinsics_size: [height, width] of its picture."
             )
-        scaled = np.diag([size[1] / own[1], size[0] / own[0], 1.0]) @ intrinsics
+        scaled = scaled_intrinsics(intrinsics, own, size)
         return Frame(camera.name, ImageFile(path), scaled, lidar_to_camera, size, None, 1.0, labels)
 
 

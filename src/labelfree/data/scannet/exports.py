@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from labelfree.data.patterns import natural_order
 from labelfree.data.posed_rgbd import picture_size
-from labelfree.data.poses import pinhole, read_intrinsics
+from labelfree.data.poses import pinhole, read_intrinsics, scaled_intrinsics
 from labelfree.errors import InputError
 
 DEPTH_INTRINSICS = ("intrinsics_depth.txt", "intrinsic/intrinsic_depth.txt", "intrinsic_depth.txt")
@@ -82,10 +82,10 @@ class ExportedFrames:
             lines = _lines(path)
             if stated[0] in lines:
                 width, height, *values = (_numbers(path, lines, key) for key in stated)
-                return _scaled(_matrix(values), (int(height[0]), int(width[0])), depth_size)
+                return scaled_intrinsics(_matrix(values), (int(height[0]), int(width[0])), depth_size)
         for name in COLOUR_INTRINSICS:
             if (self.folder / name).is_file():
-                return _scaled(read_intrinsics(self.folder / name), picture_size(picture), depth_size)
+                return scaled_intrinsics(read_intrinsics(self.folder / name), picture_size(picture), depth_size)
         raise InputError(f"{self.folder / DEPTH_INTRINSICS[0]}: is missing; unpack the scan's frames again.")
 
 
@@ -98,10 +98,6 @@ def find_frames(scan: Path, name: str) -> ExportedFrames | None:
         if any((place / f"{PREFIX}{0:06d}.color{ending}").is_file() for ending in ENDINGS["color"]):
             return ExportedFrames(place, info, flat=True)
     return None
-
-
-def _scaled(matrix: NDArray[np.float64], own: tuple[int, int], size: tuple[int, int]) -> NDArray[np.float64]:
-    return np.asarray(np.diag([size[1] / own[1], size[0] / own[0], 1.0]) @ matrix, dtype=np.float64)
 
 
 def _lines(path: Path) -> dict[str, str]:

@@ -119,31 +119,27 @@ class ScanSource:
 
     def lacks_label_file(self) -> bool:
         """Return whether there is a truth that cannot be read without ScanNet's label file."""
-        in_words = ("_vh_clean_2.0.010000.segs.json", "_2d-label-filt.zip")
-        return self.files.tsv is None and any(self.files.part(ending) is not None for ending in in_words)
+        points = self.files.part("_vh_clean_2.labels.ply") or self.files.part("_vh_clean_2.0.010000.segs.json")
+        by_segments = points is not None and points.suffix == ".json"
+        return self.files.tsv is None and (by_segments or self.files.part("_2d-label-filt.zip") is not None)
 
     def faults(self) -> tuple[str, ...]:
         """Return what is missing, truncated or contradictory; pictures are not decoded."""
         found: list[str] = []
-        for look in (self.frames, self._look_at_mesh, self._look_at_labels):
+        for look in (self.frames, self._look_at_points):
             try:
                 look()
             except InputError as error:
                 found.append(str(error))
         return tuple(found)
 
-    def _look_at_mesh(self) -> None:
-        mesh = self.files.mesh()
-        if mesh is not None:
-            read_ply(mesh)
-        elif self.files.part("_vh_clean_2.labels.ply") or self.files.part("_vh_clean_2.0.010000.segs.json"):
-            missing = f"{self.files.folder}/{self.name}_vh_clean_2.ply"
-            raise InputError(f"{missing}: is missing, and there are labels of its vertices; download it again.")
-
-    def _look_at_labels(self) -> None:
+    def _look_at_points(self) -> None:
         mesh = self.files.mesh()
         if mesh is not None:
             self._point_labels(mesh, len(read_ply(mesh).points))
+        elif self.files.part("_vh_clean_2.labels.ply") or self.files.part("_vh_clean_2.0.010000.segs.json"):
+            missing = f"{self.files.folder}/{self.name}_vh_clean_2.ply"
+            raise InputError(f"{missing}: is missing, and there are labels of its vertices; download it again.")
 
     def _point_labels(self, mesh: Path, vertices: int) -> NDArray[np.uint8] | None:
         if not mesh.name.endswith("_vh_clean_2.ply"):
