@@ -1,0 +1,105 @@
+"""One process at a time per run folder: a second identical command is refused instead of writing into the first."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import socket
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from labelfree.errors import InputError
+
+RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
+"""Where launchers write the rank of a process; the first that is set counts, as in Lightning."""
+
+_NO_LOCKS = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK})
+
+
+@contextmanager
+def run_lock(folder: str | Path, verb: str, part: str = "") -> Iterator[None]:
+    """Hold a run folder while a verb writes to it, or raise an InputError that names the process that holds it.
+
+    The operating system releases the lock when the process ends, however it ends: nothing is left that blocks.
+    Processes of one distributed job share the run: only rank zero locks. `part` separates processes that are meant to
+    write to one folder at the same time, such as the shards of `label`. A folder that the lock made and nothing else
+    used is removed.
+    """
+    folder = Path(folder)
+    if rank() > 0:
+        yield
+        return
+    lock_file, note = folder / f".run{_suffix(part)}.lock", folder / f".run{_suffix(part)}.in-use"
+    made = _make_folder(folder)
+    lock = _acquire(lock_file, note, folder)
+    try:
+        with suppress(OSError):  # the note only improves the message of a process that is refused
+            note.write_text(_holder(verb), encoding="utf-8")
+        yield
+    finally:
+        with suppress(OSError):
+            note.unlink(missing_ok=True)
+            if made is not None and list(folder.iterdir()) in ([], [lock_file]):
+                shutil.rmtree(made, ignore_errors=True)
+        if lock is not None:
+            lock.release()
+
+
+def rank() -> int:
+    """Return this process's rank within a distributed job, 0 outside of one."""
+    found = next((os.environ[name] for name in RANK_VARIABLES if name in os.environ), "0")
+    return int(found) if found.isdigit() else 0
+
+
+def _suffix(part: str) -> str:
+    return f"-{part}" if part else ""
+
+
+def _make_folder(folder: Path) -> Path | None:
+    """Make a folder with its parents; return the topmost one that was missing, None where all were there."""
+    missing = [path for path in (folder, *folder.parents) if not os.path.exists(path)]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be used as a folder ({error.strerror}); choose another --out.") from error
+    return missing[-1] if missing else None
+
+
+def _acquire(lock_file: Path, note: Path, folder: Path) -> FileLock | None:
+    """Return the held lock; None, with a note on the terminal, where the file system has no locks."""
+    lock = FileLock(lock_file)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            lock.acquire(blocking=False)
+        return lock
+    except Timeout as error:
+        raise InputError(
+            f"{folder} is in use by {_read(note) or 'another process'}; wait for it or choose another --out."
+        ) from error
+    except (NotImplementedError, OSError) as error:
+        number = errno.ENOSYS if isinstance(error, NotImplementedError) else error.errno
+        if number not in _NO_LOCKS:
+            raise InputError(
+                f"{folder}: cannot be written ({os.strerror(number or 0)}); choose another --out."
+            ) from error
+        print(f"{folder}: this file system has no locks; do not start the same command twice.", file=sys.stderr)
+        return None
+
+
+def _holder(verb: str) -> str:
+    return f"process {os.getpid()} on {socket.gethostname()} since {datetime.now():%Y-%m-%d %H:%M} (labelfree {verb})"
+
+
+def _read(note: Path) -> str:
+    try:
+        return note.read_text(encoding="utf-8")[:200]
+    except (OSError, ValueError):
+        return ""
