@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from labelfree.data.collection import open_scenes
     from labelfree.inference import predict_images, predict_points
     from labelfree.nets.segmenters import Segmenter2D, Segmenter3D
-    from labelfree.pipeline import cotrain, load_teachers
+    from labelfree.pipeline import load_teachers
     from labelfree.results.export import save_prediction
     from labelfree.settings import recipe
+    from labelfree.systems import cotrain
 
 __version__ = "0.1.0"
 
@@ -43,7 +44,7 @@ _LAZY = {
     "RunConfig": "labelfree.config",
     "Segmenter2D": "labelfree.nets.segmenters",
     "Segmenter3D": "labelfree.nets.segmenters",
-    "cotrain": "labelfree.pipeline",
+    "cotrain": "labelfree.systems",
     "load_teachers": "labelfree.pipeline",
     "open_scenes": "labelfree.data.collection",
     "predict_images": "labelfree.inference",

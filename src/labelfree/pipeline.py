@@ -22,8 +22,8 @@ from labelfree.side_by_side import side_by_side
 from labelfree.teachers.cache import TeacherCache
 from labelfree.teachers.files import LabelFiles, MaskFiles
 from labelfree.teachers.labelling import ClipNamer, MaskMaker, PixelNamer, SamMasks
-from labelfree.training.labelled_scenes import LabelConfig, LabelledScenes, Teachers, point_features
-from labelfree.training.loop import CoTrained, train
+from labelfree.training.labelled_scenes import LabelConfig, Teachers, point_features
+from labelfree.training.loop import CoTrained
 from labelfree.vocabulary import Vocabulary
 
 LAB_NOTICE = (
@@ -157,27 +157,3 @@ def make_fabric(device: str = "auto", processes: int = 1, precision: Precision =
     if processes > 1:
         fabric.launch()
     return fabric
-
-
-def cotrain(
-    scenes: Sequence[Scene],
-    vocabulary: Vocabulary,
-    config: RunConfig,
-    out: Path | str,
-    teachers: Teachers | None = None,
-    fabric: Fabric | None = None,
-) -> tuple[Segmenter2D, Segmenter3D]:
-    """Train a 2D and a 3D network on scenes without labels; goes on where an earlier call with the same `out` stopped.
-
-    Checkpoint and metrics are written to `out/training`, the networks to `out/networks/2d` and `out/networks/3d`. With
-    one of `config.train.modalities` the other network comes back as it started and is not written.
-    """
-    fabric, out = fabric or make_fabric(precision=config.train.precision), Path(out)
-    teachers = teachers or load_teachers(config.teachers, config.labels, vocabulary, out / "cache", fabric.device)
-    networks = new_networks(config, vocabulary, teachers.namer.text, scenes[0])
-    labelled = LabelledScenes(scenes, teachers, config.labels, config.pairing, config.memory_gb)
-    train(fabric, networks, labelled, config.plan(), out / "training")
-    if fabric.is_global_zero:
-        for modality in config.train.modalities:
-            networks.network(modality).save_pretrained(out / "networks" / modality)
-    return networks.net_2d, networks.net_3d

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from labelfree.comparison import NetworkLabels, TeacherLabels
+from labelfree.comparison import Labeller, NetworkLabels, TeacherLabels
+from labelfree.delivery import spread
 from labelfree.evaluation.tables import MethodResult
+from labelfree.prediction import Prediction
 from labelfree.progress import Progress
+from labelfree.raster import resize_nearest
 from labelfree.results.cloud_view import CloudLayer, CloudView, label_layer
 from labelfree.results.curves import MetricSeries
 from labelfree.results.environment import environment_facts
@@ -21,8 +23,6 @@ from labelfree.results.panels import FrameRow, frame_panel
 from labelfree.results.report import ClassShare, PanelFigure, ReportContent, class_share, write_report
 from labelfree.scene import Frame, Scene
 from labelfree.vocabulary import Vocabulary
-
-Item = TypeVar("Item")
 
 FRAMES_SHOWN = 6
 CLOUDS_SHOWN = 2
@@ -43,8 +43,8 @@ class RunResults:
     facts: tuple[tuple[str, str], ...]
 
 
-def save_predictions(scenes: Sequence[Scene], networks: NetworkLabels, out: Path) -> tuple[ClassShare, ...]:
-    """Write the networks' labels of every point and pixel; return how much each class received.
+def save_predictions(scenes: Sequence[Scene], labeller: Labeller, out: Path) -> tuple[ClassShare, ...]:
+    """Write a labeller's labels of every point and pixel; return how much each class received.
 
     Scene NAME gives `points/NAME.ply` and `.npy`, and per frame `pixels/NAME/FRAME.png` with an overlay.
     """
@@ -53,20 +53,30 @@ def save_predictions(scenes: Sequence[Scene], networks: NetworkLabels, out: Path
     with Progress("predict", sum(len(scene.frames) + 1 for scene in scenes)) as progress:
         for scene in scenes:
             if not scene.images_only:
-                cloud = networks.points(scene)
+                cloud = labeller.points(scene)
+                vocabulary = cloud.vocabulary
                 save_prediction(cloud, out / "points")
                 points.append(cloud.labels)
             progress.advance()
             for frame in scene.frames:
-                picture = networks.pixels(scene, frame)
+                picture = at_size(labeller.pixels(scene, frame), frame.size)
+                vocabulary = picture.vocabulary
                 save_prediction(picture, out / "pixels" / scene.name, frame.load_image())
                 pixels.append(picture.labels)
                 progress.advance()
-    vocabulary = networks.vocabulary
-    return (
-        class_share("2D network, pixels", pixels, vocabulary),
-        class_share("3D network, points", points, vocabulary),
+    return tuple(
+        class_share(f"{labeller.name}, {side}", labels, vocabulary)
+        for side, labels in (("pixels", pixels), ("points", points))
+        if labels
     )
+
+
+def at_size(prediction: Prediction, size: tuple[int, int]) -> Prediction:
+    """Return a prediction for an image on a grid of (height, width), by the nearest pixel."""
+    if prediction.labels.shape == size:
+        return prediction
+    scores = None if prediction.scores is None else resize_nearest(prediction.scores, size)
+    return replace(prediction, labels=resize_nearest(prediction.labels, size), scores=scores)
 
 
 def report(
@@ -78,9 +88,9 @@ def report(
     shares: tuple[ClassShare, ...] = (),
 ) -> None:
     """Write the HTML report: panels of a few frames and clouds, tables, curves, settings."""
-    shown = [(scene, frame) for scene in _spread(scenes, 3) for frame in _spread(scene.frames, FRAMES_SHOWN // 3)]
+    shown = [(scene, frame) for scene in spread(scenes, 3) for frame in spread(scene.frames, FRAMES_SHOWN // 3)]
     rows = [_row(scene, frame, teachers, networks) for scene, frame in shown]
-    clouds = tuple(_cloud(scene, teachers, networks) for scene in _spread(scenes, CLOUDS_SHOWN))
+    clouds = tuple(_cloud(scene, teachers, networks) for scene in spread(scenes, CLOUDS_SHOWN))
     panels = (PanelFigure("Images", frame_panel(rows, results.vocabulary)),)
     write_report(
         path,
@@ -126,9 +136,3 @@ def _cloud(scene: Scene, teachers: TeacherLabels, networks: NetworkLabels) -> Cl
         layers.append(label_layer("truth", scene.labels, teachers.vocabulary))
     up = scene.up_world()
     return CloudView(scene.name, scene.points_world, tuple(layers), (float(up[0]), float(up[1]), float(up[2])))
-
-
-def _spread(items: Sequence[Item], count: int) -> list[Item]:
-    """Return up to `count` items, evenly spaced."""
-    chosen = np.unique(np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int))
-    return [items[int(index)] for index in chosen]

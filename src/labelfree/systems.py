@@ -9,13 +9,32 @@ from lightning_fabric import Fabric
 
 from labelfree.comparison import Labeller, NetworkLabels, OpenSceneLabels, RefinedLabels, TeacherLabels
 from labelfree.config import RunConfig
-from labelfree.nets.segmenters import Segmenter3D
-from labelfree.pipeline import cotrain, load_teachers, make_fabric, new_networks
+from labelfree.nets.segmenters import Segmenter2D, Segmenter3D
+from labelfree.pipeline import new_networks
+from labelfree.run import Run, open_run
 from labelfree.scene import Scene
 from labelfree.training.distil import distil
 from labelfree.training.fused_scenes import FusedScenes
-from labelfree.training.labelled_scenes import Teachers
+from labelfree.training.labelled_scenes import LabelledScenes, Teachers
+from labelfree.training.loop import train
 from labelfree.vocabulary import Vocabulary
+
+
+def cotrain(
+    scenes: Sequence[Scene],
+    vocabulary: Vocabulary,
+    config: RunConfig,
+    out: Path | str,
+    teachers: Teachers | None = None,
+    fabric: Fabric | None = None,
+) -> tuple[Segmenter2D, Segmenter3D]:
+    """Train a 2D and a 3D network on scenes without labels; resumes where an earlier call with the same `out` stopped.
+
+    Checkpoint and metrics are written to `out/training`, the networks to `out/networks/2d` and `out/networks/3d`. With
+    one of `config.train.modalities` the other network comes back as it started and is not written. Raises an
+    InputError if `out` holds a run with other settings, classes, teachers or data.
+    """
+    return cotrain_run(open_run(scenes, vocabulary, config, out, teachers, fabric))
 
 
 def train_system(
@@ -26,47 +45,53 @@ def train_system(
     teachers: Teachers | None = None,
     fabric: Fabric | None = None,
 ) -> Labeller:
-    """Train what `config.system` trains and return its labeller; goes on where an earlier call with `out` stopped.
+    """Train what `config.system` trains and return its labeller; resumes like `cotrain`.
 
     `cns` with its switches covers MaskCLIP+, CLIP2Scene and every ablation; `clip` and `clip+sam` train nothing.
     """
-    fabric, out = fabric or make_fabric(precision=config.train.precision), Path(out)
-    teachers = teachers or load_teachers(config.teachers, config.labels, vocabulary, out / "cache", fabric.device)
-    labeller = _labeller(scenes, vocabulary, config, out, teachers, fabric)
-    return RefinedLabels(labeller, teachers, config.labels, config.pairing) if config.predict.refine else labeller
+    return run_system(open_run(scenes, vocabulary, config, out, teachers, fabric))
 
 
-def distil_openscene(
-    scenes: Sequence[Scene],
-    vocabulary: Vocabulary,
-    config: RunConfig,
-    out: Path | str,
-    teachers: Teachers,
-    fabric: Fabric,
-) -> Segmenter3D:
-    """Train the 3D network on fused dense CLIP features; goes on where an earlier call with the same `out` stopped.
+def run_system(run: Run) -> Labeller:
+    """Train what the run's system trains and return its labeller."""
+    labeller = _labeller(run)
+    config = run.config
+    return RefinedLabels(labeller, run.teachers, config.labels, config.pairing) if config.predict.refine else labeller
 
-    Checkpoint and metrics are written to `out/training`, the network to `out/networks/3d`.
-    """
-    net_3d = new_networks(config, vocabulary, teachers.namer.text, scenes[0]).net_3d
-    fused = FusedScenes(scenes, teachers.namer, config.labels.image_size, config.pairing, config.memory_gb)
-    distil(fabric, net_3d, fused, config.plan(), Path(out) / "training")
-    if fabric.is_global_zero:
-        net_3d.save_pretrained(Path(out) / "networks" / "3d")
+
+def cotrain_run(run: Run) -> tuple[Segmenter2D, Segmenter3D]:
+    """Train both networks of a run, or those of `train.modalities`, and save them."""
+    config = run.config
+    networks = new_networks(config, run.vocabulary, run.teachers.namer.text, run.scenes[0])
+    labelled = LabelledScenes(run.scenes, run.teachers, config.labels, config.pairing, config.memory_gb)
+    train(run.fabric, networks, labelled, config.plan(), run.training_folder, run.identity.digest())
+    if run.fabric.is_global_zero:
+        for modality in config.train.modalities:
+            networks.network(modality).save_pretrained(run.networks_folder / modality)
+    return networks.net_2d, networks.net_3d
+
+
+def distil_openscene(run: Run) -> Segmenter3D:
+    """Train the 3D network of a run on fused dense CLIP features and save it."""
+    config, teachers = run.config, run.teachers
+    net_3d = new_networks(config, run.vocabulary, teachers.namer.text, run.scenes[0]).net_3d
+    fused = FusedScenes(run.scenes, teachers.namer, config.labels.image_size, config.pairing, config.memory_gb)
+    distil(run.fabric, net_3d, fused, config.plan(), run.training_folder, run.identity.digest())
+    if run.fabric.is_global_zero:
+        net_3d.save_pretrained(run.networks_folder / "3d")
     return net_3d
 
 
-def _labeller(
-    scenes: Sequence[Scene], vocabulary: Vocabulary, config: RunConfig, out: Path, teachers: Teachers, fabric: Fabric
-) -> Labeller:
+def _labeller(run: Run) -> Labeller:
+    config = run.config
     voted, views = config.system == "clip+sam", config.predict.views
     match config.system:
         case "cns":
-            net_2d, net_3d = cotrain(scenes, vocabulary, config, out, teachers, fabric)
+            net_2d, net_3d = cotrain_run(run)
             trained = config.train.modalities
             return NetworkLabels(net_2d if "2d" in trained else None, net_3d if "3d" in trained else None)
         case "clip" | "clip+sam":
-            return TeacherLabels(teachers, config.labels, config.pairing, vocabulary, voted, views)
+            return TeacherLabels(run.teachers, config.labels, config.pairing, run.vocabulary, voted, views)
         case "openscene":
-            clip = TeacherLabels(teachers, config.labels, config.pairing, vocabulary, voted=False)
-            return OpenSceneLabels(clip, distil_openscene(scenes, vocabulary, config, out, teachers, fabric))
+            clip = TeacherLabels(run.teachers, config.labels, config.pairing, run.vocabulary, voted=False)
+            return OpenSceneLabels(clip, distil_openscene(run))

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from labelfree.cli.arguments import command_line, with_preset_colours
-from labelfree.cli.settings import facts, notices, require_cotraining, save_settings
+from labelfree.cli.settings import facts, notices, require_cotraining
 from labelfree.comparison import NetworkLabels, TeacherLabels, measure
 from labelfree.config import RunConfig, recipe_path
 from labelfree.data.collection import SceneCollection, open_scenes
@@ -18,11 +18,14 @@ from labelfree.lab.dataset import LabSize, write_lab
 from labelfree.lab.oracle import TruthLabels
 from labelfree.lab.rooms import CLASS_NAMES
 from labelfree.method.label_switching import Source
-from labelfree.pipeline import cotrain, label_frames, load_teachers, make_fabric
+from labelfree.pipeline import label_frames, load_teachers, make_fabric
 from labelfree.reporting import RunResults, report, save_predictions
 from labelfree.results.curves import read_metrics
 from labelfree.results.export import save_results
+from labelfree.run import open_run
+from labelfree.run_lock import run_lock
 from labelfree.settings import read_settings
+from labelfree.systems import cotrain, cotrain_run
 from labelfree.training.checkpoint import METRICS
 from labelfree.training.labelled_scenes import Teachers
 from labelfree.vocabulary import Vocabulary
@@ -52,24 +55,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
-    """Build rooms, label, refine, train, evaluate, report; repeated after an interruption it goes on."""
+    """Build rooms, label, refine, train, evaluate, report; run again after an interruption, the command resumes."""
     config = replace(read_settings(recipe_path(options.recipe), overrides), seed=options.seed)
     require_cotraining(config, "demo")
+    with run_lock(options.out, "demo"):
+        return _demo(options, config)
+
+
+def _demo(options: argparse.Namespace, config: RunConfig) -> int:
     size = replace(LabSize(), train_rooms=options.rooms, held_out_rooms=options.held_out)
     out, clock = Path(options.out), Clock()
-    save_settings(config, out)
     folders = write_lab(out / "data", options.seed, size)
     train_scenes, held_out = open_scenes(folders.train), open_scenes(folders.held_out)
     names = with_preset_colours(Vocabulary.from_names(CLASS_NAMES))
     fabric = make_fabric(options.device, precision=config.train.precision)
-
     started = time.monotonic()
     teachers = load_teachers(config.teachers, config.labels, names, out / "cache", fabric.device)
+    this_run = open_run(train_scenes, names, config, out, teachers, fabric)
     label_frames(train_scenes, teachers, config.labels, fabric.device, "label training rooms")
     label_frames(held_out, teachers, config.labels, fabric.device, "label held-out rooms")
     clock.label, started = time.monotonic() - started, time.monotonic()
 
-    networks = NetworkLabels(*cotrain(train_scenes, names, config, out, teachers, fabric))
+    networks = NetworkLabels(*cotrain_run(this_run))
     clock.train, started = time.monotonic() - started, time.monotonic()
 
     clip = TeacherLabels(teachers, config.labels, config.pairing, names, voted=False)
@@ -80,7 +87,8 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
         methods += (_oracle(train_scenes, held_out, names, config, out, teachers),)
 
     print(comparison_table(methods).markdown())
-    save_results(out / "results.json", methods, {"seed": options.seed, "seconds": asdict(clock)})
+    extra = {"seed": options.seed, "seconds": asdict(clock), "delivered": networks.name}
+    save_results(out / "results.json", methods, extra)
     shares = save_predictions(held_out[:ROOMS_REPORTED], networks, out)
     timings = tuple(asdict(clock).items())
     content = _content(methods, config, teachers, names, out, timings, size)

@@ -6,12 +6,18 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from labelfree.atomic import write_png
+from labelfree.atomic import write_png, write_text
 from labelfree.cli.arguments import add_classes, add_data, add_teachers, cache_dir, open_data, require_sound, vocabulary
-from labelfree.cli.settings import run_config, save_settings
+from labelfree.cli.settings import run_config
 from labelfree.comparison import TeacherLabels
+from labelfree.config import RunConfig
+from labelfree.errors import InputError
+from labelfree.identity import claim_identity, labels_identity
 from labelfree.pipeline import label_frames, load_teachers, pick_device
 from labelfree.results.export import file_stem, save_prediction
+from labelfree.run import SETTINGS, TRAINING
+from labelfree.run_lock import run_lock
+from labelfree.settings import settings_yaml
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,14 +34,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Label every frame and cloud; frames already in the cache cost nothing."""
     config = run_config(options, overrides)
+    part, parts = parse_shard(options.shard)
+    with run_lock(options.out, "label", "" if parts == 1 else f"{part}-of-{parts}"):
+        return _label(options, config, part, parts)
+
+
+def _label(options: argparse.Namespace, config: RunConfig, part: int, parts: int) -> int:
     scenes = open_data(options)
     names = vocabulary(options, scenes)
     require_sound(scenes)
-    part, parts = parse_shard(options.shard)
     mine = scenes[part - 1 :: parts]
     device = pick_device(options.device)
     teachers = load_teachers(config.teachers, config.labels, names, cache_dir(options), device)
-    save_settings(config, options.out)
+    if (options.out / TRAINING).is_dir():
+        raise InputError(f"{options.out}: holds a training run; choose another --out for labels.")
+    claim_identity(options.out, labels_identity(config, names, teachers), options.out)
+    write_text(options.out / SETTINGS, settings_yaml(config))
     label_frames(mine, teachers, config.labels, device)
     voted = TeacherLabels(teachers, config.labels, config.pairing, names, voted=True)
     for scene in mine:
@@ -52,8 +66,6 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
 
 def parse_shard(text: str) -> tuple[int, int]:
     """Return (i, n) of `i/n`."""
-    from labelfree.errors import InputError
-
     part, found, parts = text.partition("/")
     if not found or not part.isdigit() or not parts.isdigit() or not 1 <= int(part) <= int(parts):
         raise InputError(f"--shard is '{text}': write i/n with 1 <= i <= n, such as 3/16.")

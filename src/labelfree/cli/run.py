@@ -6,6 +6,7 @@ import argparse
 import itertools
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from labelfree.cli.arguments import (
@@ -19,14 +20,20 @@ from labelfree.cli.arguments import (
     told,
     vocabulary,
 )
-from labelfree.cli.settings import facts, notices, require_cotraining, run_config, save_settings
+from labelfree.cli.settings import facts, notices, require_cotraining, run_config
 from labelfree.comparison import NetworkLabels, TeacherLabels, measure
+from labelfree.config import RunConfig
 from labelfree.data.check import render_reports
-from labelfree.pipeline import cotrain, label_frames, load_teachers, make_fabric
+from labelfree.delivery import choose, short_training
+from labelfree.pipeline import label_frames, load_teachers, make_fabric
 from labelfree.reporting import RunResults, report, save_predictions
 from labelfree.results.curves import read_metrics
 from labelfree.results.export import save_results
+from labelfree.run import open_run
+from labelfree.run_lock import run_lock
+from labelfree.systems import cotrain_run
 from labelfree.training.checkpoint import METRICS
+from labelfree.training.plan import steps_per_epoch
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,39 +47,52 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
-    """Check, label, train, predict, report; the same command after an interruption goes on where it stopped."""
+    """Check, label, train, predict, report; run again after an interruption, the command resumes."""
     config = run_config(options, overrides)
     require_cotraining(config, "run")
+    with run_lock(options.out, "run"):
+        return _run(options, config)
+
+
+def _run(options: argparse.Namespace, config: RunConfig) -> int:
+    marks = [("check", time.monotonic())]
     opened = open_data(options, tell=False)
     names = vocabulary(options, opened)
     scenes = told(opened.counted_by(names))
-    marks = [("check", time.monotonic())]
     print(render_reports(require_sound(opened), max_rows=0))
-    save_settings(config, options.out)
     fabric = make_fabric(options.device, options.processes, config.train.precision)
     teachers = load_teachers(config.teachers, config.labels, names, cache_dir(options), fabric.device)
+    this_run = open_run(scenes, names, config, options.out, teachers, fabric)
     marks.append(("label", time.monotonic()))
     label_frames(scenes, teachers, config.labels, fabric.device)
     marks.append(("train", time.monotonic()))
-    net_2d, net_3d = cotrain(scenes, names, config, options.out, teachers, fabric)
+    networks = NetworkLabels(*cotrain_run(this_run))
     marks.append(("predict", time.monotonic()))
     if not fabric.is_global_zero:
         return 0
-    networks = NetworkLabels(net_2d, net_3d)
-    shares = save_predictions(scenes, networks, options.out)
-    voted = TeacherLabels(teachers, config.labels, config.pairing, names, voted=True)
     clip = TeacherLabels(teachers, config.labels, config.pairing, names, voted=False)
+    voted = replace(clip, voted=True)
+    delivery = choose(voted, networks, scenes, names)
+    steps = config.train.epochs * steps_per_epoch(len(scenes), config.train, fabric.world_size)
+    doubts = short_training(steps, config.train.epochs)
+    shares = save_predictions(scenes, delivery.labeller, options.out)
+    if delivery.labeller is not networks:
+        shares += save_predictions(scenes, networks, this_run.networks_folder)
     methods = measure(scenes, (clip, voted, networks), names, "the capture itself", scenes.measured)
     marks.append(("end", time.monotonic()))
     timings = tuple((name, after - start) for (name, start), (_, after) in itertools.pairwise(marks))
-    save_results(options.out / "results.json", methods, {"seed": config.seed, "seconds": dict(timings)})
+    save_results(
+        options.out / "results.json",
+        methods,
+        {"seed": config.seed, "seconds": dict(timings), **delivery.to_dict(names)},
+    )
     results = RunResults(
         title=f"labelfree: {options.data.stem}",
         summary=(
             f"{len(scenes)} scene(s) with {sum(len(scene.frames) for scene in scenes)} images and "
             f"{sum(len(scene) for scene in scenes):,} points were labelled with {len(names)} classes, without a label.",
         ),
-        notices=notices(config, teachers),
+        notices=(delivery.reason, *doubts, *notices(config, teachers)),
         command=command_line(),
         vocabulary=names,
         methods=methods,
@@ -81,5 +101,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
         facts=facts(config, teachers),
     )
     report(options.out / "report.html", results, scenes, voted, networks, shares)
+    for sentence in (delivery.reason, *doubts):
+        print(sentence)
     print(f"labelled clouds, images, networks and report.html are in {options.out}")
     return 0

@@ -5,14 +5,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
-from labelfree.atomic import write_text
 from labelfree.config import RunConfig, recipe_path
 from labelfree.errors import InputError
 from labelfree.lab.teacher_weights import PREFIXES as LABS
 from labelfree.pipeline import LAB_NOTICE
-from labelfree.settings import read_settings, settings_yaml
+from labelfree.settings import read_settings
 from labelfree.teachers.clip import ClipOptions
 from labelfree.teachers.sam import SamOptions
 from labelfree.training.labelled_scenes import Teachers
@@ -41,11 +39,6 @@ def require_cotraining(config: RunConfig, verb: str) -> None:
             f"'labelfree {verb}' reports on both co-trained networks, but system is {config.system} and "
             f"train.modalities is {list(config.train.modalities)}: use 'labelfree train' or 'table' for such a system."
         )
-
-
-def save_settings(config: RunConfig, out: Path) -> None:
-    """Write the resolved settings beside the run's results."""
-    write_text(out / "settings.yaml", settings_yaml(config))
 
 
 def notices(config: RunConfig, teachers: Teachers) -> tuple[str, ...]:

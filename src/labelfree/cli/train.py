@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from labelfree.cli.arguments import add_classes, add_data, add_teachers, cache_dir, open_data, require_sound, vocabulary
-from labelfree.cli.settings import run_config, save_settings
+from labelfree.cli.settings import run_config
 from labelfree.errors import InputError
 from labelfree.pipeline import label_frames, load_teachers, make_fabric
-from labelfree.systems import train_system
+from labelfree.run import open_run
+from labelfree.run_lock import run_lock
+from labelfree.systems import run_system
 from labelfree.training.checkpoint import CHECKPOINT
 
 
@@ -22,22 +24,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="run folder: checkpoint, metrics, networks")
     parser.add_argument("--seed", type=int, default=None, help="seed of everything random")
     parser.add_argument("--processes", type=int, default=1, help="processes (GPUs) to train on")
-    parser.add_argument("--resume", action="store_true", help="insist on going on from a checkpoint in --out")
+    parser.add_argument("--resume", action="store_true", help="require a checkpoint in --out")
 
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
-    """Train; the same command after an interruption goes on where it stopped."""
+    """Train; run again after an interruption, the command resumes."""
     config = run_config(options, overrides)
-    scenes = open_data(options)
-    names = vocabulary(options, scenes)
     checkpoint = options.out / "training" / CHECKPOINT
     if options.resume and not checkpoint.is_file():
         raise InputError(f"{checkpoint}: there is no checkpoint to resume; leave out --resume to start.")
-    require_sound(scenes)
-    save_settings(config, options.out)
-    fabric = make_fabric(options.device, options.processes, config.train.precision)
-    teachers = load_teachers(config.teachers, config.labels, names, cache_dir(options), fabric.device)
-    label_frames(scenes, teachers, config.labels, fabric.device)
-    labeller = train_system(scenes, names, config, options.out, teachers, fabric)
-    print(f"{labeller.name}: {labeller.note}; what was trained is in {options.out / 'networks'}")
+    with run_lock(options.out, "train"):
+        scenes = open_data(options)
+        names = vocabulary(options, scenes)
+        require_sound(scenes)
+        fabric = make_fabric(options.device, options.processes, config.train.precision)
+        teachers = load_teachers(config.teachers, config.labels, names, cache_dir(options), fabric.device)
+        this_run = open_run(scenes, names, config, options.out, teachers, fabric)
+        label_frames(scenes, teachers, config.labels, fabric.device)
+        labeller = run_system(this_run)
+    print(f"{labeller.name}: {labeller.note}; the trained networks are in {this_run.networks_folder}")
     return 0

@@ -41,8 +41,12 @@ def distil(
     scenes: Sequence[FusedScene],
     plan: TrainingPlan,
     folder: Path,
+    identity: str = "",
 ) -> None:
-    """Train the 3D network on fused features in place; a checkpoint in `folder` is taken up where it stands."""
+    """Train the 3D network on fused features in place; resumes from a checkpoint in `folder`.
+
+    `identity` is that of `training.loop.train`.
+    """
     net_3d.varphi_f.requires_grad_(False)  # nothing reads the latent head here, and processes wait for every gradient
     networks = Distilled(net_3d)
 
@@ -59,7 +63,7 @@ def distil(
         step=step,
         kind=KIND,
     )
-    fit(fabric, course, plan, folder)
+    fit(fabric, course, plan, folder, identity)
 
 
 def build_fused_batch(

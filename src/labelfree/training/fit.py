@@ -75,11 +75,11 @@ class Course(Generic[BatchT]):
     """Tells checkpoints of different kinds of training apart."""
 
 
-def fit(fabric: Fabric, course: Course[BatchT], plan: TrainingPlan, folder: Path) -> None:
-    """Train a course's networks; a checkpoint in `folder` is taken up where it stands."""
+def fit(fabric: Fabric, course: Course[BatchT], plan: TrainingPlan, folder: Path, identity: str = "") -> None:
+    """Train a course's networks; resumes from a checkpoint in `folder`; `identity` as in `train`."""
     folder.mkdir(parents=True, exist_ok=True)
     networks, optimiser = course.networks, course.optimiser
-    digest = plan.digest(course.scene_names, extra=f"{fabric.world_size}{course.kind}")
+    digest = plan.digest(course.scene_names, extra=f"{fabric.world_size}{course.kind}{identity}")
     starting_rates = [group["lr"] for group in optimiser.param_groups]
     average = WeightAverage.of(networks, plan.train.average_decay) if plan.train.average_decay else None
     position = load_checkpoint(folder, networks, optimiser, digest, average) or Position()

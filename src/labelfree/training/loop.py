@@ -78,8 +78,12 @@ def train(
     scenes: Sequence[LabelledScene],
     plan: TrainingPlan,
     folder: Path,
+    identity: str = "",
 ) -> None:
-    """Train the networks of `plan.train.modalities` in place; a checkpoint in `folder` is taken up where it stands."""
+    """Train the networks of `plan.train.modalities` in place; resumes from a checkpoint in `folder`.
+
+    `identity` is a digest of what determines the weights besides plan and scene names (`labelfree.identity`).
+    """
     networks.freeze_all_but(plan.train.modalities)
 
     def step(
@@ -95,7 +99,7 @@ def train(
         build=partial(build_batch, scenes, plan, networks.net_3d.config.voxel_m),
         step=step,
     )
-    fit(fabric, course, plan, folder)
+    fit(fabric, course, plan, folder, identity)
 
 
 def build_batch(

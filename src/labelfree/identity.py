@@ -1,0 +1,205 @@
+"""What determines the weights or the labels in a folder, so that no folder answers for another configuration."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from labelfree.atomic import write_text
+from labelfree.config import RunConfig
+from labelfree.errors import InputError
+from labelfree.lab.teacher_weights import shipped
+from labelfree.nets.pretrained import read_weights
+from labelfree.progress import Progress
+from labelfree.scene import Scene
+from labelfree.training.kept_frames import frame_key, points_digest
+from labelfree.training.labelled_scenes import PairingConfig, Teachers, pairs_by_depth, point_features
+from labelfree.vocabulary import Vocabulary
+
+IDENTITY = "identity.json"
+NAMED = 3
+"""Differences that a message names; the others are counted."""
+DIGEST_LENGTH = 16
+FEW_SCENES = 20
+"""Up to so many scenes are read without a progress line."""
+
+Value = Any
+"""Plain data that JSON holds."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Names a user knows, each with a value or a digest of its content."""
+
+    entries: Mapping[str, Value]
+
+    def digest(self) -> str:
+        """Return one digest of all entries."""
+        return hashlib.sha256(json.dumps(self.entries, sort_keys=True).encode()).hexdigest()
+
+    def differences(self, earlier: Identity) -> list[str]:
+        """Return one phrase for each entry that differs from an earlier identity."""
+        names = [*earlier.entries, *(name for name in self.entries if name not in earlier.entries)]
+        return [
+            _difference(name, earlier.entries.get(name), self.entries.get(name))
+            for name in names
+            if earlier.entries.get(name) != self.entries.get(name)
+        ]
+
+
+def training_identity(
+    config: RunConfig, vocabulary: Vocabulary, teachers: Teachers, scenes: Sequence[Scene], processes: int
+) -> Identity:
+    """Return the identity of a training run: settings, classes, teachers, starting weights, data.
+
+    Left out is what is free to change: memory, workers, checkpoint interval, TensorBoard, kept frames, prediction.
+    """
+    networks = config.networks
+    starts = {
+        "networks.backbone_weights": _weights_digest(networks.backbone_weights, "backbone"),
+        "networks.backbone_weights_3d": _weights_digest(networks.backbone_weights_3d, "backbone-3d"),
+    }
+    with Progress("read scenes", len(scenes), enabled=len(scenes) > FEW_SCENES) as progress:
+        data = {}
+        for scene in scenes:
+            data[f"scene '{scene.name}'"] = scene_digest(scene, config.pairing)
+            progress.advance()
+    return Identity(_teachers(vocabulary, teachers) | starts | _settings(config) | {"--processes": processes} | data)
+
+
+def labels_identity(config: RunConfig, vocabulary: Vocabulary, teachers: Teachers) -> Identity:
+    """Return the identity of a folder of labels without networks; every frame is labelled anew each time."""
+    labels = {
+        name: value for name, value in _settings(config).items() if name.partition(".")[0] in {"labels", "pairing"}
+    }
+    return Identity({"command": "labelfree label"} | _teachers(vocabulary, teachers) | labels)
+
+
+def claim_identity(folder: Path, identity: Identity, owner: Path) -> None:
+    """Write what a folder holds, or refuse before anything is written if it holds something else.
+
+    `owner` is the folder that the user named.
+    """
+    path = folder / IDENTITY
+    earlier = _read(path)
+    if earlier is None:
+        write_text(path, json.dumps(identity.entries, indent=1) + "\n")
+        return
+    if changed := identity.differences(earlier):
+        more = f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
+        raise InputError(
+            f"{owner}: holds a run of another configuration ({'; '.join(changed[:NAMED])}{more}); choose another "
+            "--out, or delete this folder to start again."
+        )
+
+
+def scene_digest(scene: Scene, pairing: PairingConfig) -> str:
+    """Return a digest of everything of a scene that training reads: points, their features, images, depth, poses."""
+    digest = hashlib.sha256(points_digest(scene.points_world).encode())
+    digest.update(point_features(scene).tobytes())
+    for frame in scene.frames:
+        digest.update(frame_key(frame, "", pairs_by_depth(frame, pairing)).encode())
+    return digest.hexdigest()[:DIGEST_LENGTH]
+
+
+def _settings(config: RunConfig) -> dict[str, Value]:
+    """Return by dotted name the settings that differ from their defaults and determine weights or labels.
+
+    Defaults are left out so that a new setting, off by default, leaves finished runs as they are. What is a file or a
+    model stands under its content.
+    """
+    train = replace(config.train, workers=0, tensorboard=False, checkpoint_seconds=0.0)
+    teachers = replace(config.teachers, clip="", sam="")
+    networks = replace(config.networks, backbone_weights=None, backbone_weights_3d=None)
+    labels = replace(config.labels, keep_frames=False)
+    plain = RunConfig()
+    same = replace(
+        config,
+        train=train,
+        teachers=teachers,
+        networks=networks,
+        labels=labels,
+        predict=plain.predict,
+        memory_gb=plain.memory_gb,
+    )
+    defaults = _flat(asdict(plain))
+    left_out = {"teachers.clip", "teachers.sam", "train.checkpoint_seconds"}
+    return {
+        name: value
+        for name, value in _flat(asdict(same)).items()
+        if name not in left_out and value != defaults.get(name)
+    }
+
+
+def _teachers(vocabulary: Vocabulary, teachers: Teachers) -> dict[str, Value]:
+    return {
+        "--classes": ", ".join(vocabulary.names),
+        "class synonyms": _digest(json.dumps(vocabulary.synonyms)),
+        "--clip": f"{teachers.namer.describe()} ({_digest(teachers.namer.fingerprint())})",
+        "--sam": f"{teachers.masks.describe()} ({_digest(teachers.masks.fingerprint())})",
+    }
+
+
+def _weights_digest(weights: str | None, part: str) -> str | None:
+    """Return a digest of starting weights by their content, however the file is called."""
+    if weights is None:
+        return None
+    digest = hashlib.sha256()
+    for name, tensor in sorted(read_weights(shipped(weights, part) or weights).items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return f"weights {digest.hexdigest()[:DIGEST_LENGTH]}"
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Value]:
+    """Return nested settings by dotted name, as plain data."""
+    flat: dict[str, Value] = {}
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = _plain(value)
+    return flat
+
+
+def _plain(value: Any) -> Value:
+    match value:
+        case list() | tuple():
+            return [_plain(item) for item in value]
+        case Enum():
+            return value.value
+        case _:
+            return value
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGEST_LENGTH]
+
+
+def _difference(name: str, before: Value, now: Value) -> str:
+    if name.startswith("scene '"):
+        return f"{name} is new" if before is None else f"{name} is missing" if now is None else f"{name} changed"
+    return f"{name} was {_shown(name, before)}, is now {_shown(name, now)}"
+
+
+def _shown(name: str, value: Value) -> str:
+    return str(_flat(asdict(RunConfig())).get(name, "not set") if value is None else value)
+
+
+def _read(path: Path) -> Identity | None:
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: damaged; delete the folder to start again, or choose another --out.") from error
+    if not isinstance(entries, dict):
+        raise InputError(f"{path}: damaged; delete the folder to start again, or choose another --out.")
+    return Identity(entries)
