@@ -136,6 +136,10 @@ def test_broken_folders_are_named(tmp_path: Path) -> None:
     description = json.loads((tmp_path / "config.json").read_text())
     description["config"]["first_width"] = 8
     (tmp_path / "config.json").write_text(json.dumps(description))
+    with pytest.raises(InputError, match=r"config\.json: damaged or changed since it was written"):
+        Segmenter3D.from_pretrained(tmp_path)
+    del description["sha256"]  # as in files by other programs
+    (tmp_path / "config.json").write_text(json.dumps(description))
     with pytest.raises(InputError, match="do not fit"):
         Segmenter3D.from_pretrained(tmp_path)
     description["config"]["colour"] = 8

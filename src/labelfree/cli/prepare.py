@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from labelfree.cli.arguments import add_classes, add_data, add_teachers, open_data, read_options, vocabulary
 from labelfree.cli.settings import run_config
@@ -15,6 +13,7 @@ from labelfree.config import RunConfig
 from labelfree.data.collection import layout_of
 from labelfree.data.preparing import render, survey
 from labelfree.errors import InputError
+from labelfree.leftovers import scratch_folder
 from labelfree.pipeline import label_frames, load_teachers, pick_device
 from labelfree.progress import Progress
 
@@ -59,8 +58,8 @@ def _measured(options: argparse.Namespace, config: RunConfig) -> float:
     scene = scenes[0]
     few = replace(scene, frames=scene.frames[: options.measure])
     device = pick_device(options.device)
-    with tempfile.TemporaryDirectory() as folder:
-        teachers = load_teachers(config.teachers, config.labels, vocabulary(options, scenes), Path(folder), device)
+    with scratch_folder() as folder:
+        teachers = load_teachers(config.teachers, config.labels, vocabulary(options, scenes), folder, device)
         started = time.monotonic()
         label_frames([few], teachers, config.labels, device, "measure")
         return (time.monotonic() - started) / max(1, len(few.frames))

@@ -18,6 +18,7 @@ from labelfree.errors import InputError
 from labelfree.lab.dataset import LabSize
 from labelfree.lab.rooms import CLASS_NAMES
 from labelfree.lab.street.dataset import StreetSize
+from labelfree.leftovers import remove_leftovers
 from labelfree.results.environment import PACKAGE, git_revision
 from labelfree.results.report import duration
 from labelfree.tables.data import Captures, LabRooms, LabStreets, TableData, weights_digest
@@ -102,6 +103,7 @@ def _plan(options: argparse.Namespace, table: PaperTable, world: str, out: Path,
 
 def _carry_out(plan: Plan, table: PaperTable, device: str) -> str:
     """Do the runs of a world and return its page."""
+    remove_leftovers(plan.schedule.out)
     jobs = plan.schedule.jobs(plan.rows, plan.seeds, table.row(table.full))
 
     def write() -> str:

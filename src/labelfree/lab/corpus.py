@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from labelfree.atomic import write_text
 from labelfree.errors import InputError
 from labelfree.lab.cameras import photo_cameras, walk
 from labelfree.lab.render import View, render
@@ -181,9 +182,7 @@ def _finish(folder: Path, work: Path, plan: CorpusPlan) -> None:
 
 def _write_plan(path: Path, plan: CorpusPlan) -> None:
     text = json.dumps({**asdict(plan), "class_names": WORLDS[plan.world].class_names}, indent=2)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(text + "\n")
-    os.replace(temporary, path)
+    write_text(path, text + "\n")
 
 
 def _read_plan(path: Path) -> CorpusPlan:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from labelfree.atomic import write_text
 from labelfree.errors import InputError
 from labelfree.lab.training_log import write_half_precision
 from labelfree.nets.pretrained import read_weights
@@ -139,8 +139,5 @@ def decode_points(
 
 def export_tiny_sam(config: SamConfig, weights: Mapping[str, Tensor], out: Path) -> None:
     """Write config and 16-bit weights in the hub's layout, each file whole or not at all."""
-    out.mkdir(parents=True, exist_ok=True)
-    partial = out / "config.json.partial"
-    partial.write_text(config.to_json_string(), encoding="utf-8")
-    os.replace(partial, out / "config.json")
+    write_text(out / "config.json", config.to_json_string())
     write_half_precision(weights, out / "model.safetensors")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
+
+from labelfree.atomic import atomic_file
+from labelfree.training.checkpoint import read_state, write_state
 
 
 def append_record(path: Path, record: Mapping[str, float | int | str]) -> None:
@@ -24,17 +25,14 @@ def append_record(path: Path, record: Mapping[str, float | int | str]) -> None:
 
 def save_checkpoint(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, step: int) -> None:
     """Write everything that the next step depends on; the random draws of a step depend on its number alone."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    torch.save({"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": step}, partial)
-    os.replace(partial, path)
+    write_state(path, {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": step})
 
 
 def load_checkpoint(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer | None = None) -> int:
     """Restore the model and, if given, the optimiser and return the number of steps done; 0 if there is none."""
-    if not path.is_file():
+    state = read_state(path)
+    if state is None:
         return 0
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     model.load_state_dict(state["model"])
     if optimiser is not None:
         optimiser.load_state_dict(state["optimiser"])
@@ -47,10 +45,8 @@ def write_half_precision(weights: Mapping[str, Tensor], path: Path) -> None:
         name: tensor.detach().half().contiguous() if tensor.is_floating_point() else tensor.contiguous()
         for name, tensor in weights.items()
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    save_file(halves, partial, metadata={"format": "pt"})
-    os.replace(partial, path)
+    with atomic_file(path) as file:
+        file.write(save(halves, metadata={"format": "pt"}))
 
 
 def warm_cosine(step: int, steps: int, warm_up: int, floor: float = 0.02) -> float:

@@ -2,46 +2,54 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor
 
-from labelfree.atomic import temporary_name, write_text
+from labelfree.atomic import atomic_file, write_text
 from labelfree.errors import InputError
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
 
+CHECKSUMS = "sha256"
+"""Entry of config.json with checksums of both files; it may be absent, as in files by other programs."""
+
 
 def write_model(folder: str | Path, description: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
-    """Write a model; each file appears whole, the description last."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = temporary_name(folder / WEIGHTS_NAME)
-    save_file({name: value.contiguous().cpu() for name, value in weights.items()}, temporary, {"format": "pt"})
-    os.replace(temporary, folder / WEIGHTS_NAME)
-    write_text(folder / CONFIG_NAME, json.dumps(description, indent=2) + "\n")
+    """Write a model; each file appears whole, the description last. Weights that are not finite are not written."""
+    path = Path(folder) / WEIGHTS_NAME
+    if (name := first_not_finite(weights)) is not None:
+        raise InputError(
+            f"{path}: not written, since '{name}' holds NaN or infinite values; lower train.learning_rate, or check "
+            "the data, and train again."
+        )
+    content = save({name: value.contiguous().cpu() for name, value in weights.items()}, {"format": "pt"})
+    with atomic_file(path) as file:
+        file.write(content)
+    checksums = {WEIGHTS_NAME: hashlib.sha256(content).hexdigest(), CONFIG_NAME: _checksum(description)}
+    write_text(path.with_name(CONFIG_NAME), json.dumps({**description, CHECKSUMS: checksums}, indent=2) + "\n")
 
 
 def read_model(folder_or_hub_id: str | Path) -> tuple[dict[str, Any], dict[str, Tensor], str]:
     """Return description, weights and the name for errors of a model written by `write_model`."""
     folder = fetch_folder(folder_or_hub_id, (CONFIG_NAME, WEIGHTS_NAME))
     path = folder / CONFIG_NAME
-    try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; give a folder that save_pretrained wrote.") from error
-    except ValueError as error:
-        raise InputError(f"{path}: not valid JSON; copy the file again.") from error
-    if not isinstance(description, dict):
-        raise InputError(f"{path}: expected a JSON object; copy the file again.")
-    return description, read_weights(folder / WEIGHTS_NAME), str(path)
+    description = _read_description(path)
+    weights = read_weights(folder / WEIGHTS_NAME)
+    checksums = description.pop(CHECKSUMS, {})
+    found = {WEIGHTS_NAME: _file_checksum(folder / WEIGHTS_NAME), CONFIG_NAME: _checksum(description)}
+    for name in sorted(found.keys() & checksums if isinstance(checksums, dict) else ()):
+        if checksums[name] != found[name]:
+            raise InputError(f"{folder / name}: damaged or changed since it was written; copy both files again.")
+    return description, weights, str(path)
 
 
 def read_weights(file_folder_or_hub_id: str | Path) -> dict[str, Tensor]:
@@ -52,9 +60,48 @@ def read_weights(file_folder_or_hub_id: str | Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise InputError(f"{path}: no such file; give a safetensors file, a folder with {WEIGHTS_NAME}, or a hub name.")
     try:
-        return dict(load_file(path))
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: not a readable safetensors file ({error}); copy it again.") from error
+        with safe_open(path, framework="pt") as stored:
+            weights: dict[str, Tensor] = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+        broken = first_not_finite(weights)
+    except (SafetensorError, OSError, ValueError, KeyError, AttributeError, TypeError, RuntimeError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path}: not a readable safetensors file ({reason}); copy it again.") from error
+    if broken is not None:
+        raise InputError(f"{path}: '{broken}' holds NaN or infinite values; train again or give other weights.")
+    return weights
+
+
+def first_not_finite(weights: Mapping[str, Tensor]) -> str | None:
+    """Return the name of the first tensor that holds NaN or infinite values."""
+    for name, value in weights.items():
+        if value.is_floating_point() or value.is_complex():
+            known = value.float() if value.element_size() == 1 else value  # torch cannot look into 8-bit numbers
+            if not torch.isfinite(known).all():
+                return name
+    return None
+
+
+def _checksum(description: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
+
+
+def _file_checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_description(path: Path) -> dict[str, Any]:
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file; give a folder that save_pretrained wrote.") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); allow reading it or copy it again.") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not valid JSON; copy the file again.") from error
+    if not isinstance(description, dict):
+        raise InputError(f"{path}: expected a JSON object; copy the file again.")
+    return description
 
 
 def fetch_folder(folder_or_hub_id: str | Path, files: tuple[str, ...]) -> Path:

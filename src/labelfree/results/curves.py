@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from labelfree.errors import InputError
+from labelfree.metrics_file import is_number, parse_record, read_lines
 
 STAGE = "stage"
 """Name of the series that holds the stage; drawn as a line where it changes."""
@@ -48,22 +47,19 @@ def read_metrics(path: Path) -> tuple[MetricSeries, ...]:
 
 
 def _records(path: Path) -> list[dict[str, Any]]:
-    if not path.is_file():
-        raise InputError(f"{path}: no such metrics file; train first.")
-    text = path.read_text(encoding="utf-8")
-    lines = text.splitlines()
+    try:
+        lines = list(read_lines(path))
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such metrics file; train first.") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); allow reading it.") from error
     records = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            record = json.loads(line)
-            float(record["epoch"])
-        except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-            if number == len(lines) and not text.endswith("\n"):
-                break
-            raise InputError(
-                f"{path}: line {number} is not a JSON object with a number 'epoch'; remove the line."
-            ) from error
-        records.append(record)
+    for number, line in lines:
+        record = parse_record(line)
+        if record is not None:
+            records.append(record)
+        elif number < len(lines) or line.endswith(b"\n"):
+            raise InputError(f"{path}: line {number} is not a JSON object with a number 'epoch'; remove the line.")
     return records
 
 
@@ -79,5 +75,4 @@ def _series(name: str, records: list[dict[str, Any]]) -> MetricSeries:
 
 
 def _is_metric(name: str, value: Any) -> bool:
-    numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return name not in BOOKKEEPING and numeric and math.isfinite(value)
+    return name not in BOOKKEEPING and is_number(value)

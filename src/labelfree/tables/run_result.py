@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,8 +11,12 @@ from typing import Any
 from labelfree.atomic import write_text
 from labelfree.evaluation.confusion import Evaluation
 from labelfree.evaluation.tables import MethodResult
+from labelfree.metrics_file import is_number
 
 RESULT = "result.json"
+
+CHECKSUM = "sha256"
+"""Entry with the checksum of all the others."""
 
 
 @dataclass(frozen=True)
@@ -55,16 +60,39 @@ def measures_of(method: MethodResult, seconds: float) -> Measures:
 
 def write_result(folder: Path, result: RunResult) -> None:
     """Write a finished run into its folder."""
-    write_text(folder / RESULT, json.dumps(asdict(result), indent=1, allow_nan=False) + "\n")
+    stated = json.loads(json.dumps(asdict(result), allow_nan=False))  # as it is read again
+    write_text(folder / RESULT, json.dumps(stated | {CHECKSUM: _checksum(stated)}, indent=1) + "\n")
 
 
 def read_result(folder: Path) -> RunResult | None:
-    """Return the finished run of a folder; None where there is none or its file is not one."""
+    """Return the finished run of a folder; None where there is none or its file is not one, or damaged."""
     try:
         data = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-        return RunResult(**(data | {"measures": Measures(**data["measures"])}))
-    except (OSError, ValueError, KeyError, TypeError):
+        checksum = data.pop(CHECKSUM, None)
+        if checksum not in {None, _checksum(data)}:
+            return None
+        result = RunResult(**(data | {"measures": Measures(**data["measures"])}))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
+    return result if _is_sound(result) else None
+
+
+def _checksum(data: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+def _is_sound(result: RunResult) -> bool:
+    """Tell whether the values are of their types and ranges, as files of older versions have no checksum."""
+    measures = result.measures
+    shares = (measures.miou_2d, measures.miou_3d, measures.acc_2d, measures.acc_3d)
+    texts = (result.key, result.row, result.commit)
+    return (
+        all(isinstance(text, str) for text in texts)
+        and isinstance(result.seed, int)
+        and isinstance(measures.details, dict)
+        and is_number(measures.seconds)
+        and all(share is None or (is_number(share) and 0 <= share <= 100) for share in shares)
+    )
 
 
 def _percent(side: Evaluation | None, name: str) -> float | None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,54 +13,50 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load, save
 
-from labelfree.atomic import temporary_name, write_png, write_text
+from labelfree.atomic import save_png, write_text
+from labelfree.checksum import checked_file, read_checked
+from labelfree.leftovers import remove_leftovers
 
 KEY_LENGTH = 16
 
 
 @dataclass(frozen=True)
 class CacheShelf:
-    """The outputs of one teacher with one set of options: a folder of files named by image content."""
+    """The outputs of one teacher with one set of options: a folder of files named by image content.
+
+    Every file ends with a checksum (see `labelfree.checksum`): a damaged one counts as missing, and is written again.
+    """
 
     folder: Path
 
     def arrays(self, image_digest: str) -> dict[str, NDArray[Any]] | None:
-        """Return the stored arrays of an image, or None when there are none (a broken file counts as none)."""
-        path = self.folder / f"{image_digest[:KEY_LENGTH]}.safetensors"
-        if not path.is_file():
-            return None
-        try:
-            return load_file(path)
-        except (SafetensorError, OSError, ValueError):
-            path.unlink(missing_ok=True)
-            return None
+        """Return the stored arrays of an image, or None when there are none intact."""
+        stored = read_checked(self._path(image_digest, "safetensors"))
+        return None if stored is None else load(stored)
 
     def put_arrays(self, image_digest: str, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Store arrays for an image."""
-        path = self.folder / f"{image_digest[:KEY_LENGTH]}.safetensors"
-        temporary = temporary_name(path)
-        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary)
-        os.replace(temporary, path)
+        with checked_file(self._path(image_digest, "safetensors")) as file:
+            file.write(save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
 
     def picture(self, image_digest: str) -> NDArray[Any] | None:
-        """Return the stored label map (uint8) or mask-id map (uint16) of an image, or None."""
-        path = self.folder / f"{image_digest[:KEY_LENGTH]}.png"
-        if not path.is_file():
+        """Return the stored label map (uint8) or mask-id map (uint16) of an image, or None if there is none intact."""
+        content = read_checked(self._path(image_digest, "png"))
+        if content is None:
             return None
-        try:
-            with Image.open(path) as picture:
-                stored = np.array(picture)
-        except (OSError, SyntaxError):
-            path.unlink(missing_ok=True)
-            return None
+        with Image.open(io.BytesIO(content)) as picture:
+            stored = np.array(picture)
         return stored if stored.dtype == np.uint8 else stored.astype(np.uint16)
 
     def put_picture(self, image_digest: str, picture: NDArray[Any]) -> None:
         """Store a uint8 or uint16 map [H, W] for an image."""
-        write_png(self.folder / f"{image_digest[:KEY_LENGTH]}.png", picture)
+        with checked_file(self._path(image_digest, "png")) as file:
+            save_png(file, picture)
+
+    def _path(self, image_digest: str, suffix: str) -> Path:
+        return self.folder / f"{image_digest[:KEY_LENGTH]}.{suffix}"
 
 
 @dataclass(frozen=True)
@@ -69,11 +65,14 @@ class TeacherCache:
 
     root: Path
 
+    def __post_init__(self) -> None:
+        remove_leftovers(self.root)
+
     def shelf(self, kind: str, **key: object) -> CacheShelf:
         """Return the shelf of a teacher; `key` holds everything its output depends on besides the image."""
         text = json.dumps({name: str(value) for name, value in key.items()}, sort_keys=True)
         folder = self.root / f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]}"
-        if not (folder / "about.json").is_file():
-            folder.mkdir(parents=True, exist_ok=True)
-            write_text(folder / "about.json", text + "\n")
+        about = folder / "about.json"  # for people: nothing is read from it
+        if not about.is_file():
+            write_text(about, text + "\n")
         return CacheShelf(folder)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.numpy import load_file
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
 from labelfree.errors import InputError
 from labelfree.method.latent_consistency import random_orthogonal
@@ -22,6 +24,11 @@ CLASSIFIER_WIDTH = 512
 """Width of the networks' classifier where no CLIP gives text embeddings: the paper's."""
 
 SCORE_SUFFIXES = (".npy", ".safetensors")
+
+MOST_VALUES = 1 << 29
+"""A score map of more values, 2 GiB, is refused before it is read: a map per patch is enough, it is resized anyway."""
+
+MOST_MASKS = 65535
 
 
 class LabelFiles:
@@ -44,19 +51,15 @@ class LabelFiles:
         path = find_frame(self.folder, frame, (".png", *SCORE_SUFFIXES))
         if path.suffix == ".png":
             stored = ImageFile(path).load()
-            wrong = (stored >= self.classes) & (stored != IGNORE_LABEL)
-            if stored.ndim != 2 or wrong.any():
-                found = int(stored[wrong][0]) if stored.ndim == 2 else f"shape {stored.shape}"
+            _require_map(path, stored, f"class ids 0..{self.classes - 1} or {IGNORE_LABEL}")
+            wrong = (stored < 0) | ((stored >= self.classes) & (stored != IGNORE_LABEL))
+            if wrong.any():
                 raise InputError(
-                    f"{path}: found {found}; expected class ids 0..{self.classes - 1} or {IGNORE_LABEL}, one channel."
+                    f"{path}: found {stored[wrong][0]}; expected class ids 0..{self.classes - 1} or {IGNORE_LABEL}, "
+                    "one channel."
                 )
             return resize_nearest(stored.astype(np.uint8), size)
-        scores = _load_scores(path)
-        if scores.ndim != 3 or scores.shape[0] != self.classes:
-            raise InputError(
-                f"{path}: scores are {list(scores.shape)}; expected [{self.classes}, h, w], one per class."
-            )
-        return resample(torch.from_numpy(scores), size).argmax(dim=0).to(torch.uint8).numpy()
+        return resample(_load_scores(path, self.classes), size).argmax(dim=0).to(torch.uint8).numpy()
 
     def features(self, frame: Frame, size: tuple[int, int]) -> NDArray[np.float16] | None:
         """Return None: files carry no features."""
@@ -84,8 +87,10 @@ class MaskFiles:
         """Return the mask ids [H, W] of a frame, resized to `size`."""
         path = find_frame(self.folder, frame, (".png",))
         stored = ImageFile(path).load()
-        if stored.ndim != 2:
-            raise InputError(f"{path}: found shape {stored.shape}; expected one channel of mask ids.")
+        _require_map(path, stored, f"mask ids 0..{MOST_MASKS}")
+        if stored.size and not 0 <= stored.min() <= stored.max() <= MOST_MASKS:
+            wrong = stored.min() if stored.min() < 0 else stored.max()
+            raise InputError(f"{path}: found {wrong}; expected mask ids 0..{MOST_MASKS}, 0 = no mask.")
         return resize_nearest(stored, size).astype(np.uint16)
 
     def features(self, frame: Frame) -> NDArray[np.float16] | None:
@@ -120,9 +125,53 @@ def folder_digest(folder: Path) -> str:
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16]
 
 
-def _load_scores(path: Path) -> NDArray[Any]:
+def _require_map(path: Path, stored: NDArray[Any], expected: str) -> None:
+    """Refuse what is not one channel of integers."""
+    if stored.ndim != 2 or 0 in stored.shape:
+        raise InputError(f"{path}: found shape {stored.shape}; expected {expected}, one channel.")
+    if stored.dtype.kind not in "biu":
+        raise InputError(f"{path}: found {stored.dtype} values; expected {expected}, as integers.")
+
+
+def _load_scores(path: Path, classes: int) -> Tensor:  # [K, h, w]
+    """Read a score map; nothing of it is read before its header is known to be sound."""
     try:
-        scores = np.load(path, allow_pickle=False) if path.suffix == ".npy" else load_file(path)["scores"]
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: not a readable score map ({error}).") from error
-    return np.asarray(scores, dtype=np.float32)
+        if path.suffix == ".npy":
+            return _checked_scores(path, torch.from_numpy(_mapped_scores(path, classes)))
+        with safe_open(path, framework="pt") as stored:
+            if "scores" not in stored.keys():  # noqa: SIM118
+                raise InputError(f"{path}: holds no tensor 'scores'; save the map under that name.")
+            _require_scores(path, tuple(stored.get_slice("scores").get_shape()), classes)
+            return _checked_scores(path, stored.get_tensor("scores"))
+    except InputError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError, SyntaxError, EOFError, RuntimeError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path}: not a readable score map ({reason}); export it again.") from error
+
+
+def _mapped_scores(path: Path, classes: int) -> NDArray[np.float32]:
+    stored: Any = np.load(path, mmap_mode="r", allow_pickle=False)
+    if not isinstance(stored, np.ndarray):
+        raise InputError(f"{path}: holds an archive of arrays; save one array of scores.")
+    if stored.dtype.kind not in "fiu":
+        raise InputError(f"{path}: scores are {stored.dtype}; save them as real numbers, such as float32.")
+    _require_scores(path, stored.shape, classes)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which is refused
+        return np.array(stored, dtype=np.float32)
+
+
+def _require_scores(path: Path, shape: tuple[int, ...], classes: int) -> None:
+    if len(shape) != 3 or shape[0] != classes or 0 in shape:
+        raise InputError(f"{path}: scores are {list(shape)}; expected [{classes}, h, w], one per class.")
+    if math.prod(shape) > MOST_VALUES:
+        raise InputError(f"{path}: scores are {list(shape)}, more than {MOST_VALUES} values; save smaller maps.")
+
+
+def _checked_scores(path: Path, scores: Tensor) -> Tensor:
+    if scores.is_complex() or scores.dtype == torch.bool:
+        raise InputError(f"{path}: scores are {scores.dtype}; save them as real numbers, such as float32.")
+    scores = scores.float()
+    if not torch.isfinite(scores).all():
+        raise InputError(f"{path}: scores hold NaN or infinite values; replace them, for example by the lowest score.")
+    return scores

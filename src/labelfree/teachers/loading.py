@@ -11,10 +11,10 @@ from pickle import UnpicklingError
 from typing import Any, Literal, get_args
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
 from labelfree.errors import InputError
+from labelfree.nets.pretrained import first_not_finite
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 """Arithmetic of a teacher; `auto` is bfloat16 where the hardware multiplies it faster, else float32."""
@@ -59,21 +59,29 @@ def load_pretrained(
             model, report = model_class.from_pretrained(
                 source, config=config, dtype=torch.float32, attn_implementation="sdpa", output_loading_info=True
             )
-    except (OSError, ValueError, RuntimeError, EOFError, SafetensorError, UnpicklingError) as error:
+    except Exception as error:  # transformers raises errors of any kind about a damaged config.json
         remedy = (
             "check the name and the network, or download the model and give its folder"
             if folder is None
             else "check that config.json and the weights belong together and that the files are whole"
         )
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{source}: cannot load {model_class.__name__} ({reason}); {remedy}.") from error
+        raise InputError(f"{source}: cannot load {model_class.__name__} ({_reason(error)}); {remedy}.") from error
     missing = sorted(report["missing_keys"])
     if missing:
         raise InputError(
             f"{source}: {len(missing)} weights of {model_class.__name__} are missing, first '{missing[0]}'; "
             f"give weights of the whole model, saved by {model_class.__name__}.save_pretrained."
         )
+    if (name := first_not_finite(model.state_dict())) is not None:
+        raise InputError(f"{source}: weight '{name}' holds NaN or infinite values; download the model again.")
     return model.to(device).eval().requires_grad_(False)
+
+
+def _reason(error: Exception) -> str:
+    """Return an error's first line; of torch's unpickler, which advises to switch its protection off, our own words."""
+    if isinstance(error, UnpicklingError) or "weights_only" in str(error) or "Weights only" in str(error):
+        return "pytorch_model.bin is damaged or holds more than tensors, which is never loaded"
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _check_folder(folder: Path, model_type: str) -> None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import pickle
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +17,21 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from labelfree.atomic import temporary_name
+from labelfree.atomic import UnwritableError, atomic_file
+from labelfree.checksum import DamagedError, checked_file, open_checked
 from labelfree.errors import InputError
+from labelfree.leftovers import temporary_name
+from labelfree.metrics_file import parse_record, read_lines
+from labelfree.nets.pretrained import first_not_finite
 from labelfree.training.weight_average import WeightAverage
 
 CHECKPOINT = "checkpoint.pt"
+PREVIOUS = "checkpoint-previous.pt"
+"""The one before, which training resumes from where the last one is damaged."""
 METRICS = "metrics.jsonl"
+ANEW = "delete it to start training anew"
+DIVERGED = "lower train.learning_rate, or check the data, and run again."
+"""What to do when the weights are no numbers any more."""
 
 
 @dataclass
@@ -30,6 +43,16 @@ class Position:
     step: int = 0
 
 
+def require_finite(record: Mapping[str, float | int | str], position: Position, folder: Path) -> None:
+    """Stop training when a loss is no number any more: all later networks would be worthless."""
+    for name, value in record.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InputError(
+                f"{folder}: the loss '{name}' is {value} at step {position.step}, so training stopped; the checkpoint "
+                f"before it, if there is one, is kept; {DIVERGED}"
+            )
+
+
 def save_checkpoint(
     folder: Path,
     model: nn.Module,
@@ -39,18 +62,24 @@ def save_checkpoint(
     average: WeightAverage | None = None,
 ) -> None:
     """Write both networks, their average, the optimiser, the position and the random state, atomically."""
+    path, weights = folder / CHECKPOINT, model.state_dict()
+    if (name := first_not_finite(weights)) is not None:
+        raise InputError(
+            f"{path}: not written, since '{name}' holds NaN or infinite values at step {position.step}; {DIVERGED}"
+        )
     state = {
-        "model": model.state_dict(),
+        "model": weights,
         "optimiser": optimiser.state_dict(),
         "position": vars(position),
         "random_state": torch.get_rng_state(),
         "config": config_digest,
         "average": None if average is None else average.mean,
     }
-    path = folder / CHECKPOINT
-    temporary = temporary_name(path)
-    torch.save(state, temporary)
-    os.replace(temporary, path)
+    if path.is_file():
+        _keep_as(path, folder / PREVIOUS)
+    else:
+        (folder / PREVIOUS).unlink(missing_ok=True)
+    write_state(path, state)
 
 
 def load_checkpoint(
@@ -62,22 +91,67 @@ def load_checkpoint(
 ) -> Position | None:
     """Restore what `save_checkpoint` wrote and return where to go on; None when there is no checkpoint."""
     path = folder / CHECKPOINT
-    if not path.is_file():
+    state = _last_intact(path, folder / PREVIOUS)
+    if state is None:
         return None
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise InputError(f"{path}: not a readable checkpoint ({error}); delete it to start training anew.") from error
     if state["config"] != config_digest:
         raise InputError(
             f"{path}: belongs to a run with other settings or other data; choose another --out folder or delete it."
         )
-    model.load_state_dict(state["model"])
-    if average is not None:
-        average.mean.update(state["average"])
-    optimiser.load_state_dict(state["optimiser"])
+    try:
+        model.load_state_dict(state["model"])
+        optimiser.load_state_dict(state["optimiser"])
+        if average is not None:
+            average.mean.update(state["average"])
+    except (RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: does not fit these networks; delete it to start training anew.") from error
     torch.set_rng_state(state["random_state"])
     return Position(**state["position"])
+
+
+def _last_intact(path: Path, previous: Path) -> dict[str, Any] | None:
+    """Return a checkpoint; where it is damaged, put the previous one in its place and return that."""
+    try:
+        return read_state(path)
+    except InputError as error:
+        with suppress(InputError):
+            state = read_state(previous)
+            if state is not None:
+                print(f"{error} Training resumes from {previous.name} instead.", file=sys.stderr)
+                _keep_as(previous, path)
+                return state
+        raise
+
+
+def _keep_as(path: Path, other: Path) -> None:
+    """Make `other` the same file as `path`, as far as the file system can: at no moment one of them is missing."""
+    link = temporary_name(other)
+    with suppress(OSError):
+        os.link(path, link)
+        os.replace(link, other)
+    link.unlink(missing_ok=True)  # renaming onto another name of the same file leaves both
+
+
+def write_state(path: Path, state: dict[str, Any]) -> None:
+    """Write tensors and plain values with a checksum, atomically."""
+    with checked_file(path, sync=True) as file:
+        torch.save(state, file)
+
+
+def read_state(path: Path) -> dict[str, Any] | None:
+    """Return what `write_state` wrote, None where there is no file; nothing of a damaged file is used."""
+    if not path.is_file():
+        return None
+    try:
+        with open_checked(path) as file:
+            return dict(torch.load(file, map_location="cpu", weights_only=True))
+    except DamagedError as error:
+        reason = "its checksum is missing or does not match its content"
+        raise InputError(f"{path}: not a readable checkpoint ({reason}); {ANEW}.") from error
+    except OSError as error:
+        raise InputError(f"{path}: not a readable checkpoint ({error.strerror}); {ANEW}.") from error
+    except (RuntimeError, EOFError, ValueError, TypeError, pickle.UnpicklingError) as error:
+        raise InputError(f"{path}: not a readable checkpoint (it holds more than tensors); {ANEW}.") from error
 
 
 class MetricsLog:
@@ -87,28 +161,44 @@ class MetricsLog:
         self.path = folder / METRICS
         self.enabled = enabled
         self.board = _tensorboard(folder, position) if enabled and tensorboard else None
-        if not enabled:
-            return
-        kept = [line for line in self._lines() if json.loads(line)["step"] < position.step]
-        temporary = temporary_name(self.path)
-        temporary.write_text("".join(kept), encoding="utf-8")
-        os.replace(temporary, self.path)
+        if enabled:
+            self._cut(position.step)
 
     def write(self, record: dict[str, float | int | str]) -> None:
         """Append one record."""
         if self.enabled:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(record) + "\n")
+            try:
+                with self.path.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(record) + "\n")
+            except OSError as error:
+                raise UnwritableError(self.path, error) from error
         if self.board is not None:
             for name, value in record.items():
                 if isinstance(value, float):
                     self.board.add_scalar(name, value, int(record["step"]))
 
-    def _lines(self) -> list[str]:
-        if not self.path.is_file():
-            return []
-        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
-        return [line for line in lines if line.endswith("\n")]  # a killed run may leave half a line
+    def _cut(self, step: int) -> None:
+        """Keep the records of the steps before one; lines that are no records are dropped, and counted on stderr."""
+        kept, damaged = [], 0
+        for line in self._lines():
+            record = parse_record(line)
+            if record is None or "step" not in record:
+                damaged += 1
+            elif record["step"] < step:
+                kept.append(line)
+        if damaged:
+            print(f"{self.path}: dropped {damaged} damaged lines; the curves miss these steps.", file=sys.stderr)
+        with atomic_file(self.path) as file:
+            file.writelines(kept)
+
+    def _lines(self) -> Iterator[bytes]:
+        """Yield whole lines; a killed run may leave half a line at the end."""
+        try:
+            yield from (line for _, line in read_lines(self.path) if line.endswith(b"\n"))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot be read ({error.strerror}); delete it.") from error
 
 
 def _tensorboard(folder: Path, position: Position) -> Any:

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from labelfree.nets.segmenters import Segmenter
 from labelfree.progress import Progress
-from labelfree.training.checkpoint import MetricsLog, Position, load_checkpoint, save_checkpoint
+from labelfree.training.checkpoint import MetricsLog, Position, load_checkpoint, require_finite, save_checkpoint
 from labelfree.training.plan import TrainConfig, TrainingPlan, rate_factor, steps_per_epoch
 from labelfree.training.samples import scene_random
 from labelfree.training.weight_average import WeightAverage
@@ -93,6 +93,7 @@ def fit(fabric: Fabric, course: Course[BatchT], plan: TrainingPlan, folder: Path
             _set_rates(wrapped, starting_rates, plan.train, position.epoch)
             for batch in _batches(fabric, course, plan, position):
                 record = course.step(model, wrapped, batch, position)
+                require_finite(record, position, folder)
                 rate = starting_rates[0] * rate_factor(plan.train, position.epoch)
                 if average is not None:
                     average.update(networks, position.step)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labelfree.atomic import atomic_file
+from labelfree.atomic import UnwritableError, atomic_file
 from labelfree.errors import InputError
 from labelfree.scene import Frame
 from labelfree.training.samples import LabelledFrame
@@ -87,8 +87,10 @@ def write_frame(path: Path, frame: LabelledFrame) -> None:
     try:
         with atomic_file(path) as file:
             entry.tofile(file)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be kept ({error}); free the disk or set labels.keep_frames=false.") from error
+    except UnwritableError as error:
+        raise InputError(
+            f"{path}: cannot be kept ({error.reason}); free the disk or set labels.keep_frames=false."
+        ) from error
 
 
 def _entry_type(size: tuple[int, ...], pairs: int) -> np.dtype[Any]:
