@@ -14,6 +14,7 @@ from labelfree.cli.arguments import (
     add_teachers,
     cache_dir,
     command_line,
+    given_data,
     open_data,
     require_sound,
     told,
@@ -22,6 +23,8 @@ from labelfree.cli.arguments import (
 from labelfree.cli.settings import facts, notices, require_cotraining, run_config, save_settings
 from labelfree.comparison import NetworkLabels, TeacherLabels, measure
 from labelfree.data.check import render_reports
+from labelfree.data.collection import layout_of
+from labelfree.data.next_step import real_work_command
 from labelfree.pipeline import cotrain, label_frames, load_teachers, make_fabric
 from labelfree.reporting import RunResults, report, save_predictions
 from labelfree.results.curves import read_metrics
@@ -66,13 +69,14 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     marks.append(("end", time.monotonic()))
     timings = tuple((name, after - start) for (name, start), (_, after) in itertools.pairwise(marks))
     save_results(options.out / "results.json", methods, {"seed": config.seed, "seconds": dict(timings)})
+    real_work = real_work_command(given_data(options), layout_of(options.data, options.layout), options.out)
     results = RunResults(
         title=f"labelfree: {options.data.stem}",
         summary=(
             f"{len(scenes)} scene(s) with {sum(len(scene.frames) for scene in scenes)} images and "
             f"{sum(len(scene) for scene in scenes):,} points were labelled with {len(names)} classes, without a label.",
         ),
-        notices=notices(config, teachers),
+        notices=notices(config, teachers, real_work),
         command=command_line(),
         vocabulary=names,
         methods=methods,

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelfree.data.description import Description, read_description
+from labelfree.data.lidar_rig.kitti_object import KITTI_OBJECT
 from labelfree.data.lidar_rig.semantic_kitti import SEMANTIC_KITTI
 from labelfree.data.lidar_rig.source import LIDAR
 from labelfree.data.nerfstudio import NERFSTUDIO
@@ -80,7 +81,7 @@ class SceneCollection(Sequence[Scene]):
         return self._last[position]
 
 
-LAYOUTS: tuple[Layout, ...] = (SCANNET, NUSCENES, NUIMAGES, NERFSTUDIO, SEMANTIC_KITTI, LIDAR)
+LAYOUTS: tuple[Layout, ...] = (SCANNET, NUSCENES, NUIMAGES, NERFSTUDIO, KITTI_OBJECT, SEMANTIC_KITTI, LIDAR)
 """Layouts that are recognised by their own files."""
 
 
@@ -134,7 +135,7 @@ def _open_captures(path: Path, root: Path | None, options: ReadOptions) -> Opene
             folder,
             base,
             description,
-            (options.every or 1) * description.every,
+            options.stride(description.every),
             options.limit,
             options.cache_dir,
         )

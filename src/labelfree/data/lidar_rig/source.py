@@ -245,32 +245,32 @@ def _there(camera: RigCamera, base: Path, notes: list[str]) -> bool:
 
 def sweeps_of(rig: Rig, options: ReadOptions, sequence: str | None = None) -> tuple[SweepSource, ...]:
     """Return the sweeps that are taken."""
-    every = (options.every or 1) * rig.description.every
-    return tuple(SweepSource(name, rig, sequence) for name in rig.taken[::every][: options.limit])
+    taken = rig.taken[:: options.stride(rig.description.every)][: options.limit]
+    return tuple(SweepSource(name, rig, sequence) for name in taken)
 
 
 def survey_rig(path: Path, root: Path | None, options: ReadOptions, progress: Progress) -> Survey:
     """Look at every sweep, label file and picture's header."""
     rig, notes = _rig(path, root, options)
     sources = sweeps_of(rig, options)
-    given = "" if root is None else f" --root {root}"
-    return survey_sweeps(LAYOUT, sources, notes, f"{path}{given}", path.stem, progress)
+    return survey_sweeps(LAYOUT, sources, notes, rig.description.names(), progress)
 
 
 def survey_sweeps(
-    layout: str, sources: Sequence[SweepSource], notes: tuple[str, ...], where: str, out: str, progress: Progress
+    layout: str,
+    sources: Sequence[SweepSource],
+    notes: tuple[str, ...],
+    classes: tuple[str, ...] | None,
+    progress: Progress,
 ) -> Survey:
-    """Look at the files of sweeps; `where` is what a command is given to read them, `out` names what it writes."""
+    """Look at the files of sweeps."""
     problems, frames = dict[str, None](), 0
     for place, source in enumerate(sources):
         problems |= dict.fromkeys(source.faults())  # What is wrong with every sweep is said once.
         frames += len(source.cameras())
         progress(place + 1, len(sources))
-    command = f"labelfree run {where} --out runs/{out}"
-    if not frames:
-        command = f"labelfree predict RUN {where} --out predicted/{out}"
     counts = (Count("sweeps", len(sources)), Count("pictures", frames))
-    return Survey(layout, counts, tuple(problems), notes, frames, command)
+    return Survey(layout, counts, tuple(problems), notes, frames, classes)
 
 
-LIDAR = Layout(LAYOUT, is_rig, open_rig, survey_rig)
+LIDAR = Layout(LAYOUT, is_rig, open_rig, survey_rig, "nuscenes")
