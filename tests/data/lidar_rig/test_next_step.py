@@ -111,7 +111,7 @@ def test_a_rig_from_prepare_to_the_report(
     assert main([*recommended(capsys.readouterr().out), "--networks.net_3d.voxel_m=0.5", *TINY]) == 0
     report = html.unescape((tmp_path / "runs" / "kitti-object" / "report.html").read_text())
     again = arguments(re.search(r"For real work, [^:]*: (labelfree [^<]*)", report))
-    assert ["--recipe", "nuscenes"] == again[again.index("--recipe") :][:2]
+    assert again[again.index("--recipe") :][:2] == ["--recipe", "nuscenes"]
     assert main(["label", *again[1:], *TINY]) == 0
     # Clouds or images alone: nothing can be trained, and the command says what RUN is.
     write_nuimages(tmp_path / "nuimages", 1, 2, STREET)

@@ -71,18 +71,23 @@ class Rig:
     def point_labels(self) -> dict[str, Path] | None:
         """Label files by the sweep's name."""
         stated = self.description.point_labels
-        return None if stated is None else Pattern(stated).find(self.base)
+        return None if stated is None else Pattern(stated).find_for(self.base, self.sweeps)
 
     @cached_property
     def pictures(self) -> dict[str, dict[str, Path]]:
         """Pictures of each camera by the sweep's name."""
-        return {camera.name: Pattern(camera.images).find(self.base) for camera in self.description.cameras}
+        cameras = self.description.cameras
+        return {camera.name: Pattern(camera.images).find_for(self.base, self.sweeps) for camera in cameras}
 
     @cached_property
     def pixel_labels(self) -> dict[str, dict[str, Path]]:
         """Label pictures of each camera that has some, by the sweep's name."""
         stated = ((camera.name, camera.labels) for camera in self.description.cameras)
-        return {name: Pattern(labels).find(self.base) for name, labels in stated if labels is not None}
+        return {name: Pattern(labels).find_for(self.base, self.sweeps) for name, labels in stated if labels is not None}
+
+    def require_names(self) -> None:
+        """Raise if a pattern finds files, but none of a sweep."""
+        _ = self.point_labels, self.pictures, self.pixel_labels
 
     def matrices(self, camera: RigCamera, sweep: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the intrinsics and lidar_to_camera of a camera; what holds for all sweeps is read once."""
@@ -225,6 +230,7 @@ def rig_at(description: RigDescription, base: Path) -> tuple[Rig, tuple[str, ...
             labels = None
         description = replace(description, cameras=cameras, point_labels=labels)
     rig = Rig(description, base)
+    rig.require_names()
     if not description.cameras:
         notes.append(f"{base}: no cameras are described or there, nothing can be trained on it")
     elif len(rig.taken) < len(rig.sweeps):
