@@ -110,7 +110,10 @@ def _find_poses(
     if pattern.has_wildcard:
         files = pattern.find_for(folder, names)
         if not files:
-            raise InputError(f"{folder}: no pose file matches '{description.poses}'; check key 'poses'.")
+            raise InputError(
+                f"{folder}: no pose file matches '{description.poses}' and there is no trajectory.log or poses.txt; a "
+                "3D capture needs a pose for each image: check key 'poses'."
+            )
         return {name: read_pose_file(files[name]) for name in names if name in files}
     path = folder / description.poses
     rows = read_pose_rows(path)
