@@ -28,8 +28,7 @@ from labelfree.vocabulary import Vocabulary
 
 LAB_NOTICE = (
     "The class names come from the lab's tiny CLIP, which has only seen rendered scenes: on real pictures they are "
-    "poor. For real work repeat the command with --clip openai/clip-vit-base-patch16 --sam facebook/sam-vit-huge "
-    "--recipe scannet."
+    "poor."
 )
 
 

@@ -88,3 +88,33 @@ def test_bad_intrinsics(tmp_path, text, words):
     with pytest.raises(InputError, match=r"K\.txt") as error:
         read_intrinsics(tmp_path / "K.txt")
     assert words in str(error.value)
+
+
+def log(poses: int, header: bool = True) -> str:
+    lines = (
+        f"{i} {i} {i + 1}\n" * header + "\n".join(" ".join(map(repr, row)) for row in POSE.tolist())
+        for i in range(poses)
+    )
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize("header", [True, False])
+def test_a_trajectory_log_has_a_matrix_in_four_lines(tmp_path, header):
+    (tmp_path / "trajectory.log").write_text(log(3, header))
+    rows = read_pose_rows(tmp_path / "trajectory.log")
+    assert [row.where[-7:] for row in rows] == (
+        [" line 1", " line 6", "line 11"] if header else [" line 1", " line 5", " line 9"]
+    )
+    np.testing.assert_allclose(rows[2].matrix, POSE)
+    (tmp_path / "trajectory.log").write_text("\n".join(log(3, header).splitlines()[:-1]))
+    with pytest.raises(InputError, match=r"trajectory\.log, line \d+: expected .*a 4x4 matrix in four lines"):
+        read_pose_rows(tmp_path / "trajectory.log")
+
+
+def test_intrinsics_of_open3d_are_column_by_column(tmp_path):
+    path = tmp_path / "camera.json"
+    path.write_text('{"width": 640, "height": 480, "intrinsic_matrix": [525, 0, 0, 0, 520, 0, 319.5, 239.5, 1]}')
+    np.testing.assert_array_equal(read_intrinsics(path), [[525, 0, 319.5], [0, 520, 239.5], [0, 0, 1]])
+    path.write_text('{"intrinsic_matrix": [1, 2]}')
+    with pytest.raises(InputError, match="has no 'intrinsic_matrix' of nine numbers"):
+        read_intrinsics(path)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from labelfree.data.check import CheckReport, check_collection, raise_problems
 from labelfree.data.collection import SceneCollection, open_scenes
+from labelfree.data.next_step import GivenData
 from labelfree.data.source import ReadOptions
 from labelfree.errors import InputError
 from labelfree.vocabulary import Vocabulary
@@ -62,6 +63,11 @@ def read_options(options: argparse.Namespace) -> ReadOptions:
     """Return how much of the data is taken, and where fused clouds are kept."""
     cache = cache_dir(options) / "clouds" if getattr(options, "out", None) else None
     return ReadOptions(options.every, options.limit, options.split, cache, options.skip_broken)
+
+
+def given_data(options: argparse.Namespace) -> GivenData:
+    """Return how the command names its data, to be repeated in the one that it recommends."""
+    return GivenData(options.data, options.root, options.layout, read_options(options), options.classes)
 
 
 def told(scenes: SceneCollection) -> SceneCollection:

@@ -131,7 +131,7 @@ def _content(
             "pixels, tiny SAM cleans the names up by majority vote, and two networks learn from what is left, without "
             "a single label. Every number below is measured on the held-out rooms.",
         ),
-        notices=tuple(text for text in notices(config, teachers) if "real pictures" not in text),
+        notices=notices(config, teachers, None),
         command=command_line(),
         vocabulary=names,
         methods=methods,

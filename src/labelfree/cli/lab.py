@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -43,5 +44,5 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
         write_nuimages(options.out, options.seed, options.scenes)
     else:
         write_nuscenes(options.out, options.seed, options.scenes)
-    print(f"written; next: labelfree prepare {options.out}")
+    print(f"written; next: {shlex.join(['labelfree', 'prepare', str(options.out)])}")
     return 0

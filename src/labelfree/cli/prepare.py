@@ -7,10 +7,19 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from labelfree.cli.arguments import add_classes, add_data, add_teachers, open_data, read_options, vocabulary
+from labelfree.cli.arguments import (
+    add_classes,
+    add_data,
+    add_teachers,
+    given_data,
+    open_data,
+    read_options,
+    vocabulary,
+)
 from labelfree.cli.settings import run_config
 from labelfree.config import RunConfig
 from labelfree.data.collection import layout_of
+from labelfree.data.next_step import next_step
 from labelfree.data.preparing import render, survey
 from labelfree.errors import InputError
 from labelfree.leftovers import scratch_folder
@@ -46,7 +55,8 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
 
     found = survey(options.data, options.root, read_options(options), options.layout, progress)
     seconds = _measured(options, config) if options.measure and not found.problems else None
-    print(render(found, options.recipe, config.labels.image_size, config.labels.latent_width, seconds))
+    following = next_step(given_data(options), own, found, options.recipe)
+    print(render(found, following, config.labels.image_size, config.labels.latent_width, seconds))
     return PROBLEMS if found.problems else 0
 
 

@@ -15,6 +15,7 @@ from labelfree.cli.arguments import (
     add_teachers,
     cache_dir,
     command_line,
+    given_data,
     open_data,
     require_sound,
     told,
@@ -24,6 +25,8 @@ from labelfree.cli.settings import facts, notices, require_cotraining, run_confi
 from labelfree.comparison import NetworkLabels, TeacherLabels, measure
 from labelfree.config import RunConfig
 from labelfree.data.check import render_reports
+from labelfree.data.collection import layout_of
+from labelfree.data.next_step import real_work_command
 from labelfree.delivery import choose, short_training
 from labelfree.pipeline import label_frames, load_teachers, make_fabric
 from labelfree.reporting import RunResults, report, save_predictions
@@ -86,13 +89,14 @@ def _run(options: argparse.Namespace, config: RunConfig) -> int:
         methods,
         {"seed": config.seed, "seconds": dict(timings), **delivery.to_dict(names)},
     )
+    real_work = real_work_command(given_data(options), layout_of(options.data, options.layout), options.out)
     results = RunResults(
         title=f"labelfree: {options.data.stem}",
         summary=(
             f"{len(scenes)} scene(s) with {sum(len(scene.frames) for scene in scenes)} images and "
             f"{sum(len(scene) for scene in scenes):,} points were labelled with {len(names)} classes, without a label.",
         ),
-        notices=(delivery.reason, *doubts, *notices(config, teachers)),
+        notices=(delivery.reason, *doubts, *notices(config, teachers, real_work)),
         command=command_line(),
         vocabulary=names,
         methods=methods,

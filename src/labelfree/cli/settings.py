@@ -41,9 +41,11 @@ def require_cotraining(config: RunConfig, verb: str) -> None:
         )
 
 
-def notices(config: RunConfig, teachers: Teachers) -> tuple[str, ...]:
-    """Return what a reader of the results must know first."""
-    lab = (LAB_NOTICE,) if {config.teachers.clip, config.teachers.sam} & set(LABS) else ()
+def notices(config: RunConfig, teachers: Teachers, real_work: str | None) -> tuple[str, ...]:
+    """Return what a reader of the results must know first; `real_work` is the command to use on real images, if any."""
+    lab: tuple[str, ...] = ()
+    if real_work is not None and {config.teachers.clip, config.teachers.sam} & set(LABS):
+        lab = (f"{LAB_NOTICE} For real work, with CLIP and SAM from the Hugging Face hub: {real_work}",)
     return (*lab, *teachers.namer.notices, *teachers.masks.notices)
 
 

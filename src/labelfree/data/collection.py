@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelfree.data.description import Description, read_description
+from labelfree.data.lidar_rig.kitti_object import KITTI_OBJECT
 from labelfree.data.lidar_rig.semantic_kitti import SEMANTIC_KITTI
 from labelfree.data.lidar_rig.source import LIDAR
 from labelfree.data.nerfstudio import NERFSTUDIO
@@ -18,6 +19,7 @@ from labelfree.data.nuimages.layout import NUIMAGES
 from labelfree.data.nuscenes.layout import NUSCENES
 from labelfree.data.patterns import Pattern, natural_order
 from labelfree.data.posed_rgbd import CaptureSource
+from labelfree.data.recognised import recognised
 from labelfree.data.relabelling import id_table, relabelled
 from labelfree.data.scannet.layout import SCANNET
 from labelfree.data.source import Layout, OpenedDataset, ReadOptions, SceneSource
@@ -80,7 +82,7 @@ class SceneCollection(Sequence[Scene]):
         return self._last[position]
 
 
-LAYOUTS: tuple[Layout, ...] = (SCANNET, NUSCENES, NUIMAGES, NERFSTUDIO, SEMANTIC_KITTI, LIDAR)
+LAYOUTS: tuple[Layout, ...] = (SCANNET, NUSCENES, NUIMAGES, NERFSTUDIO, KITTI_OBJECT, SEMANTIC_KITTI, LIDAR)
 """Layouts that are recognised by their own files."""
 
 
@@ -128,19 +130,14 @@ def _open_captures(path: Path, root: Path | None, options: ReadOptions) -> Opene
     if not folders:
         raise InputError(_nothing_found(base, description, path))
     single = folders == [base]
-    sources = tuple(
-        CaptureSource(
-            (description.name if single else None) or folder.resolve().name,
-            folder,
-            base,
-            description,
-            (options.every or 1) * description.every,
-            options.limit,
-            options.cache_dir,
-        )
-        for folder in folders
-    )
-    return OpenedDataset(sources, _classes(sources))
+    sources, notes = list[CaptureSource](), list[str]()
+    for folder in folders:
+        name = (description.name if single else None) or folder.resolve().name
+        own, said = recognised(description, folder, base)
+        every = options.stride(description.every)
+        sources.append(CaptureSource(name, folder, base, own, every, options.limit, options.cache_dir))
+        notes += said
+    return OpenedDataset(sources, _classes(tuple(sources)), tuple(notes))
 
 
 def _resolve(path: Path, root: Path | None) -> tuple[Description, Path]:

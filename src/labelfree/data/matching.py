@@ -88,13 +88,14 @@ def _find_depths(folder: Path, description: Description, images: dict[str, Path]
         paths = list(found.values())
         nearest = {name: _nearest(times, float(name)) for name in images}
         return {name: paths[index] for name, index in nearest.items() if index is not None}
-    return found
+    return Pattern(description.depth).find_for(folder, images)
 
 
 def _find_labels(folder: Path, description: Description, names: list[str]) -> tuple[dict[str, Path], tuple[str, ...]]:
     if description.labels is None:
         return {}, ()
-    found = Pattern(description.labels).find(folder)
+    pattern = Pattern(description.labels)
+    found = pattern.find(folder) if pattern.names_frames else pattern.find_for(folder, names)
     if not found and "labels" in description.stated:
         raise InputError(f"{folder}: no label picture matches '{description.labels}'; check key 'labels'.")
     stray = [name for name in found if name not in set(names)]
@@ -107,9 +108,12 @@ def _find_poses(
 ) -> dict[str, StoredPose]:
     pattern = Pattern(description.poses)
     if pattern.has_wildcard:
-        files = pattern.find(folder)
+        files = pattern.find_for(folder, names)
         if not files:
-            raise InputError(f"{folder}: no pose file matches '{description.poses}'; check key 'poses'.")
+            raise InputError(
+                f"{folder}: no pose file matches '{description.poses}' and there is no trajectory.log or poses.txt; a "
+                "3D capture needs a pose for each image: check key 'poses'."
+            )
         return {name: read_pose_file(files[name]) for name in names if name in files}
     path = folder / description.poses
     rows = read_pose_rows(path)

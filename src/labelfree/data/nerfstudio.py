@@ -258,7 +258,7 @@ def _sources(path: Path, root: Path | None, options: ReadOptions) -> tuple[Nerfs
         raise InputError(f"--root {root} is for a description file, but {path} is itself a capture; leave it out.")
     if options.split is not None:
         raise InputError(f"{path}: a capture has no splits; leave '{options.split}' out.")
-    how = (options.every or 1, options.limit, options.cache_dir)
+    how = (options.stride(), options.limit, options.cache_dir)
     sources = tuple(NerfstudioSource(folder.resolve().name, folder, *how) for folder in _folders(path))
     if not sources:
         raise InputError(f"{path}: has no {FILE}, nor has a folder in it.")
@@ -286,8 +286,7 @@ def survey_nerfstudio(path: Path, root: Path | None, options: ReadOptions, progr
             frames += source.frame_count()
         progress(place + 1, len(sources))
     counts = (Count("captures", len(sources)), Count("pictures", frames))
-    run = f"labelfree run {path} --classes 'wall, floor, chair' --out runs/{path.resolve().name}"
-    return Survey("nerfstudio", counts, tuple(problems), _notes(sources), frames, run)
+    return Survey("nerfstudio", counts, tuple(problems), _notes(sources), frames)
 
 
 NERFSTUDIO = Layout("nerfstudio", recognises, open_nerfstudio, survey_nerfstudio)

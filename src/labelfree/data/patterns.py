@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,11 @@ class Pattern:
     def has_wildcard(self) -> bool:
         """Whether the pattern can match more than one file."""
         return any(mark in self.text for mark in "*?{")
+
+    @property
+    def names_frames(self) -> bool:
+        """Whether a part of the pattern stands for the frame's name."""
+        return "*" in self.text or "{name}" in self.text
 
     def fill(self, name: str) -> str:
         """Return the pattern with the frame's name in place of its wildcard; of alternatives the first one."""
@@ -47,6 +52,27 @@ class Pattern:
                 )
             found[name] = path
         return {name: found[name] for name in natural_order(found)}
+
+    def find_for(self, folder: Path, names: Collection[str]) -> dict[str, Path]:
+        """Return the files by the frame name that they belong to; one file for one frame needs no `*`.
+
+        Files of which none has the name of a frame are an error: the pattern is wrong, nothing has to be restored.
+        """
+        found = self.find(folder)
+        if not found or not names or any(name in found for name in names):
+            return found
+        name, file = next(iter(names)), next(iter(found.values()))
+        if not self.names_frames:
+            if len(names) == len(found) == 1:
+                return {name: file}
+            raise InputError(
+                f"{file}: '{self.text}' names one file for {len(names)} frames; write '*' where a frame's name, such "
+                f"as '{name}', stands."
+            )
+        raise InputError(
+            f"{file}: '{self.text}' finds {len(found)} files, none with the name of a frame such as '{name}': what '*' "
+            "stands for must be the same for all files of a frame; change the pattern."
+        )
 
     def _walk(self, folder: Path) -> Iterator[tuple[str, Path]]:
         start = Path("/") if self.text.startswith("/") else folder

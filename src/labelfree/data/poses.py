@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -10,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelfree.errors import InputError
+
+_LONGEST_LINE = 1000
 
 
 class PoseIs(StrEnum):
@@ -76,11 +79,17 @@ def read_pose_file(path: Path) -> StoredPose:
 
 
 def read_pose_rows(path: Path) -> list[StoredPose]:
-    """Read a file with a pose in each row: 16 or 12 values row-major, or TUM `timestamp tx ty tz qx qy qz qw`."""
+    """Read a file of all poses.
+
+    A pose is a row of 16 or 12 values row-major, a TUM row `timestamp tx ty tz qx qy qz qw`, four lines of a 4x4
+    matrix, or the same after a line of three integers, as in Redwood's and Open3D's `trajectory.log`.
+    """
     rows = number_rows(path)
     if not rows:
         raise InputError(f"{path}: no poses in this file; it needs one row per image.")
     width = len(rows[0][1])
+    if width == 4 or (width == 3 and len(rows) > 1 and len(rows[1][1]) == 4):
+        return _matrix_blocks(path, rows, width == 3)
     poses = []
     for line, row in rows:
         where = f"{path}, line {line}"
@@ -90,9 +99,38 @@ def read_pose_rows(path: Path) -> list[StoredPose]:
     return poses
 
 
+def _matrix_blocks(path: Path, rows: list[tuple[int, list[float]]], header: bool) -> list[StoredPose]:
+    """Return the poses of matrices of four lines each, with or without a line of three integers before each."""
+    shape = [3, 4, 4, 4, 4] if header else [4, 4, 4, 4]
+    poses = []
+    for start in range(0, len(rows), len(shape)):
+        block = rows[start : start + len(shape)]
+        where = f"{path}, line {block[0][0]}"
+        if [len(row) for _, row in block] != shape:
+            before = "a line of three integers and then " if header else ""
+            raise InputError(f"{where}: expected {before}a 4x4 matrix in four lines; copy or export the file again.")
+        values = [value for _, row in block[-4:] for value in row]
+        poses.append(StoredPose(pose_matrix(values, where), where))
+    return poses
+
+
+def is_trajectory_log(path: Path) -> bool:
+    """Whether a file begins like a `trajectory.log`: three integers, then a row of four numbers."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            words = [file.readline(_LONGEST_LINE).split() for _ in range(2)]
+        integers, row = [int(word) for word in words[0]], [float(word) for word in words[1]]
+    except (OSError, ValueError):
+        return False
+    return len(integers) == 3 and len(row) == 4
+
+
 def read_intrinsics(path: Path) -> NDArray[np.float64]:  # [3, 3]
-    """Read a 3x3, 3x4 or 4x4 pinhole matrix, or the four values fx fy cx cy."""
-    values = np.array([value for _, row in number_rows(path) for value in row])
+    """Read a 3x3, 3x4 or 4x4 pinhole matrix, the four values fx fy cx cy, or Open3D's camera in JSON."""
+    if path.suffix.lower() == ".json":
+        values = _open3d_intrinsics(path)
+    else:
+        values = np.array([value for _, row in number_rows(path) for value in row])
     match len(values):
         case 4:
             matrix = pinhole(*values)
@@ -109,6 +147,20 @@ def read_intrinsics(path: Path) -> NDArray[np.float64]:  # [3, 3]
     if not np.allclose(matrix[2], (0, 0, 1)):
         raise InputError(f"{path}: the third row of the intrinsics is {matrix[2].tolist()}, expected 0 0 1.")
     return matrix
+
+
+def _open3d_intrinsics(path: Path) -> NDArray[np.float64]:  # [9]
+    """Return the matrix of Open3D's PinholeCameraIntrinsic row by row; the file has it column by column."""
+    try:
+        values = np.array(json.loads(path.read_text(encoding="utf-8"))["intrinsic_matrix"], dtype=np.float64).ravel()
+        return values.reshape(3, 3).T.ravel()
+    except OSError as error:
+        raise InputError(f"{path}: no such file of intrinsics.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path}: has no 'intrinsic_matrix' of nine numbers, as Open3D writes it; write fx fy cx cy into a .txt "
+            "file instead."
+        ) from error
 
 
 def pinhole(fx: float, fy: float, cx: float, cy: float) -> NDArray[np.float64]:  # [3, 3]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from labelfree.data.collection import layout_of, open_scenes
+from labelfree.data.next_step import NextStep
 from labelfree.data.source import Count, Progress, ReadOptions, Survey
 from labelfree.errors import InputError
 
@@ -34,11 +35,8 @@ def _survey_captures(path: Path, root: Path | None, options: ReadOptions, progre
             except InputError as error:
                 problems.append(str(error))
         progress(place + 1, len(scenes))
-    given = "" if root is None else f" --root {root}"
-    classes = "" if scenes.classes is not None else " --classes 'wall, floor, chair'"
-    command = f"labelfree run {path}{given}{classes} --out runs/{path.resolve().stem}"
     counts = (Count("scenes", len(scenes)), Count("pictures", frames))
-    return Survey("posed-rgbd", counts, tuple(problems), scenes.notes, frames, command)
+    return Survey("posed-rgbd", counts, tuple(problems), scenes.notes, frames, scenes.classes)
 
 
 def cache_bytes(frames: int, image_size: tuple[int, int], latent_width: int) -> int:
@@ -58,7 +56,7 @@ def kept_bytes(frames: int, image_size: tuple[int, int]) -> int:
 
 
 def render(
-    found: Survey, recipe: str, image_size: tuple[int, int], latent_width: int, seconds_per_frame: float | None
+    found: Survey, following: NextStep, image_size: tuple[int, int], latent_width: int, seconds_per_frame: float | None
 ) -> str:
     """Return the survey as plain text: counts, problems, notes, what labelling takes, the next command."""
     lines = [f"layout {found.layout}"]
@@ -82,5 +80,6 @@ def render(
     if found.problems:
         lines.append(f"  needs mending: {len(found.problems)} problems; --skip-broken leaves such scenes out")
     else:
-        lines.append(f"  sound; next: {found.command(recipe)}")
+        lines += [f"  note: {text}" for text in following.notes]
+        lines.append(f"  sound; next: {following.command}")
     return "\n".join(lines)

@@ -32,6 +32,12 @@ class ReadOptions:
     def __post_init__(self) -> None:
         if (self.every is not None and self.every < 1) or (self.limit is not None and self.limit < 1):
             raise InputError(f"every is {self.every} and limit is {self.limit}: both must be 1 or more.")
+        if self.cache_dir is not None:
+            object.__setattr__(self, "cache_dir", Path(self.cache_dir))
+
+    def stride(self, described: int = 1) -> int:
+        """Return the step between frames: `every`, or where it is not given what the description says."""
+        return described if self.every is None else self.every
 
 
 class SceneSource(Protocol):
@@ -91,13 +97,8 @@ class Survey:
     notes: tuple[str, ...] = ()
     frames: int = 0
     """Images that teachers would label: the estimate of disk and time follows from it."""
-    next_command: str = ""
-    """What to type next."""
-
-    def command(self, recipe: str) -> str:
-        """Return what to type next with a recipe, which verbs that need no finished run take."""
-        takes_one = self.next_command.split()[1:2] in (["label"], ["run"])
-        return f"{self.next_command} --recipe {recipe}" if takes_one else self.next_command
+    classes: tuple[str, ...] | None = None
+    """Class names that come with the data; None where there are none."""
 
 
 Progress = Callable[[int, int], None]
@@ -121,3 +122,9 @@ class Layout:
     """Go through the whole tree."""
     recipe: str = "quick"
     """The settings that suit it unless others are asked for."""
+    preset: str | None = None
+    """Preset of class names that the dataset's benchmark has, as `--classes` takes it."""
+    first_verb: str = "run"
+    """The verb that begins the work: `label` where it is done in parts, on several machines."""
+    images_only: bool = False
+    """Whether there are images without points: nothing can be trained on them."""

@@ -32,3 +32,24 @@ def drive(folder: Path, sweeps: int = 2) -> Path:
         (labels | (7 << 16)).astype(np.uint32).tofile(folder / "labels" / f"{index:06d}.label")
         Image.new("RGB", (1241, 376)).save(folder / "image_2" / f"{index:06d}.png")
     return folder
+
+
+def object_benchmark(folder: Path, sweeps: int = 2) -> Path:
+    """Write the same drive as KITTI's object benchmark has it: a calibration file a sweep, boxes, no point labels."""
+    drive(folder, sweeps)
+    (folder / "calib.txt").unlink()
+    for path in (folder / "labels").iterdir():
+        path.unlink()
+    (folder / "labels").rename(folder / "label_2")
+    (folder / "calib").mkdir()
+    rectify = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
+    for index in range(sweeps):
+        own = np.linalg.inv(rectify) @ VELODYNE_TO_CAMERA
+        own[:, 3] += index  # the second sweep's camera stands elsewhere
+        lines = {"P2": PROJECTION, "R0_rect": rectify, "Tr_velo_to_cam": own}
+        text = "".join(f"{key}: {' '.join(map(str, matrix.ravel()))}\n" for key, matrix in lines.items())
+        (folder / "calib" / f"{index:06d}.txt").write_text(text)
+        (folder / "label_2" / f"{index:06d}.txt").write_text(
+            "Car 0.00 0 1.85 387 181 423 203 1.6 1.8 3.7 -16.5 2.3 58.4 1.5\n"
+        )
+    return folder

@@ -68,11 +68,9 @@ def test_clouds_alone(tmp_path: Path) -> None:
     assert scenes[0].frames == ()
     assert scenes[0].labels is not None
     assert any("nothing can be trained on it" in note for note in scenes.notes)
-    (folder / "calib").mkdir()
-    assert any("read it by examples/kitti-object.yaml" in note for note in open_scenes(folder).notes)
     survey = SEMANTIC_KITTI.survey(folder, None, ReadOptions(), lambda done, total: None)
     assert survey.problems == ()
-    assert survey.next_command.startswith("labelfree predict RUN")
+    assert survey.frames == 0
 
 
 def test_survey_counts_against_the_published_sweeps(dataset: Path) -> None:
@@ -81,7 +79,6 @@ def test_survey_counts_against_the_published_sweeps(dataset: Path) -> None:
         ("sweeps", 2, 4071),
         ("pictures", 2, None),
     ]
-    assert "--split val" in survey.next_command
     path = dataset / "dataset" / "sequences" / "08" / "velodyne" / "000001.bin"
     path.write_bytes(path.read_bytes()[:-3])
     survey = SEMANTIC_KITTI.survey(dataset, None, ReadOptions(split="val"), lambda done, total: None)

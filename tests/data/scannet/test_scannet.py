@@ -277,8 +277,6 @@ def test_survey(written: Path) -> None:
         ("frames", 3, None),
     ]
     assert survey.problems == ()
-    assert "--split val --classes scannet20" in survey.next_command
-    assert survey.command(SCANNET.recipe).endswith("--recipe scannet")
 
 
 def scan(tree: Path, ending: str) -> Path:

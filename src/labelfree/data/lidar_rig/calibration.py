@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,16 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from labelfree.data.description import Pinhole
-from labelfree.data.lidar_rig.description import FromFile, RigCamera
+from labelfree.data.description import Pinhole, brief, nearest
+from labelfree.data.lidar_rig.description import FromFile, QuaternionOrder, RigCamera
 from labelfree.data.poses import pinhole, pose_matrix, quaternion_rotation, read_intrinsics
 from labelfree.errors import InputError
 
 Matrix = NDArray[np.float64]
+
+UNIT_TOLERANCE = 0.05
+"""How far the length of a stored quaternion may be from 1."""
+SHOWN_KEYS, LONGEST_LIST, DEEPER_KEYS = 4, 120, 2
 
 
 def camera_matrices(camera: RigCamera, base: Path) -> tuple[Matrix, Matrix]:  # [3, 3], [4, 4]
@@ -38,15 +43,29 @@ def camera_matrices(camera: RigCamera, base: Path) -> tuple[Matrix, Matrix]:  # 
 
 def _lidar_to_camera(camera: RigCamera, base: Path) -> Matrix:
     stated = camera.lidar_to_camera if camera.lidar_to_camera is not None else camera.camera_to_lidar
-    if isinstance(stated, FromFile):
+    files = [step for step in stated or () if isinstance(step, FromFile)]
+    if files:
         matrix = np.eye(4)
-        for key in stated.keys or (None,):
-            matrix = matrix @ _rigid(*_entry(base, stated.file, key))
+        for step in files:
+            matrix = matrix @ _step(step, base)
     else:
-        matrix = pose_matrix(list(stated or ()), f"camera '{camera.name}'")
+        matrix = pose_matrix([value for value in stated or () if isinstance(value, float)], f"camera '{camera.name}'")
     if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix)) < 1e-6:
         raise InputError(f"camera '{camera.name}': its extrinsics are no invertible transform; mend the calibration.")
     return matrix if camera.lidar_to_camera is not None else np.asarray(np.linalg.inv(matrix), dtype=np.float64)
+
+
+def _step(step: FromFile, base: Path) -> Matrix:
+    """Return the transform that a file holds: under one key, the product of several, or of two parts."""
+    if step.rotation is not None and step.translation is not None:
+        matrix = np.eye(4)
+        matrix[:3, :3] = _rotation(*_entry(base, step.file, step.rotation), step.quaternion)
+        matrix[:3, 3] = _translation(*_entry(base, step.file, step.translation))
+        return matrix
+    matrix = np.eye(4)
+    for key in step.keys or (None,):
+        matrix = matrix @ _rigid(*_entry(base, step.file, key), step.quaternion)
+    return matrix
 
 
 def _projection(values: Any, where: str) -> tuple[Matrix, NDArray[np.float64]]:
@@ -63,41 +82,59 @@ def _projection(values: Any, where: str) -> tuple[Matrix, NDArray[np.float64]]:
             raise InputError(f"{where}: {count} values; intrinsics are fx fy cx cy, 3x3 or a 3x4 projection.")
 
 
-def _rigid(values: Any, where: str) -> Matrix:
-    """Read 12 or 16 numbers, 9 of a rotation alone, or a quaternion with a translation under their usual names."""
-    if not isinstance(values, dict):
-        flat = _numbers(values, where)
-        matrix = np.eye(4)
-        if len(flat) == 9:
-            matrix[:3, :3] = np.reshape(flat, (3, 3))
-            return matrix
-        return pose_matrix(flat, where)
-    rotation = next((values[key] for key in ("q", "rotation", "quaternion", "orientation") if key in values), None)
-    translation = next((values[key] for key in ("t", "translation", "position") if key in values), None)
-    if rotation is None or translation is None:
-        raise InputError(f"{where}: expected a rotation and a translation, found {', '.join(map(str, values))}.")
+def _rigid(values: Any, where: str, order: QuaternionOrder | None) -> Matrix:
+    """Read 12 or 16 numbers, 9 of a rotation alone, or a rotation with a translation under their usual names."""
     matrix = np.eye(4)
-    matrix[:3, 3] = _numbers(_components(translation, "xyz"), where)
-    turn = _numbers(_components(rotation, "wxyz"), where)
-    if len(turn) == 9:
-        matrix[:3, :3] = np.reshape(turn, (3, 3))
-    elif len(turn) == 4 and isinstance(rotation, dict):
-        matrix[:3, :3] = quaternion_rotation(np.array(turn))
-    else:
-        raise InputError(f"{where}: write the quaternion as w, x, y and z by name, or the rotation as a 3x3 matrix.")
+    if isinstance(values, dict):
+        rotation = next((values[key] for key in ("q", "rotation", "quaternion", "orientation") if key in values), None)
+        translation = next((values[key] for key in ("t", "translation", "position") if key in values), None)
+        if rotation is None or translation is None:
+            raise InputError(f"{where}: {_holds_keys(values)}; give 'key', or 'rotation' and 'translation'.")
+        matrix[:3, :3] = _rotation(rotation, where, order)
+        matrix[:3, 3] = _translation(translation, where)
+        return matrix
+    flat = _numbers(values, where)
+    if len(flat) != 9:
+        return pose_matrix(flat, where)
+    matrix[:3, :3] = np.reshape(flat, (3, 3))
     return matrix
 
 
-def _components(value: Any, names: str) -> Any:
-    return [value[name] for name in names if name in value] if isinstance(value, dict) else value
+def _rotation(values: Any, where: str, order: QuaternionOrder | None) -> Matrix:  # [3, 3]
+    """Read a 3x3 matrix, its 9 values, or a quaternion by name or in the stated order."""
+    by_name = isinstance(values, dict)
+    flat = _numbers([values[name] for name in "wxyz" if name in values] if by_name else values, where)
+    if len(flat) == 9:
+        return np.reshape(flat, (3, 3))
+    if len(flat) != 4 or not np.isfinite(flat).all() or abs(np.linalg.norm(flat) - 1) > UNIT_TOLERANCE:
+        raise InputError(f"{where}: holds {brief(values)}; a rotation is a 3x3 matrix or a quaternion of length 1.")
+    if not by_name and order is None:
+        raise InputError(f"{where}: state the order of the quaternion's values: quaternion: wxyz, or xyzw.")
+    real_first = by_name or order is QuaternionOrder.WXYZ
+    return quaternion_rotation(np.array(flat if real_first else np.roll(flat, 1)))
+
+
+def _translation(values: Any, where: str) -> Matrix:  # [3]
+    by_name = isinstance(values, dict)
+    flat = _numbers([values[name] for name in "xyz" if name in values] if by_name else values, where)
+    if len(flat) != 3:
+        raise InputError(f"{where}: holds {brief(values)}; a translation is three numbers in metres.")
+    return np.array(flat)
 
 
 def _numbers(values: Any, where: str) -> list[float]:
+    if isinstance(values, dict):
+        raise InputError(f"{where}: {_holds_keys(values)}; name one of them with 'key' (nested: a/b).")
     flat = np.array(values, dtype=object).ravel()
     try:
         return [float(value) for value in flat]
     except (TypeError, ValueError) as error:
-        raise InputError(f"{where}: expected numbers, found {values!r}.") from error
+        raise InputError(f"{where}: expected numbers, found {brief(values)}.") from error
+
+
+def _holds_keys(values: dict[Any, Any]) -> str:
+    shown = ", ".join(f"'{name}'" for name in list(values)[:SHOWN_KEYS])
+    return f"holds the keys {shown[:LONGEST_LIST]}" + (", ..." if len(values) > SHOWN_KEYS else "")
 
 
 def _entry(base: Path, file: str, nested: str | None) -> tuple[Any, str]:
@@ -111,15 +148,30 @@ def _entry(base: Path, file: str, nested: str | None) -> tuple[Any, str]:
         data: Any = json.loads(text) if path.suffix == ".json" else _keyed(text) or yaml.safe_load(text)
     except (ValueError, yaml.YAMLError) as error:
         raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())}).") from error
-    where = str(path)
-    for key in [] if nested is None else nested.split("/"):
-        if not isinstance(data, dict) or key not in data:
-            there = ", ".join(map(str, data)) if isinstance(data, dict) else "no keys"
-            raise InputError(f"{where}: has no '{key}'; there are {there}.")
-        data, where = data[key], f"{where}, {key}"
-    if isinstance(data, str):
-        data = data.split()
-    return data, where
+    if nested is not None:
+        found = dict(_entries(data, nested.count("/")))
+        if nested not in found:
+            advice = nearest(nested, _nearby(nested, found, data)) if found else "it has no keys: leave 'key' out"
+            raise InputError(f"{path}: has no '{nested}'; {advice}")
+        data = found[nested]
+    return data.split() if isinstance(data, str) else data, str(path) if nested is None else f"{path}, {nested}"
+
+
+def _entries(data: Any, depth: int, before: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield what lies so deep at most under nested keys, joined by '/'; the places of a list are keys as well."""
+    children = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    for key, value in children:
+        yield f"{before}{key}", value
+        if depth:
+            yield from _entries(value, depth - 1, f"{before}{key}/")
+
+
+def _nearby(nested: str, found: dict[str, Any], data: Any) -> Iterator[str]:
+    """Yield the keys that may be meant: those as deep as the wrong one, then deeper ones that end like it."""
+    yield from found
+    own = nested.rsplit("/", 1)[-1]
+    deeper = (key for key, _ in _entries(data, nested.count("/") + DEEPER_KEYS) if key not in found)
+    yield from (key for key in deeper if key.rsplit("/", 1)[-1] == own)
 
 
 def _keyed(text: str) -> dict[str, list[str]] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import yaml
 from labelfree.data.description import (
     Incomplete,
     Pinhole,
+    brief,
     choice_value,
     pinhole_value,
     refuse_unknown,
@@ -26,18 +28,35 @@ COLUMNS = ("x", "y", "z", "intensity")
 """Columns of a point that are used; others may have any name."""
 
 
+class QuaternionOrder(StrEnum):
+    """Order of the four values of a stored quaternion; w is its real part."""
+
+    WXYZ = "wxyz"
+    XYZW = "xyzw"
+
+
 @dataclass(frozen=True)
 class FromFile:
-    """A matrix in a file, under a key of it where it holds several."""
+    """A matrix in a file, under a key of it where it holds several, or in two parts under keys of their own."""
 
     file: str
     """A name, or a pattern where each sweep has a file of its own."""
     keys: tuple[str, ...] = ()
     """Keys of nested entries are joined by '/'; of several keys the product is taken, the last one applied first."""
+    rotation: str | None = None
+    """Key of the rotation, where rotation and translation are not under one key."""
+    translation: str | None = None
+    """Key of the translation."""
+    quaternion: QuaternionOrder | None = None
+    """Order of a rotation's four values."""
 
     def of_sweep(self, sweep: str) -> FromFile:
         """Return the file that belongs to a sweep."""
-        return FromFile(Pattern(self.file).fill(sweep), self.keys)
+        return replace(self, file=Pattern(self.file).fill(sweep))
+
+
+Transform = tuple[float, ...] | tuple[FromFile, ...]
+"""12 or 16 values row by row, or files whose matrices are multiplied, the last one applied first."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +68,9 @@ class RigCamera:
     """Pattern of the pictures; what `*` stands for is the sweep's name."""
     intrinsics: Pinhole | FromFile
     """Focal lengths and centre, or a file of them: fx fy cx cy, 3x3, or KITTI's 3x4 projection."""
-    lidar_to_camera: FromFile | tuple[float, ...] | None = None
-    """Transform that takes LiDAR points to the camera: 12 or 16 values row by row, or a file."""
-    camera_to_lidar: FromFile | tuple[float, ...] | None = None
+    lidar_to_camera: Transform | None = None
+    """Transform that takes LiDAR points to the camera: 12 or 16 values row by row, or from files."""
+    camera_to_lidar: Transform | None = None
     """The camera's pose in the LiDAR's frame; one of the two is given."""
     intrinsics_size: tuple[int, int] | None = None
     """(height, width) of the picture that the intrinsics belong to, when it is another one."""
@@ -60,13 +79,15 @@ class RigCamera:
 
     def calibration(self) -> tuple[FromFile, ...]:
         """Return the files that its matrices are read from."""
-        stated = (self.intrinsics, self.lidar_to_camera, self.camera_to_lidar)
+        stated = (self.intrinsics, *(self.lidar_to_camera or ()), *(self.camera_to_lidar or ()))
         return tuple(value for value in stated if isinstance(value, FromFile))
 
     def of_sweep(self, sweep: str) -> RigCamera:
         """Return the camera with the calibration files of one sweep; itself where all sweeps share them."""
 
         def own(value: Any) -> Any:
+            if isinstance(value, tuple):
+                return tuple(map(own, value))
             return value.of_sweep(sweep) if isinstance(value, FromFile) else value
 
         return replace(
@@ -110,6 +131,7 @@ class RigDescription:
 
 KEYS = tuple(field.name for field in fields(RigDescription))
 CAMERA_KEYS = tuple(field.name for field in fields(RigCamera) if field.name != "name")
+FILE_KEYS = ("file", "key", "rotation", "translation", "quaternion")
 
 
 def is_rig(path: Path) -> bool:
@@ -134,7 +156,7 @@ def read_rig(path: Path) -> RigDescription:
         raise InputError(f"{path}: lacks 'points', the pattern of the sweeps, such as velodyne/*.bin.")
     cameras = data.get("cameras") or {}
     if not isinstance(cameras, dict):
-        raise InputError(f"{path}: cameras is {cameras!r}, expected a name and keys for each camera.")
+        raise InputError(f"{path}: cameras is {brief(cameras)}, expected a name and keys for each camera.")
     values = {key: _value(key, value, f"{path}: {key}") for key, value in data.items() if key != "cameras"}
     return RigDescription(**values, cameras=tuple(_camera(path, str(name), keys) for name, keys in cameras.items()))
 
@@ -142,7 +164,7 @@ def read_rig(path: Path) -> RigDescription:
 def _camera(path: Path, name: str, keys: Any) -> RigCamera:
     where = f"{path}: camera '{name}'"
     if not isinstance(keys, dict):
-        raise InputError(f"{where} is {keys!r}, expected keys such as images, intrinsics, lidar_to_camera.")
+        raise InputError(f"{where} is {brief(keys)}, expected keys such as images, intrinsics, lidar_to_camera.")
     refuse_unknown(keys, CAMERA_KEYS, where)
     for key in ("images", "intrinsics"):
         if key not in keys:
@@ -162,27 +184,40 @@ def _camera(path: Path, name: str, keys: Any) -> RigCamera:
 
 
 def _intrinsics(value: Any, where: str) -> Pinhole | FromFile:
-    return pinhole_value(value, where) if isinstance(value, dict) and "file" not in value else _from_file(value, where)
+    if isinstance(value, dict) and "file" not in value:
+        return pinhole_value(value, where)
+    return _from_file(value, where, ("file", "key"))
 
 
-def _transform(value: Any, where: str) -> FromFile | tuple[float, ...] | None:
+def _transform(value: Any, where: str) -> Transform | None:
     if value is None:
         return None
+    if isinstance(value, list) and any(isinstance(step, (dict, str)) for step in value):
+        return tuple(_from_file(step, f"{where}[{place}]") for place, step in enumerate(value))
     if isinstance(value, list):
         flat = [number for row in value for number in (row if isinstance(row, list) else [row])]
         if len(flat) not in (12, 16) or not all(isinstance(number, (int, float)) for number in flat):
             raise InputError(f"{where} has {len(flat)} values, expected 12 or 16 numbers row by row.")
         return tuple(float(number) for number in flat)
-    return _from_file(value, where)
+    return (_from_file(value, where),)
 
 
-def _from_file(value: Any, where: str) -> FromFile:
-    if isinstance(value, dict):
-        refuse_unknown(value, ("file", "key"), where)
-        keys = value.get("key") or ()
-        keys = tuple(map(str, keys)) if isinstance(keys, (list, tuple)) else (str(keys),)
-        return FromFile(text_value(value.get("file"), f"{where}.file"), keys)
-    return FromFile(text_value(value, where))
+def _from_file(value: Any, where: str, known: tuple[str, ...] = FILE_KEYS) -> FromFile:
+    if not isinstance(value, dict):
+        return FromFile(text_value(value, where))
+    refuse_unknown(value, known, where)
+    stated = value.get("key")
+    keys = [] if stated is None else stated if isinstance(stated, list) else [stated]
+    parts = [None if value.get(name) is None else str(value[name]) for name in ("rotation", "translation")]
+    if (parts[0] is None) != (parts[1] is None) or (keys and parts[0] is not None):
+        raise InputError(f"{where} needs either 'key', or both 'rotation' and 'translation'.")
+    order = value.get("quaternion")
+    return FromFile(
+        text_value(value.get("file"), f"{where}.file"),
+        tuple(map(str, keys)),
+        *parts,
+        None if order is None else choice_value(QuaternionOrder, order, f"{where}.quaternion"),
+    )
 
 
 def _value(key: str, value: Any, where: str) -> Any:
@@ -195,17 +230,17 @@ def _value(key: str, value: Any, where: str) -> Any:
             return choice_value(Incomplete, value, where)
         case "columns":
             if not isinstance(value, list) or not {"x", "y", "z"} <= set(map(str, value)):
-                raise InputError(f"{where} is {value!r}, expected a list of names with x, y and z among them.")
+                raise InputError(f"{where} is {brief(value)}, expected a list of names with x, y and z among them.")
             return tuple(map(str, value))
         case "classes":
             if not isinstance(value, dict) or not all(isinstance(raw, int) for raw in value):
-                raise InputError(f"{where} is {value!r}, expected a name for each raw label id.")
+                raise InputError(f"{where} is {brief(value)}, expected a name for each raw label id.")
             return {int(raw): str(name) for raw, name in value.items()}
         case "ignored":
             if not isinstance(value, list) or not all(isinstance(raw, int) for raw in value):
-                raise InputError(f"{where} is {value!r}, expected a list of raw label ids.")
+                raise InputError(f"{where} is {brief(value)}, expected a list of raw label ids.")
             return tuple(value)
         case _:
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-                raise InputError(f"{where} is {value!r}, expected a positive number.")
+                raise InputError(f"{where} is {brief(value)}, expected a positive number.")
             return int(value) if key == "every" else float(value)

@@ -70,8 +70,6 @@ def _sweeps(path: Path, root: Path | None, options: ReadOptions) -> tuple[tuple[
             raise InputError(f"{folder / SWEEPS}: holds no sweeps (*.bin); unpack the sequence again.")
         sources += sweeps_of(rig, options, name)
         notes += said
-        if not (folder / "calib.txt").is_file() and (folder / "calib").is_dir():
-            notes.append(f"{folder}: is laid out like KITTI's object benchmark; read it by examples/kitti-object.yaml")
     notes.insert(0, f"SemanticKITTI: {len(sources)} sweeps of {len(wanted)} sequences ({', '.join(wanted)})")
     return tuple(sources), tuple(notes)
 
@@ -91,12 +89,11 @@ def _of_split(path: Path, split: str, there: dict[str, Path]) -> dict[str, Path]
 def survey_semantic_kitti(path: Path, root: Path | None, options: ReadOptions, progress: Progress) -> Survey:
     """Count the sweeps of a split against the published number, and look at every file's size."""
     sources, notes = _sweeps(path, root, options)
-    split = f" --split {options.split}" if options.split else ""
-    found = survey_sweeps(NAME, sources, notes, f"{path}{split}", NAME, progress)
+    found = survey_sweeps(NAME, sources, notes, description().names(), progress)
     whole = options.every is None and options.limit is None
     official = OFFICIAL.get(options.split or "") if whole else None
     sweeps, pictures = found.counts
     return replace(found, counts=(replace(sweeps, official=official), pictures))
 
 
-SEMANTIC_KITTI = Layout(NAME, recognises, open_semantic_kitti, survey_semantic_kitti, recipe="nuscenes")
+SEMANTIC_KITTI = Layout(NAME, recognises, open_semantic_kitti, survey_semantic_kitti, "nuscenes")

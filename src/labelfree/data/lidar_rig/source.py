@@ -71,18 +71,23 @@ class Rig:
     def point_labels(self) -> dict[str, Path] | None:
         """Label files by the sweep's name."""
         stated = self.description.point_labels
-        return None if stated is None else Pattern(stated).find(self.base)
+        return None if stated is None else Pattern(stated).find_for(self.base, self.sweeps)
 
     @cached_property
     def pictures(self) -> dict[str, dict[str, Path]]:
         """Pictures of each camera by the sweep's name."""
-        return {camera.name: Pattern(camera.images).find(self.base) for camera in self.description.cameras}
+        cameras = self.description.cameras
+        return {camera.name: Pattern(camera.images).find_for(self.base, self.sweeps) for camera in cameras}
 
     @cached_property
     def pixel_labels(self) -> dict[str, dict[str, Path]]:
         """Label pictures of each camera that has some, by the sweep's name."""
         stated = ((camera.name, camera.labels) for camera in self.description.cameras)
-        return {name: Pattern(labels).find(self.base) for name, labels in stated if labels is not None}
+        return {name: Pattern(labels).find_for(self.base, self.sweeps) for name, labels in stated if labels is not None}
+
+    def require_names(self) -> None:
+        """Raise if a pattern finds files, but none of a sweep."""
+        _ = self.point_labels, self.pictures, self.pixel_labels
 
     def matrices(self, camera: RigCamera, sweep: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the intrinsics and lidar_to_camera of a camera; what holds for all sweeps is read once."""
@@ -225,6 +230,7 @@ def rig_at(description: RigDescription, base: Path) -> tuple[Rig, tuple[str, ...
             labels = None
         description = replace(description, cameras=cameras, point_labels=labels)
     rig = Rig(description, base)
+    rig.require_names()
     if not description.cameras:
         notes.append(f"{base}: no cameras are described or there, nothing can be trained on it")
     elif len(rig.taken) < len(rig.sweeps):
@@ -245,32 +251,32 @@ def _there(camera: RigCamera, base: Path, notes: list[str]) -> bool:
 
 def sweeps_of(rig: Rig, options: ReadOptions, sequence: str | None = None) -> tuple[SweepSource, ...]:
     """Return the sweeps that are taken."""
-    every = (options.every or 1) * rig.description.every
-    return tuple(SweepSource(name, rig, sequence) for name in rig.taken[::every][: options.limit])
+    taken = rig.taken[:: options.stride(rig.description.every)][: options.limit]
+    return tuple(SweepSource(name, rig, sequence) for name in taken)
 
 
 def survey_rig(path: Path, root: Path | None, options: ReadOptions, progress: Progress) -> Survey:
     """Look at every sweep, label file and picture's header."""
     rig, notes = _rig(path, root, options)
     sources = sweeps_of(rig, options)
-    given = "" if root is None else f" --root {root}"
-    return survey_sweeps(LAYOUT, sources, notes, f"{path}{given}", path.stem, progress)
+    return survey_sweeps(LAYOUT, sources, notes, rig.description.names(), progress)
 
 
 def survey_sweeps(
-    layout: str, sources: Sequence[SweepSource], notes: tuple[str, ...], where: str, out: str, progress: Progress
+    layout: str,
+    sources: Sequence[SweepSource],
+    notes: tuple[str, ...],
+    classes: tuple[str, ...] | None,
+    progress: Progress,
 ) -> Survey:
-    """Look at the files of sweeps; `where` is what a command is given to read them, `out` names what it writes."""
+    """Look at the files of sweeps."""
     problems, frames = dict[str, None](), 0
     for place, source in enumerate(sources):
         problems |= dict.fromkeys(source.faults())  # What is wrong with every sweep is said once.
         frames += len(source.cameras())
         progress(place + 1, len(sources))
-    command = f"labelfree run {where} --out runs/{out}"
-    if not frames:
-        command = f"labelfree predict RUN {where} --out predicted/{out}"
     counts = (Count("sweeps", len(sources)), Count("pictures", frames))
-    return Survey(layout, counts, tuple(problems), notes, frames, command)
+    return Survey(layout, counts, tuple(problems), notes, frames, classes)
 
 
-LIDAR = Layout(LAYOUT, is_rig, open_rig, survey_rig)
+LIDAR = Layout(LAYOUT, is_rig, open_rig, survey_rig, "nuscenes")

@@ -121,7 +121,7 @@ def open_nuimages(path: Path, root: Path | None, options: ReadOptions) -> Opened
     if root is not None:
         raise InputError(f"--root {root} is for a description file, but {path} is itself a dataset; leave it out.")
     split = _split(path, options.split)
-    sources = _sources(path, path / f"v1.0-{split}")[:: options.every or 1][: options.limit]
+    sources = _sources(path, path / f"v1.0-{split}")[:: options.stride()][: options.limit]
     note = f"nuImages v1.0-{split}: {len(sources)} annotated pictures, no points; {len(CLASSES)} classes are measured"
     notes = (
         (note,) if any(source.masks for source in sources) else (note, "nothing is annotated: nothing can be measured")
@@ -208,8 +208,7 @@ def survey_nuimages(path: Path, root: Path | None, options: ReadOptions, progres
     split = _split(path, options.split)
     whole = options.every is None and options.limit is None
     count = Count("annotated pictures", len(sources), OFFICIAL[split] if whole else None)
-    command = f"labelfree evaluate runs/nuscenes {path} --split {split} --networks-only"
-    return Survey("nuimages", (count,), tuple(problems), opened.notes, len(sources), command)
+    return Survey("nuimages", (count,), tuple(problems), opened.notes, len(sources), CLASSES)
 
 
-NUIMAGES = Layout("nuimages", recognises, open_nuimages, survey_nuimages, recipe="nuscenes")
+NUIMAGES = Layout("nuimages", recognises, open_nuimages, survey_nuimages, "nuscenes", images_only=True)

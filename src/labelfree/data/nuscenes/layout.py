@@ -144,15 +144,9 @@ def survey_nuscenes(path: Path, root: Path | None, options: ReadOptions, progres
     if whole:
         found.append(("sensor readings", len(index.arrays.data_time)))
     counts = tuple(Count(what, number, published) for (what, number), published in zip(found, official))
-    split = f" --split {options.split}" if options.split else ""
-    return Survey(
-        "nuscenes",
-        counts,
-        tuple(problems),
-        notes,
-        len(keys) * len(CAMERAS),
-        f"labelfree label {path}{split} --classes nuscenes16 --out runs/nuscenes",
-    )
+    return Survey("nuscenes", counts, tuple(problems), notes, len(keys) * len(CAMERAS))
 
 
-NUSCENES = Layout("nuscenes", recognises, open_nuscenes, survey_nuscenes, recipe="nuscenes")
+NUSCENES = Layout(
+    "nuscenes", recognises, open_nuscenes, survey_nuscenes, "nuscenes", preset="nuscenes16", first_verb="label"
+)

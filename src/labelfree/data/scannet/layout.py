@@ -114,15 +114,13 @@ def survey_scannet(path: Path, root: Path | None, options: ReadOptions, progress
     notes = [f"{lost} frames without a finite pose are left out"] if lost else []
     notes += _without_label_file(sources)
     notes += [f"{fused} scans have no mesh; their depth maps are fused"] if fused else []
-    split = f" --split {options.split}" if options.split else ""
     return Survey(
         "scannet",
         (Count("scans", len(sources), official), Count("frames", frames)),
         tuple(problems),
         tuple(notes),
         frames,
-        f"labelfree label {path}{split} --classes scannet20 --out runs/scannet",
     )
 
 
-SCANNET = Layout("scannet", recognises, open_scannet, survey_scannet, recipe="scannet")
+SCANNET = Layout("scannet", recognises, open_scannet, survey_scannet, "scannet", preset="scannet20", first_verb="label")

@@ -1,0 +1,50 @@
+"""Poses and intrinsics of captures under the names that common tools give them, where the default ones are missing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from labelfree.data.description import Description
+from labelfree.data.patterns import Pattern
+from labelfree.data.poses import is_trajectory_log
+
+POSES = ("trajectory.log", "poses.txt", "trajectory.txt", "traj.txt", "groundtruth.txt")
+"""Files of all poses as Redwood, Open3D, TUM and Replica name them; any other `.log` of poses counts if it is one."""
+INTRINSICS = ("intrinsics.txt", "intrinsic.json", "camera_intrinsic.json", "camera_primesense.json")
+"""The last three as Open3D writes them."""
+
+
+def recognised(description: Description, folder: Path, shared: Path) -> tuple[Description, tuple[str, ...]]:
+    """Return the description with the names that a scene's files have, and which of them are not the default ones.
+
+    Only what the description does not state is looked for, and only where the default file is missing.
+    """
+    found, notes = description, list[str]()
+    poses = None if "poses" in description.stated else _poses(description, folder)
+    if poses is not None:
+        found = replace(found, poses=poses.name)
+        notes.append(f"poses are read from {poses}")
+    intrinsics = None if "intrinsics" in description.stated else _intrinsics(description, folder, shared)
+    if intrinsics is not None:
+        found = replace(found, intrinsics=intrinsics.name)
+        notes.append(f"intrinsics are read from {intrinsics}")
+    return found, tuple(notes)
+
+
+def _poses(description: Description, folder: Path) -> Path | None:
+    if Pattern(description.poses).matches_in(folder):
+        return None
+    named = next((folder / name for name in POSES if (folder / name).is_file()), None)
+    if named is not None:
+        return named
+    logs = [path for path in sorted(folder.glob("*.log")) if path.is_file() and is_trajectory_log(path)]
+    return logs[0] if len(logs) == 1 else None
+
+
+def _intrinsics(description: Description, folder: Path, shared: Path) -> Path | None:
+    default = str(description.intrinsics)
+    if (folder / default).is_file() or (shared / default).is_file():
+        return None
+    places = (place / name for place in (folder, shared) for name in INTRINSICS)
+    return next((path for path in places if path.is_file()), None)
