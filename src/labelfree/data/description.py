@@ -9,10 +9,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from labelfree.data.poses import CameraAxes, PoseConvention, PoseIs
+from labelfree.documents import read_yaml, shown
 from labelfree.errors import InputError
+from labelfree.names import require_safe_name
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
@@ -86,12 +86,7 @@ KEYS = tuple(field.name for field in fields(Description) if field.name != "state
 
 def read_description(path: Path) -> Description:
     """Read a description file."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such description file.")
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())}).") from error
+    data = read_yaml(path)
     if not isinstance(data, dict):
         raise InputError(f"{path}: expected keys such as 'images' and 'poses', found {type(data).__name__}.")
     return description_from_dict(data, str(path))
@@ -111,7 +106,9 @@ def _value(key: str, value: Any, where: str) -> Any:
     match key:
         case "images" | "poses":
             return text_value(value, where)
-        case "name" | "root" | "depth" | "cloud" | "labels":
+        case "name":
+            return None if value is None else require_safe_name(text_value(value, where), where)
+        case "root" | "depth" | "cloud" | "labels":
             return None if value is None else text_value(value, where)
         case "pose_is":
             return choice_value(PoseIs, value, where)
@@ -143,33 +140,33 @@ def refuse_unknown(data: Mapping[Any, Any], known: tuple[str, ...], source: str)
 def text_value(value: Any, where: str) -> str:
     """Return a file name or pattern."""
     if not isinstance(value, str) or not value.strip():
-        raise InputError(f"{where} is {value!r}, expected a file name or pattern.")
+        raise InputError(f"{where} is {shown(value)}, expected a file name or pattern.")
     return value.strip().removeprefix("./")
 
 
 def choice_value(choices: type[Choice], value: Any, where: str) -> Choice:
     """Return one of the choices."""
     if value not in list(choices):
-        raise InputError(f"{where} is {value!r}, expected {' or '.join(choices)}.")
+        raise InputError(f"{where} is {shown(value)}, expected {' or '.join(choices)}.")
     return choices(value)
 
 
 def _positive(value: Any, where: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
-        raise InputError(f"{where} is {value!r}, expected a positive number.")
+        raise InputError(f"{where} is {shown(value)}, expected a positive number.")
     return float(value)
 
 
 def _count(value: Any, where: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InputError(f"{where} is {value!r}, expected a whole number from 1.")
+        raise InputError(f"{where} is {shown(value)}, expected a whole number from 1.")
     return value
 
 
 def size_value(value: Any, where: str) -> tuple[int, int]:
     """Return (height, width)."""
     if not isinstance(value, list) or len(value) != 2:
-        raise InputError(f"{where} is {value!r}, expected [height, width].")
+        raise InputError(f"{where} is {shown(value)}, expected [height, width].")
     return _count(value[0], where), _count(value[1], where)
 
 
@@ -188,5 +185,5 @@ def _classes(value: Any, where: str) -> str | tuple[str, ...] | None:
     if value is None or isinstance(value, str):
         return value
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise InputError(f"{where} is {value!r}, expected a list of names or the name of a file.")
+        raise InputError(f"{where} is {shown(value)}, expected a list of names or the name of a file.")
     return tuple(value)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelfree.errors import InputError
+from labelfree.names import require_safe_name
 from labelfree.scene import Scene
 
 
@@ -32,6 +33,8 @@ class ReadOptions:
     def __post_init__(self) -> None:
         if (self.every is not None and self.every < 1) or (self.limit is not None and self.limit < 1):
             raise InputError(f"every is {self.every} and limit is {self.limit}: both must be 1 or more.")
+        if self.split is not None:
+            require_safe_name(self.split, "--split")
 
 
 class SceneSource(Protocol):

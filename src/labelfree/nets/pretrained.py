@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from labelfree.atomic import temporary_name, write_text
+from labelfree.documents import read_json
 from labelfree.errors import InputError
 
 CONFIG_NAME = "config.json"
@@ -33,12 +34,7 @@ def read_model(folder_or_hub_id: str | Path) -> tuple[dict[str, Any], dict[str, 
     """Return description, weights and the name for errors of a model written by `write_model`."""
     folder = fetch_folder(folder_or_hub_id, (CONFIG_NAME, WEIGHTS_NAME))
     path = folder / CONFIG_NAME
-    try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; give a folder that save_pretrained wrote.") from error
-    except ValueError as error:
-        raise InputError(f"{path}: not valid JSON; copy the file again.") from error
+    description = read_json(path, fix="give a folder that save_pretrained wrote, or copy the file again")
     if not isinstance(description, dict):
         raise InputError(f"{path}: expected a JSON object; copy the file again.")
     return description, read_weights(folder / WEIGHTS_NAME), str(path)

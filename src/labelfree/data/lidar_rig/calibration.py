@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from labelfree.data.description import Pinhole
 from labelfree.data.lidar_rig.description import FromFile, RigCamera
 from labelfree.data.poses import pinhole, pose_matrix, quaternion_rotation, read_intrinsics
+from labelfree.documents import parse_json, parse_yaml, read_text, shown
 from labelfree.errors import InputError
 
 Matrix = NDArray[np.float64]
@@ -97,20 +96,14 @@ def _numbers(values: Any, where: str) -> list[float]:
     try:
         return [float(value) for value in flat]
     except (TypeError, ValueError) as error:
-        raise InputError(f"{where}: expected numbers, found {values!r}.") from error
+        raise InputError(f"{where}: expected numbers, found {shown(values)}.") from error
 
 
 def _entry(base: Path, file: str, nested: str | None) -> tuple[Any, str]:
     """Return what a file holds under a key, and the words for it."""
     path = base / file
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise InputError(f"{path}: no such calibration file.") from error
-    try:
-        data: Any = json.loads(text) if path.suffix == ".json" else _keyed(text) or yaml.safe_load(text)
-    except (ValueError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())}).") from error
+    text = read_text(path, strict=False)
+    data: Any = parse_json(text, str(path)) if path.suffix == ".json" else _keyed(text) or parse_yaml(text, str(path))
     where = str(path)
     for key in [] if nested is None else nested.split("/"):
         if not isinstance(data, dict) or key not in data:
