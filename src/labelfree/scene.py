@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelfree.errors import InputError
+from labelfree.names import require_safe_name
 from labelfree.raster import Raster, as_raster, resize_image, resize_nearest
 
 ROTATION_TOLERANCE = 1e-2
@@ -42,6 +43,7 @@ class Frame:
     """Name of the scene it belongs to, which the scene fills in; frames of different scenes may share their names."""
 
     def __post_init__(self) -> None:
+        require_safe_name(self.name, "The name of a frame")
         object.__setattr__(self, "image", as_raster(self.image))
         for field in ("depth", "labels"):
             if getattr(self, field) is not None:
@@ -119,6 +121,7 @@ class Scene:
     """Pictures without a cloud, as nuImages': a 2D network is measured on them, nothing is trained."""
 
     def __post_init__(self) -> None:
+        require_safe_name(self.name, "The name of a scene")
         object.__setattr__(self, "frames", tuple(replace(frame, scene=self.name) for frame in self.frames))
         points = np.asarray(self.points_world, dtype=np.float32)
         object.__setattr__(self, "points_world", points)

@@ -12,6 +12,7 @@ from typing import Any, get_type_hints
 import yaml
 
 from labelfree.config import RunConfig, recipe_path
+from labelfree.documents import parse_yaml, read_yaml
 from labelfree.errors import InputError
 from labelfree.typed import typed
 
@@ -41,10 +42,7 @@ def settings_yaml(config: RunConfig) -> str:
 
 
 def _read_recipe(path: Path) -> dict[str, Any]:
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as YAML ({str(error).splitlines()[0]}).") from error
+    tree = read_yaml(path)
     if not isinstance(tree, dict):
         raise InputError(f"{path}: expected keys such as 'train:', found {type(tree).__name__}.")
     _check_keys(tree, RunConfig, str(path))
@@ -56,7 +54,7 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     key, found, value = override.removeprefix("--").partition("=")
     if not found:
         raise InputError(f"'{override}' is not an override: write --{key}=VALUE.")
-    nested: Any = yaml.safe_load(value)
+    nested: Any = parse_yaml(value, f"--{key}", "write --a.b=c")
     for part in reversed(key.split(".")):
         nested = {part: nested}
     _check_keys(nested, RunConfig, f"--{key}")

@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
+from labelfree.documents import parse_yaml, read_text
 from labelfree.errors import InputError
 
 IGNORE_LABEL = 255
 """Label of pixels and points that belong to no class, everywhere in the library."""
+
+LARGEST_FILE = 1 << 20
+"""Bytes of a vocabulary file."""
 
 MAX_CLASSES = 255
 """Labels are uint8 and 255 is the ignore label."""
@@ -133,19 +136,11 @@ class Vocabulary:
     @classmethod
     def from_file(cls, path: Path) -> Vocabulary:
         """Read a vocabulary file: YAML or JSON with `classes`, or a text file with one name a line."""
-        if not path.is_file():
-            raise InputError(f"{path}: no such vocabulary file.")
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{path}: cannot be read as UTF-8 text; write one class name a line.") from error
+        text = read_text(path, LARGEST_FILE, "give a vocabulary file, with one class name a line")
         if path.suffix == ".txt":
             lines = (line.strip() for line in text.splitlines())
             return cls.from_names([line for line in lines if line and not line.startswith("#")])
-        try:
-            data = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise InputError(f"{path}: not valid YAML ({str(error).splitlines()[0]}).") from error
+        data = parse_yaml(text, str(path))
         if isinstance(data, list):
             data = {"classes": data}
         if not isinstance(data, dict):

@@ -24,6 +24,7 @@ from labelfree.data.relabelling import id_table, relabelled
 from labelfree.data.scannet.layout import SCANNET
 from labelfree.data.source import Layout, OpenedDataset, ReadOptions, SceneSource
 from labelfree.errors import InputError
+from labelfree.names import require_safe_name
 from labelfree.scene import Scene
 from labelfree.vocabulary import Vocabulary
 
@@ -102,6 +103,8 @@ def open_scenes(
     sources, notes = tuple(opened.sources), opened.notes
     if not sources:
         raise InputError(f"{path}: holds no scene; unpack its tables and files again, or give another folder.")
+    for source in sources:
+        require_safe_name(source.name, f"{path}: the name of a scene")
     if options.skip_broken:
         broken = {source.name: faults[0] for source in sources if (faults := source.faults())}
         sources = tuple(source for source in sources if source.name not in broken)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import reprlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
@@ -11,16 +10,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from labelfree.data.poses import CameraAxes, PoseConvention, PoseIs
+from labelfree.documents import read_yaml, shown
 from labelfree.errors import InputError
+from labelfree.names import require_safe_name
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
 _LONGEST_QUOTE, _KEYS_COMPARED = 80, 1000
-_BRIEF = reprlib.Repr()
-_BRIEF.maxlevel = 2
 
 
 class Incomplete(StrEnum):
@@ -92,12 +89,7 @@ KEYS = tuple(field.name for field in fields(Description) if field.name != "state
 
 def read_description(path: Path) -> Description:
     """Read a description file."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such description file.")
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())}).") from error
+    data = read_yaml(path)
     if not isinstance(data, dict):
         raise InputError(f"{path}: expected keys such as 'images' and 'poses', found {type(data).__name__}.")
     return description_from_dict(data, str(path))
@@ -117,7 +109,9 @@ def _value(key: str, value: Any, where: str) -> Any:
     match key:
         case "images" | "poses":
             return text_value(value, where)
-        case "name" | "root" | "depth" | "cloud" | "labels":
+        case "name":
+            return None if value is None else require_safe_name(text_value(value, where), where)
+        case "root" | "depth" | "cloud" | "labels":
             return None if value is None else text_value(value, where)
         case "pose_is":
             return choice_value(PoseIs, value, where)
@@ -146,11 +140,6 @@ def refuse_unknown(data: Mapping[Any, Any], known: tuple[str, ...], source: str)
             raise InputError(f"{source}: unknown key '{key}'; {hint}")
 
 
-def brief(value: Any) -> str:
-    """Return a value of a description as it is quoted in an error: a line at most."""
-    return _BRIEF.repr(value)[:_LONGEST_QUOTE]
-
-
 def nearest(key: str, known: Iterable[str], count: int = 3) -> str:
     """Return the known keys that look most like one, or the first few of them, as words for an error."""
     names = list(islice(known, _KEYS_COMPARED))
@@ -164,33 +153,33 @@ def nearest(key: str, known: Iterable[str], count: int = 3) -> str:
 def text_value(value: Any, where: str) -> str:
     """Return a file name or pattern."""
     if not isinstance(value, str) or not value.strip():
-        raise InputError(f"{where} is {brief(value)}, expected a file name or pattern.")
+        raise InputError(f"{where} is {shown(value)}, expected a file name or pattern.")
     return value.strip().removeprefix("./")
 
 
 def choice_value(choices: type[Choice], value: Any, where: str) -> Choice:
     """Return one of the choices."""
     if value not in list(choices):
-        raise InputError(f"{where} is {brief(value)}, expected {' or '.join(choices)}.")
+        raise InputError(f"{where} is {shown(value)}, expected {' or '.join(choices)}.")
     return choices(value)
 
 
 def _positive(value: Any, where: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
-        raise InputError(f"{where} is {brief(value)}, expected a positive number.")
+        raise InputError(f"{where} is {shown(value)}, expected a positive number.")
     return float(value)
 
 
 def _count(value: Any, where: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InputError(f"{where} is {brief(value)}, expected a whole number from 1.")
+        raise InputError(f"{where} is {shown(value)}, expected a whole number from 1.")
     return value
 
 
 def size_value(value: Any, where: str) -> tuple[int, int]:
     """Return (height, width)."""
     if not isinstance(value, list) or len(value) != 2:
-        raise InputError(f"{where} is {brief(value)}, expected [height, width].")
+        raise InputError(f"{where} is {shown(value)}, expected [height, width].")
     return _count(value[0], where), _count(value[1], where)
 
 
@@ -209,5 +198,5 @@ def _classes(value: Any, where: str) -> str | tuple[str, ...] | None:
     if value is None or isinstance(value, str):
         return value
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise InputError(f"{where} is {brief(value)}, expected a list of names or the name of a file.")
+        raise InputError(f"{where} is {shown(value)}, expected a list of names or the name of a file.")
     return tuple(value)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelfree.atomic import atomic_file
+from labelfree.data.archives import is_whole
 from labelfree.errors import InputError
 from labelfree.raster import resize_nearest
 from labelfree.scene import Frame
@@ -85,14 +86,31 @@ def fuse_cached(frames: Sequence[Frame], options: FusionOptions, cache_dir: Path
     if cache_dir is None:
         return fuse(frames, options, with_labels)
     path = cache_dir / f"cloud-{_content_key(frames, options)}.npz"
-    if path.is_file():
-        with np.load(path) as kept:
-            return FusedCloud(kept["points_world"], kept["colours"], kept["labels"] if with_labels else None)
+    kept = _kept_cloud(path, with_labels)
+    if kept is not None:
+        return kept
     cloud = fuse(frames, options, with_labels)
     labels = np.empty(0, dtype=np.uint8) if cloud.labels is None else cloud.labels
     with atomic_file(path) as file:
         np.savez(file, points_world=cloud.points_world, colours=cloud.colours, labels=labels)
     return cloud
+
+
+def _kept_cloud(path: Path, with_labels: bool) -> FusedCloud | None:
+    """Return a cloud that was kept; None if there is none, or if a checksum or a shape shows that it is damaged."""
+    if not path.is_file() or not is_whole(path):
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            points, colours, labels = kept["points_world"], kept["colours"], kept["labels"]
+    except (OSError, ValueError, KeyError, EOFError):
+        return None
+    if (points.dtype, colours.dtype, labels.dtype) != (np.float32, np.uint8, np.uint8):
+        return None
+    rows = len(points) if with_labels else 0
+    if (points.shape, colours.shape, labels.shape) != ((len(points), 3), (len(points), 3), (rows,)):
+        return None
+    return FusedCloud(points, colours, labels if with_labels else None)
 
 
 def back_project(

@@ -8,7 +8,6 @@ that nothing needs to be undone.
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from labelfree.data.ply import PlyCloud, read_ply
 from labelfree.data.posed_rgbd import picture_size
 from labelfree.data.poses import CameraAxes, PoseConvention, scaled_intrinsics
 from labelfree.data.source import Count, Layout, OpenedDataset, Progress, ReadOptions, Survey
+from labelfree.documents import read_json
 from labelfree.errors import InputError
 from labelfree.raster import ArrayFile, ImageFile, Raster
 from labelfree.scene import Frame, Scene
@@ -62,12 +62,7 @@ class NerfstudioSource:
     @cached_property
     def data(self) -> dict[str, Any]:
         """What the file holds."""
-        try:
-            data = json.loads(self.path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise InputError(f"{self.path}: no such file.") from error
-        except (ValueError, UnicodeDecodeError) as error:
-            raise InputError(f"{self.path}: is not JSON ({error}); export the capture again.") from error
+        data = read_json(self.path, fix="export the capture again")
         if not isinstance(data, dict) or not isinstance(data.get("frames"), list) or not data["frames"]:
             raise InputError(f"{self.path}: has no list 'frames'; export the capture again.")
         camera = data.get("camera_model", "OPENCV")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from labelfree.documents import read_text
 from labelfree.errors import InputError
 
 _LONGEST_LINE = 1000
@@ -170,10 +171,8 @@ def pinhole(fx: float, fy: float, cx: float, cy: float) -> NDArray[np.float64]: 
 
 def number_rows(path: Path) -> list[tuple[int, list[float]]]:
     """Return the numbers of each line of a text file with the line's number; `#` begins a comment."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such file.")
     rows = []
-    for line, text in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+    for line, text in enumerate(read_text(path, strict=False).splitlines(), start=1):
         words = text.split("#")[0].replace(",", " ").split()
         try:
             row = [float(word) for word in words]

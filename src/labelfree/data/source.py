@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelfree.errors import InputError
+from labelfree.names import require_safe_name
 from labelfree.scene import Scene
 
 
@@ -38,6 +39,8 @@ class ReadOptions:
     def stride(self, described: int = 1) -> int:
         """Return the step between frames: `every`, or where it is not given what the description says."""
         return described if self.every is None else self.every
+        if self.split is not None:
+            require_safe_name(self.split, "--split")
 
 
 class SceneSource(Protocol):

@@ -14,6 +14,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from labelfree.atomic import atomic_file, write_text
+from labelfree.documents import read_json
 from labelfree.errors import InputError
 
 CONFIG_NAME = "config.json"
@@ -42,7 +43,9 @@ def read_model(folder_or_hub_id: str | Path) -> tuple[dict[str, Any], dict[str, 
     """Return description, weights and the name for errors of a model written by `write_model`."""
     folder = fetch_folder(folder_or_hub_id, (CONFIG_NAME, WEIGHTS_NAME))
     path = folder / CONFIG_NAME
-    description = _read_description(path)
+    description = read_json(path, fix="give a folder that save_pretrained wrote, or copy the file again")
+    if not isinstance(description, dict):
+        raise InputError(f"{path}: expected a JSON object; copy the file again.")
     weights = read_weights(folder / WEIGHTS_NAME)
     checksums = description.pop(CHECKSUMS, {})
     found = {WEIGHTS_NAME: _file_checksum(folder / WEIGHTS_NAME), CONFIG_NAME: _checksum(description)}
@@ -88,20 +91,6 @@ def _checksum(description: Mapping[str, Any]) -> str:
 def _file_checksum(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _read_description(path: Path) -> dict[str, Any]:
-    try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; give a folder that save_pretrained wrote.") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); allow reading it or copy it again.") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not valid JSON; copy the file again.") from error
-    if not isinstance(description, dict):
-        raise InputError(f"{path}: expected a JSON object; copy the file again.")
-    return description
 
 
 def fetch_folder(folder_or_hub_id: str | Path, files: tuple[str, ...]) -> Path:

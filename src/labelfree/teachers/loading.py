@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import nn
 
+from labelfree.documents import read_json
 from labelfree.errors import InputError
 from labelfree.nets.pretrained import first_not_finite
 
@@ -90,10 +91,10 @@ def _check_folder(folder: Path, model_type: str) -> None:
         raise InputError(f"{folder}: config.json is missing; use save_pretrained or copy the hub files.")
     if not any((folder / name).is_file() for name in _WEIGHT_FILES):
         raise InputError(f"{folder}: model.safetensors is missing; use save_pretrained or copy the hub files.")
-    try:
-        found = json.loads(config_file.read_text(encoding="utf-8")).get("model_type")
-    except (ValueError, AttributeError) as error:
-        raise InputError(f"{config_file}: not a JSON object; copy the file again.") from error
+    config = read_json(config_file, fix="copy the file again")
+    if not isinstance(config, dict):
+        raise InputError(f"{config_file}: not a JSON object; copy the file again.")
+    found = config.get("model_type")
     if found != model_type:
         raise InputError(f"{config_file}: model_type is {found!r} but a '{model_type}' model is needed here.")
 

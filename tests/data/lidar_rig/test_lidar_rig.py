@@ -258,7 +258,7 @@ def other_size(folder: Path) -> None:
         (no_picture, r"image_2/000000\.png: sweep '000000' has no such file"),
         (no_picture_at_all, r"nothing matches image_2/.*; restore the files, or take camera 'image_2' out"),
         (no_labels_at_all, r"nothing matches labels/\*\.label; restore the files, or take point_labels out"),
-        (no_calibration, r"calib\.txt: no such calibration file"),
+        (no_calibration, r"calib\.txt: no such file"),
         (not_rigid, r"'image_2': the rotation of its pose is off"),
         (other_size, r"000000\.png: is 620x188 pixels but the centre of camera 'image_2' lies at 600, 180"),
     ],

@@ -142,7 +142,7 @@ def other_picture(tree: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (no_table, r"surface_ann\.json: this table is missing"),
+        (no_table, r"surface_ann\.json: no such file"),
         (no_picture, r"\.jpg: the picture is missing"),
         (other_picture, r"\.jpg: is 10x10 pixels, sample_data\.json says 78x42"),
         (

@@ -8,12 +8,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from labelfree.data.description import (
     Incomplete,
     Pinhole,
-    brief,
     choice_value,
     pinhole_value,
     refuse_unknown,
@@ -21,7 +18,9 @@ from labelfree.data.description import (
     text_value,
 )
 from labelfree.data.patterns import Pattern
+from labelfree.documents import LARGEST_YAML, open_file, read_yaml, shown
 from labelfree.errors import InputError
+from labelfree.names import require_safe_name
 
 LAYOUT = "lidar"
 COLUMNS = ("x", "y", "z", "intensity")
@@ -138,16 +137,14 @@ def is_rig(path: Path) -> bool:
     """Whether a file says `layout: lidar`."""
     if path.suffix.lower() not in {".yaml", ".yml"} or not path.is_file():
         return False
-    with path.open(encoding="utf-8", errors="replace") as file:
-        return any(line.split("#")[0].replace(" ", "").strip() == f"layout:{LAYOUT}" for line in file)
+    with open_file(path) as file:
+        lines = file.read(LARGEST_YAML).decode("utf-8", "replace").splitlines()
+    return any(line.split("#")[0].replace(" ", "").strip() == f"layout:{LAYOUT}" for line in lines)
 
 
 def read_rig(path: Path) -> RigDescription:
     """Read a description; what is unknown, missing or of the wrong kind is named."""
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not readable as YAML ({' '.join(str(error).split())}).") from error
+    data = read_yaml(path)
     if not isinstance(data, dict):
         raise InputError(f"{path}: expected keys such as 'points' and 'cameras', found {type(data).__name__}.")
     data.pop("layout", None)
@@ -156,15 +153,16 @@ def read_rig(path: Path) -> RigDescription:
         raise InputError(f"{path}: lacks 'points', the pattern of the sweeps, such as velodyne/*.bin.")
     cameras = data.get("cameras") or {}
     if not isinstance(cameras, dict):
-        raise InputError(f"{path}: cameras is {brief(cameras)}, expected a name and keys for each camera.")
+        raise InputError(f"{path}: cameras is {shown(cameras)}, expected a name and keys for each camera.")
     values = {key: _value(key, value, f"{path}: {key}") for key, value in data.items() if key != "cameras"}
     return RigDescription(**values, cameras=tuple(_camera(path, str(name), keys) for name, keys in cameras.items()))
 
 
 def _camera(path: Path, name: str, keys: Any) -> RigCamera:
     where = f"{path}: camera '{name}'"
+    require_safe_name(name, f"{path}: the name of a camera")
     if not isinstance(keys, dict):
-        raise InputError(f"{where} is {brief(keys)}, expected keys such as images, intrinsics, lidar_to_camera.")
+        raise InputError(f"{where} is {shown(keys)}, expected keys such as images, intrinsics, lidar_to_camera.")
     refuse_unknown(keys, CAMERA_KEYS, where)
     for key in ("images", "intrinsics"):
         if key not in keys:
@@ -208,14 +206,17 @@ def _from_file(value: Any, where: str, known: tuple[str, ...] = FILE_KEYS) -> Fr
     refuse_unknown(value, known, where)
     stated = value.get("key")
     keys = [] if stated is None else stated if isinstance(stated, list) else [stated]
-    parts = [None if value.get(name) is None else str(value[name]) for name in ("rotation", "translation")]
-    if (parts[0] is None) != (parts[1] is None) or (keys and parts[0] is not None):
+    rotation, translation = (
+        None if value.get(name) is None else str(value[name]) for name in ("rotation", "translation")
+    )
+    if (rotation is None) != (translation is None) or (keys and rotation is not None):
         raise InputError(f"{where} needs either 'key', or both 'rotation' and 'translation'.")
     order = value.get("quaternion")
     return FromFile(
         text_value(value.get("file"), f"{where}.file"),
         tuple(map(str, keys)),
-        *parts,
+        rotation,
+        translation,
         None if order is None else choice_value(QuaternionOrder, order, f"{where}.quaternion"),
     )
 
@@ -230,17 +231,17 @@ def _value(key: str, value: Any, where: str) -> Any:
             return choice_value(Incomplete, value, where)
         case "columns":
             if not isinstance(value, list) or not {"x", "y", "z"} <= set(map(str, value)):
-                raise InputError(f"{where} is {brief(value)}, expected a list of names with x, y and z among them.")
+                raise InputError(f"{where} is {shown(value)}, expected a list of names with x, y and z among them.")
             return tuple(map(str, value))
         case "classes":
             if not isinstance(value, dict) or not all(isinstance(raw, int) for raw in value):
-                raise InputError(f"{where} is {brief(value)}, expected a name for each raw label id.")
+                raise InputError(f"{where} is {shown(value)}, expected a name for each raw label id.")
             return {int(raw): str(name) for raw, name in value.items()}
         case "ignored":
             if not isinstance(value, list) or not all(isinstance(raw, int) for raw in value):
-                raise InputError(f"{where} is {brief(value)}, expected a list of raw label ids.")
+                raise InputError(f"{where} is {shown(value)}, expected a list of raw label ids.")
             return tuple(value)
         case _:
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-                raise InputError(f"{where} is {brief(value)}, expected a positive number.")
+                raise InputError(f"{where} is {shown(value)}, expected a positive number.")
             return int(value) if key == "every" else float(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from labelfree.data.lidar_rig.description import RigDescription
 from labelfree.data.ply import read_ply
+from labelfree.documents import open_file, read_array
 from labelfree.errors import InputError
 from labelfree.vocabulary import IGNORE_LABEL
 
@@ -49,36 +51,32 @@ def read_sweep(path: Path, description: RigDescription) -> Sweep:
 def _values(path: Path, columns: tuple[str, ...]) -> NDArray[np.floating]:
     width = len(columns)
     if path.suffix == ".npy":
-        try:
-            values = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise InputError(f"{path}: cannot be read as an array ({error}); copy the file again.") from error
+        values = read_array(path)
         if values.ndim != 2 or values.shape[1] != width:
             raise InputError(f"{path}: has shape {list(values.shape)}, columns names {width}: mend key 'columns'.")
         return np.asarray(values)
-    size = path.stat().st_size
-    if not size:
-        raise InputError(f"{path}: is empty; copy the file again.")
-    if size % (4 * width):
-        raise InputError(
-            f"{path}: {size} bytes are no whole number of points of {width} float32 ({' '.join(columns)}); mend key "
-            "'columns', or copy the file again."
-        )
-    return np.fromfile(path, dtype=np.float32).reshape(-1, width)
+    with open_file(path, "copy the file again") as file:
+        size = os.fstat(file.fileno()).st_size
+        if not size:
+            raise InputError(f"{path}: is empty; copy the file again.")
+        if size % (4 * width):
+            raise InputError(
+                f"{path}: {size} bytes are no whole number of points of {width} float32 ({' '.join(columns)}); mend "
+                "key 'columns', or copy the file again."
+            )
+        return np.fromfile(file, dtype=np.float32).reshape(-1, width)
 
 
 def read_point_labels(path: Path, sweep: Sweep, table: NDArray[np.int64]) -> NDArray[np.uint8]:  # [N]
     """Return the class of each point that is kept."""
     if path.suffix == ".npy":
-        try:
-            raw = np.load(path, allow_pickle=False).ravel().astype(np.int64)
-        except (OSError, ValueError, EOFError) as error:
-            raise InputError(f"{path}: cannot be read as an array ({error}); copy the file again.") from error
+        raw = read_array(path).ravel().astype(np.int64)
     else:
-        size = path.stat().st_size
-        if size % 4:
-            raise InputError(f"{path}: {size} bytes are no whole number of uint32 labels; copy the file again.")
-        raw = (np.fromfile(path, dtype=np.uint32) & LOWER_16).astype(np.int64)
+        with open_file(path, "copy the file again") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size % 4:
+                raise InputError(f"{path}: {size} bytes are no whole number of uint32 labels; copy the file again.")
+            raw = (np.fromfile(file, dtype=np.uint32) & LOWER_16).astype(np.int64)
     if len(raw) != len(sweep.kept):
         raise InputError(f"{path}: holds {len(raw)} labels for {len(sweep.kept)} points; copy the file again.")
     return classes_of(raw, table, str(path))[sweep.kept]

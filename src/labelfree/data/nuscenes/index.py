@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from labelfree.atomic import atomic_folder
+from labelfree.data.nuscenes.kept import load_arrays, save_arrays
 from labelfree.data.nuscenes.rows import intrinsics_of, pose_of, read_poses, read_readings
 from labelfree.data.nuscenes.tables import Row, field, small_table, text_field
 from labelfree.data.nuscenes.tokens import TokenTable, pack, unpack
 from labelfree.data.poses import quaternion_rotation
 from labelfree.errors import InputError
+from labelfree.names import require_safe_name
 
 LIDAR = "LIDAR_TOP"
 CAMERAS = ("CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_BACK_RIGHT", "CAM_BACK", "CAM_BACK_LEFT", "CAM_FRONT_LEFT")
@@ -25,7 +26,7 @@ TABLES = ("scene", "sample", "sample_data", "ego_pose", "calibrated_sensor", "se
 """Tables that are read here; annotations and maps are not."""
 CACHED_FROM_BYTES = 1 << 26
 """Smaller tables are read anew each time."""
-FORMAT = 2
+FORMAT = 3
 """Changes with the arrays' meaning."""
 
 
@@ -147,13 +148,15 @@ def open_index(root: Path, version: str) -> NuScenesIndex:
     if sum(path.stat().st_size for path in files) < CACHED_FROM_BYTES:
         return build_index(root, version)
     kept = _cache_folder() / f"nuscenes-{_digest(files)}"
-    if not (kept / "index.json").is_file():
-        index = build_index(root, version)
-        try:
-            _save(index, kept)
-        except OSError:  # nowhere to keep it: it is made anew each time
-            return index
-    return _load(root, version, kept)
+    index = load_index(root, version, kept)
+    if index is not None:
+        return index
+    index = build_index(root, version)
+    try:
+        save_index(index, kept)
+    except (OSError, InputError):  # nowhere to keep it: it is made anew each time
+        return index
+    return load_index(root, version, kept) or index
 
 
 def _cache_folder() -> Path:
@@ -166,16 +169,18 @@ def _digest(files: list[Path]) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
-def _save(index: NuScenesIndex, folder: Path) -> None:
-    with atomic_folder(folder) as made:
-        for each in fields(Arrays):
-            np.save(made / f"{each.name}.npy", getattr(index.arrays, each.name))
-        (made / "index.json").write_text(json.dumps({"scenes": index.scenes, "channels": index.channels}))
+def save_index(index: NuScenesIndex, folder: Path) -> None:
+    """Keep an index in a folder, whatever was there before."""
+    arrays = {each.name: getattr(index.arrays, each.name) for each in fields(Arrays)}
+    save_arrays(folder, {"scenes": index.scenes, "channels": index.channels}, arrays)
 
 
-def _load(root: Path, version: str, folder: Path) -> NuScenesIndex:
-    names = json.loads((folder / "index.json").read_text())
-    arrays = {each.name: np.load(folder / f"{each.name}.npy", mmap_mode="r") for each in fields(Arrays)}
+def load_index(root: Path, version: str, folder: Path) -> NuScenesIndex | None:
+    """Return an index that was kept, its arrays mapped into memory; None if there is none or it is damaged."""
+    found = load_arrays(folder, [each.name for each in fields(Arrays)])
+    if found is None:
+        return None
+    names, arrays = found
     return NuScenesIndex(root, version, tuple(names["scenes"]), tuple(names["channels"]), Arrays(**arrays))
 
 
@@ -196,7 +201,10 @@ def build_index(root: Path, version: str) -> NuScenesIndex:
     calibrations = np.array([pose_of(path, row) for row in mounted.values()]).reshape(-1, 7)
     intrinsics = np.array([intrinsics_of(path, row) for row in mounted.values()]).reshape(-1, 3, 3)
 
-    names = tuple(text_field(folder / "scene.json", row, "name") for row in scenes.values())
+    names = tuple(_scene_name(folder / "scene.json", row) for row in scenes.values())
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"{folder / 'scene.json'}: two scenes are named '{twice}'; unpack the metadata archive again.")
     ordered = _ordered_samples(folder, scenes, samples)
     scene_rank = {token: rank for rank, token in enumerate(scenes)}
     sample_scene = np.array([scene_rank[samples[token]["scene_token"]] for token in ordered], np.int32)
@@ -239,6 +247,10 @@ def build_index(root: Path, version: str) -> NuScenesIndex:
         intrinsics=intrinsics,
     )
     return NuScenesIndex(root, version, names, channels, arrays)
+
+
+def _scene_name(path: Path, row: Row) -> str:
+    return require_safe_name(text_field(path, row, "name"), f"{path}: the name of scene {row['token']}")
 
 
 def _ordered_samples(folder: Path, scenes: dict[str, Row], samples: dict[str, Row]) -> list[str]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from labelfree.data.nuscenes.tables import Row, field, table_rows
 from labelfree.data.nuscenes.tokens import pack
+from labelfree.documents import one_line, shown
 from labelfree.errors import InputError
 
 ROWS_AT_ONCE = 100_000
@@ -21,10 +22,12 @@ def pose_of(path: Path, row: Row) -> list[float]:
     """Return translation and quaternion of a row; what is none is named."""
     try:
         pose = [*map(float, field(path, row, "translation")), *map(float, field(path, row, "rotation"))]
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{path}: row {row['token']} has no pose in numbers; the table is damaged.") from error
     if len(pose) != 7 or not np.isfinite(pose).all() or abs(np.dot(pose[3:], pose[3:]) - 1) > 1e-2:
-        raise InputError(f"{path}: row {row['token']} has the pose {pose}: expected 3 metres and a unit quaternion.")
+        raise InputError(
+            f"{path}: row {row['token']} has the pose {shown(pose)}: expected 3 metres and a unit quaternion."
+        )
     return pose
 
 
@@ -33,10 +36,10 @@ def intrinsics_of(path: Path, row: Row) -> NDArray[np.float64]:
     stated: Any = row.get("camera_intrinsic") or np.zeros((3, 3))
     try:
         matrix = np.asarray(stated, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{path}: row {row['token']} has intrinsics that are no 3 x 3 numbers.") from error
     if matrix.shape != (3, 3):
-        raise InputError(f"{path}: row {row['token']} has intrinsics of shape {matrix.shape}: expected 3 x 3.")
+        raise InputError(f"{path}: row {row['token']} has intrinsics of shape {list(matrix.shape)}: expected 3 x 3.")
     return matrix
 
 
@@ -128,4 +131,6 @@ def _parts(path: Path) -> Iterator[Readings]:
         except InputError:
             raise
         except (KeyError, TypeError, AttributeError, OverflowError, ValueError) as error:
-            raise InputError(f"{path}: a row misses or garbles {error}; unpack the metadata archive again.") from error
+            raise InputError(
+                f"{path}: a row misses or garbles {one_line(error)}; unpack the metadata archive again."
+            ) from error

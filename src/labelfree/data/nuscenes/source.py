@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from labelfree.atomic import atomic_file, write_text
 from labelfree.data.nuscenes.index import NuScenesIndex
 from labelfree.data.nuscenes.lidarseg import HIGHEST_RAW_ID, read_lidarseg
 from labelfree.data.posed_rgbd import picture_size
+from labelfree.documents import open_file
 from labelfree.errors import InputError
 from labelfree.raster import ImageFile
 from labelfree.scene import Frame, Scene
@@ -140,16 +142,11 @@ class KeyFrameSource:
 
 def read_sweep(path: Path) -> NDArray[np.float32]:  # [N, 5] x, y, z in metres, intensity 0..255, ring
     """Return a turn of the LiDAR in its own frame; a file of another shape is named."""
-    try:
-        values = np.fromfile(path, dtype=np.float32)
-        size = path.stat().st_size
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: the LiDAR's file is missing; unpack its archive again.") from error
-    except OSError as error:
-        raise InputError(f"{path}: the LiDAR's file cannot be read ({error.strerror}); unpack it again.") from error
-    if not size or size % (4 * VALUES):
-        raise _wrong_size(path, size)
-    return values.reshape(-1, VALUES)
+    with open_file(path, "unpack the archive of the LiDAR's file again") as file:
+        size = os.fstat(file.fileno()).st_size
+        if not size or size % (4 * VALUES):
+            raise _wrong_size(path, size)
+        return np.fromfile(file, dtype=np.float32).reshape(-1, VALUES)
 
 
 def _wrong_size(path: Path, size: int) -> InputError:

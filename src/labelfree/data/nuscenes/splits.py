@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from labelfree.documents import read_text
 from labelfree.errors import InputError
 
 REMAINDERS = {"parametrizing": ("train", "verifying")}
@@ -38,7 +39,7 @@ def split_scenes(root: Path, split: str) -> frozenset[str]:
     """Return the scenes of a split: those in `ROOT/splits/SPLIT.txt`, one a line, if there, else the published."""
     own = root / "splits" / f"{split}.txt"
     if own.is_file():
-        names = frozenset(own.read_text(encoding="utf-8", errors="replace").split())
+        names = frozenset(read_text(own, strict=False).split())
         if not names:
             raise InputError(f"{own}: the split is empty; write one scene's name a line.")
         return names

@@ -7,23 +7,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from labelfree.documents import open_file, shown
 from labelfree.errors import InputError
 
 CHUNK_BYTES = 1 << 24
 """Read at once; what is parsed of it takes about ten times as much memory."""
+
+LONGEST_ROW = 1 << 26
+"""Bytes of one row: nuImages' largest masks take some thousands."""
+UNPACK = "the table is damaged, unpack the dataset's metadata archive again"
 
 Row = dict[str, Any]
 
 
 def table_rows(path: Path, chunk: int = CHUNK_BYTES) -> Iterator[list[Row]]:
     """Yield the rows of a table some thousands at a time; a file that is missing or no such table is named."""
-    try:
-        with path.open("rb") as file:
-            yield from _rows(path, file, chunk)
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: this table is missing; unpack the dataset's metadata archive again.") from error
-    except OSError as error:
-        raise InputError(f"{path}: this table cannot be read ({error.strerror}); unpack the archive again.") from error
+    with open_file(path, "unpack the dataset's metadata archive again") as file:
+        yield from _rows(path, file, chunk)
 
 
 def _rows(path: Path, file: Any, chunk: int) -> Iterator[list[Row]]:
@@ -42,6 +42,8 @@ def _rows(path: Path, file: Any, chunk: int) -> Iterator[list[Row]]:
             rest = rest[cut:].lstrip().removeprefix(b",")
         if not read:
             break
+        if len(rest) > LONGEST_ROW:
+            raise _broken(path, f"has a row of more than {LONGEST_ROW >> 20} MiB")
     if rest.strip() != b"]":
         raise _broken(path, f"ends with {rest[-20:].decode('utf-8', 'replace')!r} instead of ']'")
 
@@ -59,16 +61,18 @@ def _last_row_end(text: bytes) -> int:
 def _parse(path: Path, text: bytes) -> list[Row]:
     try:
         rows = json.loads(b"[" + text.lstrip().removeprefix(b",") + b"]")
+    except RecursionError as error:
+        raise _broken(path, "is nested too deeply") from error
     except ValueError as error:
         raise _broken(path, f"is not JSON ({error})") from error
     wrong = next((row for row in rows if not isinstance(row, dict) or not isinstance(row.get("token"), str)), None)
     if wrong is not None:
-        raise _broken(path, f"has a row without a token, {str(wrong)[:60]}")
+        raise _broken(path, f"has a row without a token, {shown(wrong)}")
     return list(rows)
 
 
 def _broken(path: Path, why: str) -> InputError:
-    return InputError(f"{path}: {why}; the table is damaged, unpack the dataset's metadata archive again.")
+    return InputError(f"{path}: {why}; {UNPACK}.")
 
 
 def small_table(path: Path) -> dict[str, Row]:
@@ -95,7 +99,9 @@ def text_field(path: Path, row: Row, name: str) -> str:
     """Return a field of a row that is text; a row where it is none is named."""
     value = field(path, row, name)
     if not isinstance(value, str) or not value:
-        raise InputError(f"{path}: row {row['token']} has {value!r} for '{name}', expected text; the table is damaged.")
+        raise InputError(
+            f"{path}: row {row['token']} has {shown(value)} for '{name}', expected text; the table is damaged."
+        )
     return value
 
 
@@ -103,5 +109,5 @@ def whole_field(path: Path, row: Row, name: str) -> int:
     """Return a field of a row that is a whole number; a row where it is none is named."""
     value = field(path, row, name)
     if isinstance(value, bool) or not isinstance(value, int):
-        raise InputError(f"{path}: row {row['token']} has {value!r} for '{name}', expected a whole number.")
+        raise InputError(f"{path}: row {row['token']} has {shown(value)} for '{name}', expected a whole number.")
     return value

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from labelfree.data.patterns import natural_order
 from labelfree.data.posed_rgbd import picture_size
 from labelfree.data.poses import pinhole, read_intrinsics, scaled_intrinsics
+from labelfree.documents import read_text
 from labelfree.errors import InputError
 
 DEPTH_INTRINSICS = ("intrinsics_depth.txt", "intrinsic/intrinsic_depth.txt", "intrinsic_depth.txt")
@@ -102,7 +103,7 @@ def find_frames(scan: Path, name: str) -> ExportedFrames | None:
 
 def _lines(path: Path) -> dict[str, str]:
     """Return the lines `key = value` of a text file; none if there is no such file."""
-    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    text = read_text(path, strict=False) if path.is_file() else ""
     pairs = (line.split("=", 1) for line in text.splitlines())
     return {pair[0].strip(): pair[1].strip() for pair in pairs if len(pair) == 2}
 

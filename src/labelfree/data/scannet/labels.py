@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import json
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from labelfree.data.archives import LARGEST_MEMBER, read_member
+from labelfree.data.integrity import check_bytes, check_image
 from labelfree.data.ply import read_ply
+from labelfree.documents import read_bytes, read_json, read_text
 from labelfree.errors import InputError
 from labelfree.vocabulary import IGNORE_LABEL
 
@@ -52,15 +53,13 @@ def read_categories(path: Path) -> Categories:
     nyu40 = nyu40_table()
     of_id, of_name = np.full(1 << 16, UNKNOWN, np.int64), dict[str, int]()
     of_id[0] = IGNORE_LABEL
+    text = read_text(path, fix="download it again")
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file, delimiter="\t"):
-                number = nyu40[int(row["nyu40id"] or 0)]
-                of_id[int(row["id"])] = number
-                of_name[row["raw_category"]] = int(number)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error}).") from error
-    except (KeyError, ValueError, TypeError, IndexError) as error:
+        for row in csv.DictReader(io.StringIO(text, newline=""), delimiter="\t"):
+            number = nyu40[int(row["nyu40id"] or 0)]
+            of_id[int(row["id"])] = number
+            of_name[row["raw_category"]] = int(number)
+    except (KeyError, ValueError, TypeError, IndexError, csv.Error) as error:
         raise InputError(f"{path}: is not ScanNet's label file ({error}); download it again.") from error
     return Categories(path, of_id, of_name)
 
@@ -88,7 +87,7 @@ class LabelPicture:
         try:
             with Image.open(io.BytesIO(self._bytes())) as picture:
                 raw = np.array(picture)
-        except (OSError, SyntaxError, ValueError) as error:
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise InputError(f"{self.describe()}: cannot be read as an image; copy the file again.") from error
         if raw.ndim != 2 or raw.min() < 0:
             raise InputError(f"{self.describe()}: expected label ids [H, W], found shape {list(raw.shape)}.")
@@ -102,14 +101,17 @@ class LabelPicture:
         """Return the path."""
         return str(self.path) if self.member is None else f"{self.path}, {self.member}"
 
+    def check(self, thorough: bool) -> None:
+        """Raise an `InputError` if the stored image is not whole; one in an archive is only read with `thorough`."""
+        if self.member is None:
+            check_image(self.path, thorough)
+        elif thorough:
+            check_bytes(self._bytes(), self.describe(), thorough)
+
     def _bytes(self) -> bytes:
-        try:
-            if self.member is None:
-                return self.path.read_bytes()
-            with zipfile.ZipFile(self.path) as archive:
-                return archive.read(self.member)
-        except (OSError, KeyError, zipfile.BadZipFile) as error:
-            raise InputError(f"{self.describe()}: cannot be read; download it again.") from error
+        if self.member is None:
+            return read_bytes(self.path, LARGEST_MEMBER, "download it again")
+        return read_member(self.path, self.member)
 
 
 def vertex_labels(path: Path, vertices: int) -> NDArray[np.uint8]:  # [N]
@@ -143,12 +145,7 @@ def segment_labels(
 
 
 def _json(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: no such file; download the scan again.") from error
-    except ValueError as error:
-        raise InputError(f"{path}: is not JSON ({error}); download the scan again.") from error
+    data = read_json(path, fix="download the scan again")
     if not isinstance(data, dict):
         raise InputError(f"{path}: expected an object, found {type(data).__name__}; download the scan again.")
     return data

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
+import os
 import struct
 import zlib
 from collections.abc import Sequence
@@ -19,6 +21,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from labelfree.atomic import atomic_file
+from labelfree.data.integrity import check_bytes
+from labelfree.documents import open_file
 from labelfree.errors import InputError
 
 VERSION = 4
@@ -27,6 +31,12 @@ ZLIB_USHORT, RAW_USHORT = 1, 0
 POSE_BYTES, TIMES_BYTES, SIZES = 64, 16, struct.Struct("<QQ")
 AFTER_NAME = struct.Struct("<64f2i4If")
 LONGEST_NAME = 4096
+SMALLEST_FRAME = POSE_BYTES + TIMES_BYTES + SIZES.size
+LARGEST_IMAGE = 1 << 26
+"""Pixels of an image or depth map; ScanNet's have 1.3 million."""
+LARGEST_MEMBER = 1 << 28
+"""Bytes of a packed image or depth map."""
+DOWNLOAD = "download the scan again"
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,10 +73,8 @@ class SensFile:
 
 def open_sens(path: Path) -> SensFile:
     """Read the header and go through the frames' sizes; a truncated file is named with the frame it ends in."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; download the scan again.")
-    size = path.stat().st_size
-    with path.open("rb") as file:
+    with open_file(path, DOWNLOAD) as file:
+        size = os.fstat(file.fileno()).st_size
         version, name_length = struct.unpack("<IQ", _read(file, 12, path, "its header"))
         if version != VERSION or name_length > LONGEST_NAME:
             raise InputError(f"{path}: is no .sens file of version {VERSION} (it says {version}); download it again.")
@@ -79,6 +87,13 @@ def open_sens(path: Path) -> SensFile:
             raise InputError(
                 f"{path}: packs colours as {colour_kind} and depth as {depth_kind}, which ScanNet does not."
             )
+        for rows, columns in ((height, width), (depth_height, depth_width)):
+            if not 0 < rows * columns <= LARGEST_IMAGE:
+                raise InputError(f"{path}: states images of {columns}x{rows} pixels; {DOWNLOAD}.")
+        if not 0 < shift < math.inf:
+            raise InputError(f"{path}: states {shift} depth units per metre, expected a positive number; {DOWNLOAD}.")
+        if count * SMALLEST_FRAME > size:
+            raise InputError(f"{path}: states {count} frames, too many for its {size} bytes; {DOWNLOAD}.")
         frames = tuple(_frame(file, path, index, count, size) for index in range(count))
     return SensFile(
         path,
@@ -98,6 +113,8 @@ def _frame(file: BinaryIO, path: Path, index: int, count: int, size: int) -> Sen
     _read(file, TIMES_BYTES, path, what)
     colour, depth = SIZES.unpack(_read(file, SIZES.size, path, what))
     start = file.tell()
+    if max(colour, depth) > LARGEST_MEMBER:
+        raise InputError(f"{path}: {what} states {max(colour, depth)} bytes for an image; {DOWNLOAD}.")
     if start + colour + depth > size:
         raise InputError(f"{path}: ends inside {what}, after {size} bytes; download the scan again.")
     file.seek(start + colour + depth)
@@ -107,7 +124,7 @@ def _frame(file: BinaryIO, path: Path, index: int, count: int, size: int) -> Sen
 def _read(file: BinaryIO, count: int, path: Path, what: str) -> bytes:
     found = file.read(count)
     if len(found) < count:
-        raise InputError(f"{path}: ends inside {what}, after {path.stat().st_size} bytes; download the scan again.")
+        raise InputError(f"{path}: ends inside {what}, after {file.tell()} bytes; {DOWNLOAD}.")
     return found
 
 
@@ -125,8 +142,12 @@ class SensPicture:
         try:
             with Image.open(io.BytesIO(_bytes(self.path, self.offset, self.length))) as picture:
                 return np.array(picture.convert("RGB"))
-        except (OSError, SyntaxError, ValueError) as error:
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise InputError(f"{self.describe()}: cannot be read as a picture; download the scan again.") from error
+
+    def check(self, thorough: bool) -> None:
+        """Raise an `InputError` if the packed image is not whole."""
+        check_bytes(_bytes(self.path, self.offset, self.length), self.describe(), thorough, DOWNLOAD)
 
     def digest(self) -> str:
         """Return the SHA-256 of the packed bytes."""
@@ -151,11 +172,24 @@ class SensDepth:
     def load(self) -> NDArray[Any]:
         """Return uint16 [H, W], 0 = missing."""
         packed = _bytes(self.path, self.offset, self.length)
+        expected = 2 * self.size[0] * self.size[1]
         try:
-            raw = zlib.decompress(packed) if self.kind == ZLIB_USHORT else packed
-            return np.frombuffer(raw, dtype="<u2").reshape(self.size)
-        except (zlib.error, ValueError) as error:
+            raw = _inflated(packed, expected) if self.kind == ZLIB_USHORT else packed
+        except zlib.error as error:
             raise InputError(f"{self.describe()}: its depth cannot be unpacked; download the scan again.") from error
+        if len(raw) != expected:
+            raise InputError(
+                f"{self.describe()}: its depth cannot be unpacked to the {expected} bytes of {self.size[1]}x"
+                f"{self.size[0]} pixels; {DOWNLOAD}."
+            )
+        return np.frombuffer(raw, dtype="<u2").reshape(self.size)
+
+    def check(self, thorough: bool) -> None:
+        """Raise an `InputError` if the packed depth map is empty or, with `thorough`, cannot be unpacked."""
+        if not self.length:
+            raise InputError(f"{self.describe()}: is empty (0 bytes); {DOWNLOAD}.")
+        if thorough:
+            self.load()
 
     def digest(self) -> str:
         """Return the SHA-256 of the packed bytes."""
@@ -166,13 +200,17 @@ class SensDepth:
         return f"{self.path}, depth of frame {self.index}"
 
 
+def _inflated(packed: bytes, expected: int) -> bytes:
+    """Unpack at most one byte more than expected; a stream that goes on or breaks off yields another length."""
+    stream = zlib.decompressobj()
+    raw = stream.decompress(packed, expected + 1)
+    return raw if stream.eof else b""
+
+
 def _bytes(path: Path, offset: int, length: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            file.seek(offset)
-            return file.read(length)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read any more ({error.strerror}); restore the file.") from error
+    with open_file(path) as file:
+        file.seek(offset)
+        return file.read(length)
 
 
 def write_sens(

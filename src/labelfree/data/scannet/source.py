@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelfree.atomic import write_text
+from labelfree.data.archives import member_names
 from labelfree.data.fusion import FusionOptions, fuse_cached
 from labelfree.data.ply import PlyCloud, read_ply
 from labelfree.data.posed_rgbd import picture_size
@@ -240,8 +240,4 @@ class ScanSource:
         archive = self.files.part("_2d-label-filt.zip")
         if archive is None:
             return frozenset()
-        try:
-            with zipfile.ZipFile(archive) as opened:
-                return frozenset(opened.namelist())
-        except (OSError, zipfile.BadZipFile) as error:
-            raise InputError(f"{archive}: cannot be read as a zip archive; download it again.") from error
+        return member_names(archive)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from labelfree.documents import read_text
 from labelfree.errors import InputError
 
 LISTS = (".", "splits", "Tasks/Benchmark", "tasks/benchmark", "scannetv2", "meta_data")
@@ -31,7 +32,7 @@ def split_scans(path: Path, split: str, there: Sequence[str]) -> list[str]:
     for place in LISTS:
         for file in (f"scannetv2_{split}.txt", f"{split}.txt"):
             if (path / place / file).is_file():
-                wanted = (path / place / file).read_text(encoding="utf-8", errors="replace").split()
+                wanted = read_text(path / place / file, strict=False).split()
                 found = [name for name in wanted if name in set(there)]
                 if not found:
                     raise InputError(f"{path / place / file}: none of its {len(wanted)} scans is in {path}.")

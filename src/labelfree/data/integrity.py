@@ -1,0 +1,149 @@
+"""Whether the files of images are whole, judged without decoding them: empty and truncated ones are found.
+
+JPEG: the end marker stands where it must. PNG: every chunk is there, and with `thorough` its CRC-32 is right. Other
+formats are decoded. Damage inside a JPEG's compressed data is not found: decoders do not report it either.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import warnings
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO, Protocol, runtime_checkable
+
+from PIL import Image
+
+from labelfree.documents import one_line, open_file
+from labelfree.errors import InputError
+from labelfree.raster import ArrayFile, ImageFile, Raster
+from labelfree.scene import Frame
+
+COPY = "copy the file again"
+PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
+TAIL = 32
+"""Bytes at the end of a JPEG file where its end marker is looked for first."""
+PIECE = 1 << 20
+_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])", re.DOTALL)
+"""A marker of JPEG outside compressed data, where 0xFF is followed by 0 or a restart marker."""
+_END, _ALONE = 0xD9, (0x01, 0xD8)
+_DECODER_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    Image.DecompressionBombError,
+)
+
+
+@runtime_checkable
+class Checkable(Protocol):
+    """A raster that finds out by itself whether its stored bytes are whole."""
+
+    def check(self, thorough: bool) -> None:
+        """Raise an `InputError` if the bytes are truncated or damaged."""
+
+
+def frame_faults(frames: Iterable[Frame], thorough: bool) -> Iterator[str]:
+    """Yield a sentence for each image, depth map and label image that is missing, empty, truncated or damaged."""
+    for frame in frames:
+        for raster in (frame.image, frame.depth, frame.labels):
+            if raster is not None:
+                try:
+                    check_raster(raster, thorough)
+                except InputError as error:
+                    yield str(error)
+
+
+def check_raster(raster: Raster, thorough: bool) -> None:
+    """Raise an `InputError` if the stored bytes of a raster are not whole."""
+    if isinstance(raster, Checkable):
+        raster.check(thorough)
+    elif isinstance(raster, ImageFile):
+        check_image(raster.path, thorough)
+    elif isinstance(raster, ArrayFile):
+        raster.shape()
+
+
+def check_image(path: Path, thorough: bool = False, fix: str = COPY) -> tuple[int, int]:
+    """Return the stored (height, width) of an image file; one that is not whole is an `InputError`."""
+    with open_file(path, fix) as file:
+        return check_packed(file, os.fstat(file.fileno()).st_size, str(path), thorough, fix)
+
+
+def check_packed(file: BinaryIO, size: int, where: str, thorough: bool, fix: str = COPY) -> tuple[int, int]:
+    """Return the stored (height, width) of an image of `size` bytes; `where` names it in errors."""
+    if not size:
+        raise InputError(f"{where}: is empty (0 bytes); {fix}.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(file) as picture:
+                shape = picture.height, picture.width
+                file.seek(0)
+                head = file.read(len(PNG))
+                if head == PNG:
+                    fault = _png_fault(file, size, thorough)
+                elif head.startswith(JPEG):
+                    fault = None if _jpeg_ends(file, size) else "it has no end marker"
+                else:
+                    file.seek(0)
+                    picture.load()
+                    fault = None
+    except _DECODER_ERRORS as error:
+        raise InputError(f"{where}: cannot be read as an image ({one_line(error)}); {fix}.") from error
+    if fault is not None:
+        raise InputError(f"{where}: is truncated or damaged after {size} bytes ({fault}); {fix}.")
+    return shape
+
+
+def check_bytes(data: bytes, where: str, thorough: bool, fix: str = COPY) -> tuple[int, int]:
+    """Return the stored (height, width) of an image in memory."""
+    return check_packed(io.BytesIO(data), len(data), where, thorough, fix)
+
+
+def _jpeg_ends(file: BinaryIO, size: int) -> bool:
+    file.seek(max(0, size - TAIL))
+    if b"\xff\xd9" in file.read(TAIL):
+        return True
+    file.seek(0)  # something follows the end marker, or it is missing: go from marker to marker
+    data, place = file.read(size), len(JPEG)
+    while (found := _MARKER.search(data, place)) is not None:
+        kind = found[1][0]
+        if kind == _END:
+            return True
+        length = 0 if kind in _ALONE else int.from_bytes(data[found.end() : found.end() + 2], "big")
+        place = found.end() + length
+    return False
+
+
+def _png_fault(file: BinaryIO, size: int, thorough: bool) -> str | None:
+    """Go from chunk to chunk; what follows the last one is left alone."""
+    place = len(PNG)
+    while place + 12 <= size:
+        file.seek(place)
+        head = file.read(8)
+        length, kind = int.from_bytes(head[:4], "big"), head[4:]
+        if place + 12 + length > size:
+            return f"chunk {kind!r} is cut off"
+        if thorough and _crc(file, length, kind) != int.from_bytes(file.read(4), "big"):
+            return f"chunk {kind!r} has a wrong checksum"
+        if kind == b"IEND":
+            return None
+        place += 12 + length
+    return "the last chunk is missing"
+
+
+def _crc(file: BinaryIO, length: int, kind: bytes) -> int:
+    crc = zlib.crc32(kind)
+    while length > 0:
+        piece = file.read(min(length, PIECE))
+        if not piece:
+            return -1
+        crc, length = zlib.crc32(piece, crc), length - len(piece)
+    return crc

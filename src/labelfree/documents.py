@@ -1,0 +1,222 @@
+"""Files that users write: text, JSON, YAML and NumPy arrays, read in bounded time and memory.
+
+Only regular files are opened, up to a size limit. Each failure is an `InputError` with the file and the fix.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import reprlib
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from labelfree.errors import InputError
+
+LARGEST_TEXT = 64 << 20
+"""Bytes of a text or JSON file: the poses of 300,000 frames take 60 MB."""
+LARGEST_YAML = 4 << 20
+"""Bytes of a YAML file, which is parsed at about 1 MB a second."""
+DEEPEST = 64
+"""Levels of lists and keys inside each other."""
+MOST_NODES = 200_000
+"""Values of a YAML file, counted after every alias (`*name`) is replaced by what it stands for."""
+RESTORE = "restore the file"
+
+_SURROGATES = re.compile(r"\\u[dD][89a-fA-F]|\\U0000[dD][89a-fA-F]")
+_YAML_ERRORS = (yaml.YAMLError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What PyYAML raises for values that cannot be built, such as the date 2001-99-99 or an integer of 5,000 digits."""
+_NUMPY_ERRORS = (
+    *(OSError, ValueError, EOFError, LookupError, MemoryError, OverflowError, RecursionError, SyntaxError, TypeError),
+)
+
+
+@contextmanager
+def reading(path: Path, fix: str = RESTORE) -> Iterator[None]:
+    """Turn an error of the operating system into one sentence with the file that it is about."""
+    try:
+        yield
+    except OSError as error:
+        if not isinstance(error.filename, (str, Path)):
+            raise InputError(f"{path}: cannot be read ({error.strerror or error}); {fix}.") from error
+        raise InputError(f"{error.filename}: cannot be read ({error.strerror}); {fix}.") from error
+
+
+@contextmanager
+def open_file(path: Path, fix: str = RESTORE) -> Iterator[BinaryIO]:
+    """Open a regular file; a pipe, device or folder is refused and never waited for."""
+    with reading(path, fix):
+        try:
+            handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        except FileNotFoundError as error:
+            raise InputError(f"{path}: no such file; {fix}.") from error
+        except ValueError as error:  # a NUL character, or one that no file name can hold
+            raise InputError(f"{str(path)!r}: is no file name ({error}); {fix}.") from error
+        with os.fdopen(handle, "rb") as file:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise InputError(f"{path}: is not a regular file (a folder, pipe or device); {fix}.")
+            yield file
+
+
+def read_bytes(path: Path, largest: int = LARGEST_TEXT, fix: str = RESTORE) -> bytes:
+    """Return the content of a regular file of at most `largest` bytes."""
+    with open_file(path, fix) as file:
+        data = file.read(largest + 1)
+    if len(data) > largest:
+        raise InputError(f"{path}: is larger than {largest / (1 << 20):g} MiB, the limit for such a file; {fix}.")
+    return data
+
+
+def read_text(path: Path, largest: int = LARGEST_TEXT, fix: str = RESTORE, strict: bool = True) -> str:
+    """Return the content of a text file in UTF-8, with or without a byte order mark.
+
+    Without `strict`, bytes that are not UTF-8 become a replacement character: comments may be in another encoding.
+    """
+    data = read_bytes(path, largest, fix)
+    try:
+        return data.decode("utf-8-sig", "strict" if strict else "replace")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InputError(f"{path}, line {line}: is not UTF-8 text ({error.reason}); {fix}.") from error
+
+
+def read_json(path: Path, largest: int = LARGEST_TEXT, fix: str = RESTORE) -> Any:
+    """Return what a JSON file holds."""
+    return parse_json(read_text(path, largest, fix), str(path), fix)
+
+
+def read_yaml(path: Path, fix: str = "fix the file") -> Any:
+    """Return what a YAML file holds; keys that stand twice take their last value."""
+    return parse_yaml(read_text(path, LARGEST_YAML, fix), str(path), fix)
+
+
+def parse_json(text: str, where: str, fix: str = RESTORE) -> Any:
+    """Return what JSON text holds; `where` names it in errors."""
+    try:
+        data = json.loads(text)
+    except RecursionError as error:
+        raise _too_deep(where, fix) from error
+    except ValueError as error:
+        raise InputError(f"{where}: is not JSON ({error}); {fix}.") from error
+    return _checked(data, text, where, fix)
+
+
+def parse_yaml(text: str, where: str, fix: str = "fix the file") -> Any:
+    """Return what YAML text holds; `where` names it in errors."""
+    try:
+        data = yaml.load(text, Loader=_Loader)
+    except _TooLarge as error:
+        raise InputError(f"{where}: {error}; {fix}.") from error
+    except _YAML_ERRORS as error:
+        raise InputError(f"{where}: is not valid YAML ({_yaml_reason(error)}); {fix}.") from error
+    return _checked(data, text, where, fix)
+
+
+def read_array(path: Path, fix: str = "copy the file again") -> NDArray[Any]:
+    """Return the array of an `.npy` file, whose header must not promise more than the file holds."""
+    with open_file(path, fix):
+        pass
+    try:
+        mapped = np.load(path, mmap_mode="r", allow_pickle=False)  # a map cannot be longer than its file
+        if not isinstance(mapped, np.ndarray):
+            raise ValueError("an archive of arrays")
+        if mapped.dtype.kind not in "biuf":
+            raise ValueError(f"its values are {mapped.dtype}, expected real numbers")
+        return np.array(mapped)
+    except _NUMPY_ERRORS as error:
+        raise InputError(f"{path}: cannot be read as an array ({one_line(error)}); {fix}.") from error
+
+
+def shown(value: Any) -> str:
+    """Return a value as an error shows it, shortened."""
+    return _BRIEF.repr(value)
+
+
+def one_line(error: BaseException) -> str:
+    """Return the text of an error in one line, shortened."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+class _Brief(reprlib.Repr):
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxstring, self.maxother = 2, 60, 60
+
+
+_BRIEF = _Brief()
+
+
+class _TooLarge(Exception):
+    """A document that would take too much memory once it is built."""
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader that counts values and levels while it composes, before anything is built."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._depth = self._nodes = 0
+        self._sizes: dict[int, int] = {}
+        """Values of each node that is complete."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Compose a node; refuse aliases that multiply into more values than a file of settings can have."""
+        is_alias, before = self.check_event(yaml.AliasEvent), self._nodes
+        self._depth += 1
+        if self._depth > DEEPEST:
+            raise _TooLarge(f"is nested more than {DEEPEST} levels deep")
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        if is_alias:
+            if id(node) not in self._sizes:
+                raise _TooLarge("holds an alias (*name) inside the value that it stands for")
+            self._nodes += self._sizes[id(node)]
+        else:
+            self._nodes += 1
+            self._sizes[id(node)] = self._nodes - before
+        if self._nodes > MOST_NODES:
+            raise _TooLarge(f"holds more than {MOST_NODES:,} values, aliases (*name) counted as what they stand for")
+        return node
+
+
+def _checked(data: Any, text: str, where: str, fix: str) -> Any:
+    """Return the data unless it is nested too deeply or holds text that no file can be named by."""
+    level = [data]
+    for _ in range(DEEPEST + 1):
+        level = [child for value in level if isinstance(value, (dict, list)) for child in _children(value)]
+        if not level:
+            break
+    else:
+        raise _too_deep(where, fix)
+    if _SURROGATES.search(text):
+        try:
+            json.dumps(data, ensure_ascii=False, default=str).encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise InputError(f"{where}: holds half of a surrogate pair, which is no character; {fix}.") from error
+    return data
+
+
+def _children(value: Any) -> list[Any]:
+    inside = value.values() if isinstance(value, dict) else value
+    return [child for child in inside if isinstance(child, (dict, list))]
+
+
+def _too_deep(where: str, fix: str) -> InputError:
+    return InputError(f"{where}: is nested more than {DEEPEST} levels deep; {fix}.")
+
+
+def _yaml_reason(error: BaseException) -> str:
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return one_line(error)
+    mark = error.problem_mark
+    where = "" if mark is None else f"line {mark.line + 1}, column {mark.column + 1}: "
+    return f"{where}{' '.join((error.problem or error.context or 'not understood').split())}"
