@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 from labelfree.errors import InputError
 from labelfree.method.latent_consistency import random_orthogonal
 from labelfree.method.resample import resample
-from labelfree.raster import ImageFile, resize_nearest
+from labelfree.raster import MapFile, resize_nearest
 from labelfree.scene import Frame
 from labelfree.vocabulary import IGNORE_LABEL, Vocabulary
 
@@ -43,7 +43,7 @@ class LabelFiles:
         """Return the labels [H, W] of a frame, resized to `size`."""
         path = find_frame(self.folder, frame, (".png", *SCORE_SUFFIXES))
         if path.suffix == ".png":
-            stored = ImageFile(path).load()
+            stored = MapFile(path).load()
             wrong = (stored >= self.classes) & (stored != IGNORE_LABEL)
             if stored.ndim != 2 or wrong.any():
                 found = int(stored[wrong][0]) if stored.ndim == 2 else f"shape {stored.shape}"
@@ -83,7 +83,7 @@ class MaskFiles:
     def mask_ids(self, frame: Frame, size: tuple[int, int]) -> NDArray[np.uint16]:
         """Return the mask ids [H, W] of a frame, resized to `size`."""
         path = find_frame(self.folder, frame, (".png",))
-        stored = ImageFile(path).load()
+        stored = MapFile(path).load()
         if stored.ndim != 2:
             raise InputError(f"{path}: found shape {stored.shape}; expected one channel of mask ids.")
         return resize_nearest(stored, size).astype(np.uint16)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from labelfree.atomic import atomic_file
+from labelfree.decoding import decode_colours
 from labelfree.errors import InputError
 
 VERSION = 4
@@ -122,11 +123,7 @@ class SensPicture:
 
     def load(self) -> NDArray[Any]:
         """Return uint8 [H, W, 3]."""
-        try:
-            with Image.open(io.BytesIO(_bytes(self.path, self.offset, self.length))) as picture:
-                return np.array(picture.convert("RGB"))
-        except (OSError, SyntaxError, ValueError) as error:
-            raise InputError(f"{self.describe()}: cannot be read as a picture; download the scan again.") from error
+        return decode_colours(_bytes(self.path, self.offset, self.length), self.describe())
 
     def digest(self) -> str:
         """Return the SHA-256 of the packed bytes."""
