@@ -1,4 +1,8 @@
-"""Images that are read when they are needed, so that a scene of 5,000 frames stays small in memory."""
+"""Images that are read when they are needed, so that a scene of 5,000 frames stays small in memory.
+
+A file is read for what it is used as. A colour image (`ImageFile`) is uint8 RGB in any format; a map of labels, mask
+ids or depth (`MapFile`) keeps its stored numbers. Both are turned as their EXIF orientation says.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from labelfree.decoding import decode_colours, decode_values, is_decoded_anew, reason, require_file
 from labelfree.errors import InputError
+
+DECODING = 2
+"""Version of the colour decoding; part of the digest of those files that version 1 decoded differently."""
 
 
 class Raster(Protocol):
@@ -29,29 +37,36 @@ class Raster(Protocol):
 
 @dataclass(frozen=True)
 class ImageFile:
-    """A picture on disk in any format that Pillow reads."""
+    """A colour image on disk in any format that Pillow reads."""
 
     path: Path
 
     def load(self) -> NDArray[Any]:
-        """Return uint8 [H, W, 3] for colour, or the stored integers [H, W] for grey and label pictures."""
-        try:
-            with Image.open(self.path) as picture:
-                if picture.mode in {"I;16", "I;16B", "I;16L", "I", "L", "P", "F"}:
-                    return np.array(picture)
-                return np.array(picture.convert("RGB"))
-        except FileNotFoundError as error:
-            raise InputError(
-                f"{self.path}: the file is missing; restore it or take its frame out of the scene."
-            ) from error
-        except (OSError, SyntaxError, ValueError) as error:
-            raise InputError(f"{self.path}: cannot be read as an image ({error}); copy the file again.") from error
+        """Return uint8 [H, W, 3]; see `decode_colours`."""
+        return decode_colours(self.path, str(self.path))
 
     def digest(self) -> str:
-        """Return the SHA-256 of the file's bytes."""
-        if not self.path.is_file():
-            raise InputError(f"{self.path}: the file is missing; restore it or take its frame out of the scene.")
-        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+        """Return the SHA-256 of the file's bytes; mixed with the decoding's version where that changed the colours."""
+        return _file_digest(self.path, DECODING if is_decoded_anew(self.path, as_colours=True) else None)
+
+    def describe(self) -> str:
+        """Return the path."""
+        return str(self.path)
+
+
+@dataclass(frozen=True)
+class MapFile:
+    """A label map, mask-id map or depth map on disk, as an image of one channel."""
+
+    path: Path
+
+    def load(self) -> NDArray[Any]:
+        """Return the stored numbers [H, W]; more dimensions where the file holds several channels."""
+        return decode_values(self.path, str(self.path))
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the file's bytes; mixed with the decoding's version where the map is turned."""
+        return _file_digest(self.path, DECODING if is_decoded_anew(self.path, as_colours=False) else None)
 
     def describe(self) -> str:
         """Return the path."""
@@ -71,7 +86,7 @@ class ArrayFile:
     def digest(self) -> str:
         """Return the SHA-256 of the file's bytes."""
         self._mapped()
-        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+        return _file_digest(self.path)
 
     def describe(self) -> str:
         """Return the path."""
@@ -86,14 +101,16 @@ class ArrayFile:
         return self._mapped().dtype
 
     def _mapped(self) -> NDArray[Any]:
+        require_file(self.path)
         try:
-            mapped: NDArray[Any] = np.load(self.path, mmap_mode="r", allow_pickle=False)
-        except FileNotFoundError as error:
+            mapped: Any = np.load(self.path, mmap_mode="r", allow_pickle=False)
+        except Exception as error:  # a damaged header raises errors of many kinds
             raise InputError(
-                f"{self.path}: the file is missing; restore it or take its frame out of the scene."
+                f"{self.path}: cannot be read as an array ({reason(error)}); copy the file again."
             ) from error
-        except (OSError, ValueError, EOFError) as error:
-            raise InputError(f"{self.path}: cannot be read as an array ({error}); copy the file again.") from error
+        if not isinstance(mapped, np.ndarray) or mapped.dtype.kind not in "biuf":
+            found = mapped.dtype if isinstance(mapped, np.ndarray) else "an archive"
+            raise InputError(f"{self.path}: holds {found}, expected one array of real numbers; export it again.")
         return mapped
 
 
@@ -118,12 +135,19 @@ class ImageArray:
 
 
 def as_raster(source: Raster | NDArray[Any] | Path | str) -> Raster:
-    """Wrap a path or an array; leave a raster as it is."""
+    """Wrap a path or an array as a colour image; leave a raster as it is."""
     if isinstance(source, np.ndarray):
         return ImageArray(source)
     if isinstance(source, (str, Path)):
         return ImageFile(Path(source))
     return source
+
+
+def as_map(source: Raster | NDArray[Any] | Path | str) -> Raster:
+    """Wrap a path or an array as a map of numbers; an image file given for a map is read as one."""
+    if isinstance(source, (str, Path)):
+        return MapFile(Path(source))
+    return MapFile(source.path) if type(source) is ImageFile else as_raster(source)
 
 
 def resize_image(
@@ -146,3 +170,13 @@ def resize_nearest(
     rows = ((np.arange(size[0]) + 0.5) * values.shape[0] / size[0]).astype(np.int64)
     columns = ((np.arange(size[1]) + 0.5) * values.shape[1] / size[1]).astype(np.int64)
     return values[rows[:, None], columns[None, :]]
+
+
+def _file_digest(path: Path, version: int | None = None) -> str:
+    """Return the SHA-256 of a file's bytes, or of a version and that."""
+    try:
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({reason(error)}); copy the file again.") from error
+    return content if version is None else hashlib.sha256(f"{version} {content}".encode()).hexdigest()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from labelfree.errors import InputError
 from labelfree.names import require_safe_name
-from labelfree.raster import Raster, as_raster, resize_image, resize_nearest
+from labelfree.raster import Raster, as_map, as_raster, resize_image, resize_nearest
 
 ROTATION_TOLERANCE = 1e-2
 """Largest entry of |R R^T - 1| that still counts as a rotation."""
@@ -47,7 +47,7 @@ class Frame:
         object.__setattr__(self, "image", as_raster(self.image))
         for field in ("depth", "labels"):
             if getattr(self, field) is not None:
-                object.__setattr__(self, field, as_raster(getattr(self, field)))
+                object.__setattr__(self, field, as_map(getattr(self, field)))
         object.__setattr__(self, "intrinsics", np.asarray(self.intrinsics, dtype=np.float64))
         object.__setattr__(self, "world_to_camera", np.asarray(self.world_to_camera, dtype=np.float64))
         if min(self.size) < 1:
@@ -91,7 +91,7 @@ class Frame:
         if self.labels is None:
             return None
         labels = self.labels.load()
-        if labels.ndim != 2 or labels.min() < 0 or labels.max() > 255:
+        if labels.ndim != 2 or labels.dtype.kind not in "biu" or labels.min() < 0 or labels.max() > 255:
             raise InputError(
                 f"{self.labels.describe()}: expected class ids 0..255 [H, W], found {labels.dtype} {labels.shape}."
             )

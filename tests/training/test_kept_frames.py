@@ -17,7 +17,7 @@ from toy_training import cpu, lines, toy_networks, toy_plan, weights
 
 from labelfree import InputError, Scene
 from labelfree.atomic import write_png
-from labelfree.raster import ImageFile
+from labelfree.raster import MapFile
 from labelfree.training.labelled_scenes import LabelConfig, LabelledScenes, PairingConfig, Teachers
 from labelfree.training.loop import train
 from labelfree.training.samples import LabelledFrame, LabelledScene
@@ -72,7 +72,7 @@ def test_teachers_without_a_cache_keep_nothing(disk: Disk) -> None:
 
 def repaint(disk: Disk, name: str) -> None:
     path = disk.folder / name
-    write_png(path, ImageFile(path).load() // 2)
+    write_png(path, MapFile(path).load() // 2)
 
 
 def moved(scene: Scene) -> Scene:

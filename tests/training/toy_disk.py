@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from labelfree import Frame, Scene
 from labelfree.atomic import write_png
 from labelfree.method.latent_consistency import random_orthogonal
-from labelfree.raster import ImageFile
+from labelfree.raster import ImageFile, MapFile
 from labelfree.teachers.cache import TeacherCache
 from labelfree.training.labelled_scenes import LabelConfig, LabelledScenes, PairingConfig, Teachers
 
@@ -26,6 +26,17 @@ RGBD = PairingConfig()
 @dataclass(frozen=True)
 class CountedFile(ImageFile):
     """A picture that tells how often it was decoded."""
+
+    decoded: list[Path]
+
+    def load(self) -> NDArray[Any]:
+        self.decoded.append(self.path)
+        return super().load()
+
+
+@dataclass(frozen=True)
+class CountedMap(MapFile):
+    """A depth map that tells how often it was decoded."""
 
     decoded: list[Path]
 
@@ -92,7 +103,7 @@ class Disk:
         intrinsics = np.array([[20.0, 0, 20], [0, 20, 12], [0, 0, 1]])
         pose = np.eye(4)
         pose[0, 3] = 0.1 * number
-        depths = CountedFile(depth, self.decoded)
+        depths = CountedMap(depth, self.decoded)
         return Frame(f"{number}", CountedFile(picture, self.decoded), intrinsics, pose, STORED, depths)
 
     def labelled(

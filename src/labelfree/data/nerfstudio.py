@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from labelfree.data.fusion import FusionOptions, fuse_cached
 from labelfree.data.patterns import natural_order
 from labelfree.data.ply import PlyCloud, read_ply
-from labelfree.data.posed_rgbd import picture_size
 from labelfree.data.poses import CameraAxes, PoseConvention, scaled_intrinsics
 from labelfree.data.source import Count, Layout, OpenedDataset, Progress, ReadOptions, Survey
+from labelfree.decoding import picture_size
 from labelfree.documents import read_json
 from labelfree.errors import InputError
-from labelfree.raster import ArrayFile, ImageFile, Raster
+from labelfree.raster import ArrayFile, ImageFile, MapFile, Raster
 from labelfree.scene import Frame, Scene
 
 FILE = "transforms.json"
@@ -203,7 +203,7 @@ class NerfstudioSource:
         if not file:
             return None
         path = self._file(str(file))
-        return ArrayFile(path) if path.suffix == ".npy" else ImageFile(path)
+        return ArrayFile(path) if path.suffix == ".npy" else MapFile(path)
 
     def _depth_size(self, depth: Raster) -> tuple[int, int]:
         if isinstance(depth, ArrayFile):

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from labelfree.data.description import Description, Pinhole
 from labelfree.data.fusion import FusionOptions, fuse_cached
@@ -15,8 +14,9 @@ from labelfree.data.matching import FrameFiles, MatchedFrames, match_frames
 from labelfree.data.patterns import Pattern
 from labelfree.data.ply import PlyCloud, read_ply
 from labelfree.data.poses import pinhole, read_intrinsics, scaled_intrinsics
+from labelfree.decoding import picture_size
 from labelfree.errors import InputError
-from labelfree.raster import ImageFile
+from labelfree.raster import ImageFile, MapFile
 from labelfree.scene import Frame, Scene
 
 ASPECT_TOLERANCE = 0.02
@@ -98,9 +98,9 @@ class CaptureSource:
                 intrinsics,
                 world_to_camera,
                 size,
-                None if files.depth is None else ImageFile(files.depth),
+                None if files.depth is None else MapFile(files.depth),
                 self.description.depth_scale,
-                None if files.labels is None else ImageFile(files.labels),
+                None if files.labels is None else MapFile(files.labels),
             )
         except InputError as error:
             raise InputError(f"{files.pose.where}: {error}") from error
@@ -125,12 +125,3 @@ class CaptureSource:
         """Return the file in the scene's folder or else in the shared one."""
         own = self.folder / file
         return own if own.is_file() or not (self.shared / file).is_file() else self.shared / file
-
-
-def picture_size(path: Path) -> tuple[int, int]:
-    """Return (height, width) from the header of a picture."""
-    try:
-        with Image.open(path) as picture:
-            return picture.height, picture.width
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read as an image ({error}); copy the file again.") from error

@@ -16,7 +16,7 @@ from torch import Tensor
 from labelfree.errors import InputError
 from labelfree.method.latent_consistency import random_orthogonal
 from labelfree.method.resample import resample
-from labelfree.raster import ImageFile, resize_nearest
+from labelfree.raster import MapFile, resize_nearest
 from labelfree.scene import Frame
 from labelfree.vocabulary import IGNORE_LABEL, Vocabulary
 
@@ -50,7 +50,7 @@ class LabelFiles:
         """Return the labels [H, W] of a frame, resized to `size`."""
         path = find_frame(self.folder, frame, (".png", *SCORE_SUFFIXES))
         if path.suffix == ".png":
-            stored = ImageFile(path).load()
+            stored = MapFile(path).load()
             _require_map(path, stored, f"class ids 0..{self.classes - 1} or {IGNORE_LABEL}")
             wrong = (stored < 0) | ((stored >= self.classes) & (stored != IGNORE_LABEL))
             if wrong.any():
@@ -86,7 +86,7 @@ class MaskFiles:
     def mask_ids(self, frame: Frame, size: tuple[int, int]) -> NDArray[np.uint16]:
         """Return the mask ids [H, W] of a frame, resized to `size`."""
         path = find_frame(self.folder, frame, (".png",))
-        stored = ImageFile(path).load()
+        stored = MapFile(path).load()
         _require_map(path, stored, f"mask ids 0..{MOST_MASKS}")
         if stored.size and not 0 <= stored.min() <= stored.max() <= MOST_MASKS:
             wrong = stored.min() if stored.min() < 0 else stored.max()

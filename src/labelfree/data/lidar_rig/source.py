@@ -17,11 +17,12 @@ from labelfree.data.lidar_rig.calibration import camera_matrices
 from labelfree.data.lidar_rig.description import LAYOUT, RigCamera, RigDescription, is_rig, read_rig
 from labelfree.data.lidar_rig.sweeps import class_table, classes_of, raw_ids, read_point_labels, read_sweep
 from labelfree.data.patterns import Pattern
-from labelfree.data.posed_rgbd import ASPECT_TOLERANCE, picture_size
+from labelfree.data.posed_rgbd import ASPECT_TOLERANCE
 from labelfree.data.poses import scaled_intrinsics
 from labelfree.data.source import Count, Layout, OpenedDataset, Progress, ReadOptions, Survey
+from labelfree.decoding import picture_size
 from labelfree.errors import InputError
-from labelfree.raster import ImageFile
+from labelfree.raster import ImageFile, MapFile
 from labelfree.scene import Frame, Scene
 
 
@@ -34,14 +35,14 @@ class RawLabels:
 
     def load(self) -> NDArray[Any]:
         """Return uint8 [H, W]."""
-        raw = ImageFile(self.path).load()
+        raw = MapFile(self.path).load()
         if raw.ndim != 2:
             raise InputError(f"{self.path}: expected label ids [H, W], found a picture of shape {list(raw.shape)}.")
         return classes_of(raw.astype(np.int64), self.table, str(self.path))
 
     def digest(self) -> str:
         """Return the SHA-256 of the file's bytes."""
-        return ImageFile(self.path).digest()
+        return MapFile(self.path).digest()
 
     def describe(self) -> str:
         """Return the path."""

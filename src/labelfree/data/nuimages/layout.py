@@ -15,8 +15,8 @@ from labelfree.data.nuimages.rle import decode
 from labelfree.data.nuscenes.lidarseg import MERGED
 from labelfree.data.nuscenes.rows import intrinsics_of
 from labelfree.data.nuscenes.tables import Row, field, small_table, table_rows, text_field, whole_field
-from labelfree.data.posed_rgbd import picture_size
 from labelfree.data.source import Count, Layout, OpenedDataset, Progress, ReadOptions, Survey
+from labelfree.decoding import picture_size
 from labelfree.errors import InputError
 from labelfree.raster import ImageFile
 from labelfree.scene import Frame, Scene

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from labelfree.atomic import atomic_file, write_text
 from labelfree.data.nuscenes.index import NuScenesIndex
 from labelfree.data.nuscenes.lidarseg import HIGHEST_RAW_ID, read_lidarseg
-from labelfree.data.posed_rgbd import picture_size
+from labelfree.decoding import picture_size
 from labelfree.documents import open_file
 from labelfree.errors import InputError
 from labelfree.raster import ImageFile

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelfree.data.patterns import natural_order
-from labelfree.data.posed_rgbd import picture_size
 from labelfree.data.poses import pinhole, read_intrinsics, scaled_intrinsics
+from labelfree.decoding import picture_size
 from labelfree.documents import read_text
 from labelfree.errors import InputError
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from labelfree.data.archives import LARGEST_MEMBER, read_member
 from labelfree.data.integrity import check_bytes, check_image
 from labelfree.data.ply import read_ply
+from labelfree.decoding import decode_values
 from labelfree.documents import read_bytes, read_json, read_text
 from labelfree.errors import InputError
 from labelfree.vocabulary import IGNORE_LABEL
@@ -84,13 +84,9 @@ class LabelPicture:
 
     def load(self) -> NDArray[Any]:
         """Return uint8 [H, W] at the labels' own resolution."""
-        try:
-            with Image.open(io.BytesIO(self._bytes())) as picture:
-                raw = np.array(picture)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise InputError(f"{self.describe()}: cannot be read as an image; copy the file again.") from error
-        if raw.ndim != 2 or raw.min() < 0:
-            raise InputError(f"{self.describe()}: expected label ids [H, W], found shape {list(raw.shape)}.")
+        raw = decode_values(self._bytes(), self.describe())
+        if raw.ndim != 2 or raw.dtype.kind not in "iu" or raw.min() < 0 or raw.max() >= len(self.table):
+            raise InputError(f"{self.describe()}: expected label ids [H, W], found {raw.dtype} {list(raw.shape)}.")
         return classes_of(raw, self.table, self.describe())
 
     def digest(self) -> str:

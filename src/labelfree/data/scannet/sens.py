@@ -22,6 +22,7 @@ from PIL import Image
 
 from labelfree.atomic import atomic_file
 from labelfree.data.integrity import check_bytes
+from labelfree.decoding import decode_colours
 from labelfree.documents import open_file
 from labelfree.errors import InputError
 
@@ -139,11 +140,7 @@ class SensPicture:
 
     def load(self) -> NDArray[Any]:
         """Return uint8 [H, W, 3]."""
-        try:
-            with Image.open(io.BytesIO(_bytes(self.path, self.offset, self.length))) as picture:
-                return np.array(picture.convert("RGB"))
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise InputError(f"{self.describe()}: cannot be read as a picture; download the scan again.") from error
+        return decode_colours(_bytes(self.path, self.offset, self.length), self.describe())
 
     def check(self, thorough: bool) -> None:
         """Raise an `InputError` if the packed image is not whole."""

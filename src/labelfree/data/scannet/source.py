@@ -13,7 +13,6 @@ from labelfree.atomic import write_text
 from labelfree.data.archives import member_names
 from labelfree.data.fusion import FusionOptions, fuse_cached
 from labelfree.data.ply import PlyCloud, read_ply
-from labelfree.data.posed_rgbd import picture_size
 from labelfree.data.poses import read_pose_file
 from labelfree.data.scannet.exports import ExportedFrames
 from labelfree.data.scannet.labels import (
@@ -26,8 +25,9 @@ from labelfree.data.scannet.labels import (
     vertex_labels,
 )
 from labelfree.data.scannet.sens import SensFile, open_sens
+from labelfree.decoding import picture_size
 from labelfree.errors import InputError
-from labelfree.raster import ImageFile, Raster
+from labelfree.raster import ImageFile, MapFile, Raster
 from labelfree.scene import Frame, Scene
 
 SENS_EVERY = 100
@@ -176,9 +176,7 @@ class ScanSource:
                 grid = exported.intrinsics(picture, size), size
             label = exported.file("label", name)
             truth = LabelPicture(label, nyu40_table()) if label.is_file() else self._truth_of_scan(name)
-            frames.append(
-                self._frame(name, ImageFile(picture), grid[0], pose, grid[1], ImageFile(depth), 1000.0, truth)
-            )
+            frames.append(self._frame(name, ImageFile(picture), grid[0], pose, grid[1], MapFile(depth), 1000.0, truth))
         return self._some(frames, exported.folder)
 
     # --- frames in the .sens file
