@@ -88,7 +88,10 @@ def _label_pictures(paths: Sequence[Path], net: Segmenter2D, out: Path) -> None:
 
 
 def _label_cloud(path: Path, net: Segmenter3D, out: Path) -> None:
-    cloud = read_ply(path)
+    cloud = read_ply(path, labels=False)
     scene = Scene(path.stem, cloud.points, (), cloud.colours, cloud.intensity)
-    saved = save_prediction(predict_points(net, scene), out)
+    try:
+        saved = save_prediction(predict_points(net, scene), out)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     print(f"labelled cloud: {saved[0]}")
