@@ -77,8 +77,8 @@ def point_cosines(net: Segmenter3D, scene: Scene) -> Tensor:  # [N, K] float32
     return text_cosines(features, net.text_embeddings)[voxels.inverse].cpu()
 
 
-def require_features(net: Segmenter3D, scene: Scene) -> None:
-    """Raise an `InputError` if the points lack what the network was trained on."""
+def require_features(net: Segmenter3D, scene: Scene, where: str = "") -> None:
+    """Raise an `InputError` about the scene, or the file `where`, if its points lack what the network reads."""
     reads, has = net.config.in_channels, point_features(scene).shape[1]
     if has == reads:
         return
@@ -87,9 +87,8 @@ def require_features(net: Segmenter3D, scene: Scene) -> None:
         found, fix = f"only {only}", "add red, green and blue to its points, or train a network on intensity"
     else:
         found, fix = "colours", "leave red, green and blue out of its points, or train a network on colour"
-    raise InputError(
-        f"Scene '{scene.name}': its points have {found}, but the 3D network was trained on {input_name(reads)}: {fix}."
-    )
+    where = where or f"Scene '{scene.name}'"
+    raise InputError(f"{where}: its points have {found}, but the 3D network was trained on {input_name(reads)}: {fix}.")
 
 
 def _whole_scene(net: Segmenter3D, scene: Scene) -> Voxels:

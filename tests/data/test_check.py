@@ -232,7 +232,7 @@ def test_other_warnings(scene):
 @pytest.mark.parametrize(("dtype", "told"), [(np.float32, True), (np.float64, False)])
 def test_only_a_coarse_cloud_far_away_is_a_warning(scene, points, dtype, told):
     change_poses(scene, lambda pose: pose + np.eye(4)[[0]].T * [0, 0, 0, 5e5])
-    write_ply(scene / "cloud.ply", (points.astype(np.float64) + [5e5, 0, 0]).astype(dtype))
+    write_ply(scene / "cloud.ply", np.add(points, [5e5, 0, 0]).astype(dtype))
     report = check(scene)
     assert report.problems == ()
     assert any("export the cloud with coordinates in double" in warning for warning in report.warnings) is told
