@@ -17,6 +17,7 @@ from labelfree.evaluation.evaluate import evaluate_pixels, evaluate_points
 from labelfree.evaluation.tables import MethodResult
 from labelfree.inference import (
     fused_labels,
+    of_points,
     point_cosines,
     predict_images,
     predict_points,
@@ -215,7 +216,7 @@ class OpenSceneLabels:
         if self.side == "3d":
             return predict_points(self.net_3d, scene)
         labels = ensemble_labels(self._fused_cosines(scene), point_cosines(self.net_3d, scene))
-        return Prediction(labels.numpy(), vocabulary, None, scene.points_world, scene.name)
+        return of_points(scene, labels.numpy(), vocabulary)
 
     def _fused_cosines(self, scene: Scene) -> Tensor:  # [N, K], -inf where no view sees the point
         teacher = self.teacher

@@ -15,6 +15,9 @@ from labelfree.training.labelled_scenes import LabelConfig, PairingConfig, Views
 from labelfree.training.plan import TrainConfig, TrainingPlan
 from labelfree.training.step import SwitchConfig
 
+Unseen = Literal["nearest", "ignore"]
+"""What becomes of points that no image sees."""
+
 RECIPES_DIR = Path(__file__).parent / "recipes"
 
 System = Literal["cns", "clip", "clip+sam", "openscene"]
@@ -63,8 +66,13 @@ class PredictConfig:
     views: Views = "vote"
     """How a point that several images see gets system `clip`'s label: `vote` counts the views' labels, `average` takes
     the best class of their mean scores (MaskCLIP in 3D)."""
+    unseen: Unseen = "nearest"
+    """What `clip` and `clip+sam` write for a point that no image sees: the label of a seen one nearby, which the
+    protocol measures, or with `ignore` none (255). Measuring always takes the first."""
 
     def __post_init__(self) -> None:
+        if self.unseen not in get_args(Unseen):
+            raise InputError(f"predict.unseen is '{self.unseen}': use one of {', '.join(get_args(Unseen))}.")
         if self.views not in get_args(Views):
             raise InputError(f"predict.views is '{self.views}': use one of {', '.join(get_args(Views))}.")
 

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from labelfree.errors import InputError
 from labelfree.method.feature_fusion import text_cosines
 from labelfree.method.mask_vote import refine_labels
 from labelfree.method.pairing import Pairs
-from labelfree.nets.segmenters import Segmenter2D, Segmenter3D
+from labelfree.nets.segmenters import COLOUR_CHANNELS, Segmenter2D, Segmenter3D, input_name
 from labelfree.nets.sparse.voxels import Voxels, voxelise
 from labelfree.precision import fast_autocast
 from labelfree.prediction import Prediction
@@ -53,7 +54,18 @@ def predict_points(net: Segmenter3D, scene: Scene) -> Prediction:
     with fast_autocast(voxels.features.device):
         logits = net(voxels).logits.float()
     labels, scores = _best(logits[voxels.inverse].T.cpu())
-    return Prediction(labels, net.vocabulary, scores, scene.points_world, scene.name)
+    return of_points(scene, labels, net.vocabulary, scores)
+
+
+def of_points(
+    scene: Scene,
+    labels: NDArray[np.uint8],  # [N]
+    vocabulary: Vocabulary,
+    scores: NDArray[np.float32] | None = None,  # [N]
+    seen: NDArray[np.bool_] | None = None,  # [N]
+) -> Prediction:
+    """Return labels of a scene's points as a prediction with the coordinates and the order of the cloud's file."""
+    return Prediction(labels, vocabulary, scores, scene.output_points(), scene.name, seen, scene.kept)
 
 
 @torch.inference_mode()
@@ -65,8 +77,23 @@ def point_cosines(net: Segmenter3D, scene: Scene) -> Tensor:  # [N, K] float32
     return text_cosines(features, net.text_embeddings)[voxels.inverse].cpu()
 
 
+def require_features(net: Segmenter3D, scene: Scene, where: str = "") -> None:
+    """Raise an `InputError` about the scene, or the file `where`, if its points lack what the network reads."""
+    reads, has = net.config.in_channels, point_features(scene).shape[1]
+    if has == reads:
+        return
+    if reads == COLOUR_CHANNELS:
+        only = "coordinates" if scene.intensity is None else "coordinates and intensity"
+        found, fix = f"only {only}", "add red, green and blue to its points, or train a network on intensity"
+    else:
+        found, fix = "colours", "leave red, green and blue out of its points, or train a network on colour"
+    where = where or f"Scene '{scene.name}'"
+    raise InputError(f"{where}: its points have {found}, but the 3D network was trained on {input_name(reads)}: {fix}.")
+
+
 def _whole_scene(net: Segmenter3D, scene: Scene) -> Voxels:
     """Put the network in evaluation mode and return the scene as it reads it, on its device."""
+    require_features(net, scene)
     net.eval()
     device = next(net.parameters()).device
     points, features = torch.from_numpy(scene.upright_points()), torch.from_numpy(point_features(scene))
@@ -164,7 +191,7 @@ def _every_point(
     else:
         labels = torch.full_like(labels, IGNORE_LABEL)
     scores = None if confidence is None else confidence.numpy()
-    return Prediction(labels.to(torch.uint8).numpy(), vocabulary, scores, scene.points_world, scene.name)
+    return of_points(scene, labels.to(torch.uint8).numpy(), vocabulary, scores, seen.numpy())
 
 
 def nearby_seen(

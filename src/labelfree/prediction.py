@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +21,14 @@ class Prediction:
     vocabulary: Vocabulary
     scores: NDArray[np.float32] | None = None
     """Confidence of each label in 0..1, shaped like `labels`."""
-    points_world: NDArray[np.float32] | None = None
-    """[N, 3] metres; for a cloud."""
+    points_world: NDArray[np.floating[Any]] | None = None
+    """[N, 3] metres, for a cloud: the coordinates that its file has, float64 if that holds doubles."""
     name: str = ""
     """Frame or scene this belongs to."""
+    seen: NDArray[np.bool_] | None = None
+    """[N] whether an image gave the point its label; the others' are a guess from nearby. None: no image was asked."""
+    kept: NDArray[np.bool_] | None = None
+    """[M] which of the points of the cloud's file these N are; None for all."""
 
     def __post_init__(self) -> None:
         labels = np.asarray(self.labels)
@@ -42,8 +47,18 @@ class Prediction:
                     f"Prediction '{self.name}': scores {scores.shape} must be shaped like labels {labels.shape}."
                 )
             object.__setattr__(self, "scores", scores)
+        if self.seen is not None:
+            seen = np.asarray(self.seen, dtype=np.bool_)
+            if seen.shape != labels.shape:
+                raise InputError(
+                    f"Prediction '{self.name}': seen {seen.shape} must be shaped like labels {labels.shape}."
+                )
+            object.__setattr__(self, "seen", seen)
+        if self.kept is not None and (labels.ndim != 1 or int(np.asarray(self.kept).sum()) != len(labels)):
+            raise InputError(f"Prediction '{self.name}': kept must be true for as many points as there are labels.")
         if self.points_world is not None:
-            points = np.asarray(self.points_world, dtype=np.float32)
+            points = np.asarray(self.points_world)
+            points = points if points.dtype == np.float64 else points.astype(np.float32, copy=False)
             if labels.ndim != 1 or points.shape != (len(labels), 3):
                 raise InputError(f"Prediction '{self.name}': points {points.shape} do not match labels {labels.shape}.")
             object.__setattr__(self, "points_world", points)
@@ -61,3 +76,29 @@ class Prediction:
         """Return how many pixels or points each class received."""
         found = np.bincount(self.labels.ravel(), minlength=256)
         return {name: int(found[label]) for label, name in enumerate(self.vocabulary.names)}
+
+    def in_file_order(self) -> Prediction:
+        """Return the prediction for every point of the cloud's file: 255, unseen and NaN where it was dropped."""
+        if self.kept is None:
+            return self
+        return replace(
+            self,
+            labels=_spread(self.labels, self.kept, self.vocabulary.ignore),
+            scores=None if self.scores is None else _spread(self.scores, self.kept, 0.0),
+            points_world=None if self.points_world is None else _spread(self.points_world, self.kept, np.nan),
+            seen=None if self.seen is None else _spread(self.seen, self.kept, False),
+            kept=None,
+        )
+
+
+def without_guesses(prediction: Prediction) -> Prediction:
+    """Return a prediction in which the points that no image saw have no label (255) instead of a neighbour's."""
+    if prediction.seen is None:
+        return prediction
+    return replace(prediction, labels=np.where(prediction.seen, prediction.labels, prediction.vocabulary.ignore))
+
+
+def _spread(values: NDArray[Any], kept: NDArray[np.bool_], fill: float) -> NDArray[Any]:
+    spread = np.full((len(kept), *values.shape[1:]), fill, dtype=values.dtype)
+    spread[kept] = values
+    return spread

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import warnings
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from labelfree.errors import InputError
+from labelfree.errors import DataWarning, InputError
 from labelfree.names import require_safe_name
 from labelfree.raster import Raster, as_map, as_raster, resize_image, resize_nearest
 
 ROTATION_TOLERANCE = 1e-2
 """Largest entry of |R R^T - 1| that still counts as a rotation."""
+
+FAR_M = 1000.0
+"""A cloud whose middle is farther from the world's origin than this is held around an origin of its own: float32 is
+finer than 0.1 mm up to here, and 0.5 m at the northings of UTM."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,9 +50,9 @@ class Frame:
     def __post_init__(self) -> None:
         require_safe_name(self.name, "The name of a frame")
         object.__setattr__(self, "image", as_raster(self.image))
-        for field in ("depth", "labels"):
-            if getattr(self, field) is not None:
-                object.__setattr__(self, field, as_map(getattr(self, field)))
+        for raster in ("depth", "labels"):
+            if getattr(self, raster) is not None:
+                object.__setattr__(self, raster, as_map(getattr(self, raster)))
         object.__setattr__(self, "intrinsics", np.asarray(self.intrinsics, dtype=np.float64))
         object.__setattr__(self, "world_to_camera", np.asarray(self.world_to_camera, dtype=np.float64))
         if min(self.size) < 1:
@@ -97,6 +102,12 @@ class Frame:
             )
         return labels.astype(np.uint8)
 
+    def around(self, origin_m: NDArray[np.float64]) -> Frame:  # [3]
+        """Return the frame with its pose in a world whose origin is at a point of the present one."""
+        pose = self.world_to_camera.copy()
+        pose[:3, 3] += pose[:3, :3] @ origin_m
+        return replace(self, world_to_camera=pose)
+
     def resized(self, size: tuple[int, int]) -> Frame:
         """Return the frame on a grid of another (height, width): intrinsics scaled, pictures resized when loaded."""
         scale = np.diag([size[1] / self.size[1], size[0] / self.size[0], 1.0])
@@ -105,45 +116,86 @@ class Frame:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A point cloud and the posed images that see it."""
+    """A point cloud and the posed images that see it.
+
+    Points may be given in any world coordinates and with points that are not finite: the scene moves points and poses
+    together to an origin near the cloud where they are far from zero, and drops what is not finite.
+    """
 
     name: str
     points_world: NDArray[np.float32]
-    """[N, 3] metres."""
+    """[N, 3] metres, relative to `origin_m`."""
     frames: tuple[Frame, ...]
+    """Their poses are relative to `origin_m` too."""
     colours: NDArray[np.uint8] | None = None
     """[N, 3] RGB."""
     intensity: NDArray[np.float32] | None = None
-    """[N] LiDAR return strength."""
+    """[N] LiDAR return strength; what is not finite becomes 0."""
     labels: NDArray[np.uint8] | None = None
     """[N] ground truth, 255 = ignored; for evaluation only."""
     images_only: bool = False
     """Pictures without a cloud, as nuImages': a 2D network is measured on them, nothing is trained."""
+    origin_m: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
+    """[3] where the points' origin is in the world that was given; the scene chooses it."""
+    exact_points: NDArray[np.float64] | None = None
+    """[N, 3] the coordinates as they were given, if as float64; kept by the scene for what it writes."""
+    kept: NDArray[np.bool_] | None = None
+    """[M] which of the points that were given these N are; None for all."""
 
     def __post_init__(self) -> None:
         require_safe_name(self.name, "The name of a scene")
         object.__setattr__(self, "frames", tuple(replace(frame, scene=self.name) for frame in self.frames))
-        points = np.asarray(self.points_world, dtype=np.float32)
-        object.__setattr__(self, "points_world", points)
-        if points.ndim != 2 or points.shape[1] != 3:
-            raise InputError(f"Scene '{self.name}': points_world must be [N, 3], found {points.shape}.")
-        if not len(points) and not self.images_only:
+        given = np.asarray(self.points_world)
+        given = given if given.dtype == np.float32 else given.astype(np.float64)
+        if given.ndim != 2 or given.shape[1] != 3:
+            raise InputError(f"Scene '{self.name}': points_world must be [N, 3], found {given.shape}.")
+        if not len(given) and not self.images_only:
             raise InputError(f"Scene '{self.name}' has no points: check its point cloud file or its depth maps.")
-        bad = ~np.isfinite(points).all(axis=1)
-        if bad.any():
-            raise InputError(
-                f"Scene '{self.name}': point {int(bad.argmax())} is {points[bad.argmax()].tolist()} "
-                f"({int(bad.sum())} of {len(points)} points are not finite); remove these points."
-            )
-        self._check_column("colours", (len(points), 3), np.uint8)
-        self._check_column("intensity", (len(points),), np.float32)
-        self._check_column("labels", (len(points),), np.uint8)
+        object.__setattr__(self, "points_world", given)
+        if self.exact_points is None and not np.any(self.origin_m):
+            self._settle(given)
+        self._check_column("colours", (len(given), 3), np.uint8)
+        self._check_column("intensity", (len(given),), np.float32)
+        self._check_column("labels", (len(given),), np.uint8)
+        self._check_column("exact_points", (len(given), 3), np.float64)
+        self._drop(np.asarray(np.isfinite(self.points_world).all(axis=1), dtype=np.bool_))
+        if self.intensity is not None:
+            object.__setattr__(self, "intensity", np.nan_to_num(self.intensity, nan=0.0, posinf=0.0, neginf=0.0))
         names = [frame.name for frame in self.frames]
         if len(set(names)) != len(names):
             repeated = next(name for name in names if names.count(name) > 1)
             raise InputError(
                 f"Scene '{self.name}': frame name '{repeated}' stands more than once; make frame names unique."
             )
+
+    def _settle(self, given: NDArray[Any]) -> None:
+        """Choose the origin, move points and poses there, and keep the coordinates that float32 cannot hold."""
+        origin = local_origin(given)
+        if origin.any():
+            object.__setattr__(self, "origin_m", origin)
+            object.__setattr__(self, "frames", tuple(frame.around(origin) for frame in self.frames))
+        if given.dtype == np.float64:
+            object.__setattr__(self, "exact_points", given)
+        with np.errstate(over="ignore"):
+            points = (given - origin if origin.any() else given).astype(np.float32)
+        object.__setattr__(self, "points_world", points)
+
+    def _drop(self, usable: NDArray[np.bool_]) -> None:  # [N]
+        """Drop the points that are not usable, with all that belongs to them."""
+        if usable.all():
+            return
+        count = int(len(usable) - usable.sum())
+        if count == len(usable):
+            raise InputError(f"Scene '{self.name}': none of its {count:,} points is finite; export its cloud again.")
+        for column in ("points_world", "colours", "intensity", "labels", "exact_points"):
+            values = getattr(self, column)
+            object.__setattr__(self, column, None if values is None else values[usable])
+        object.__setattr__(self, "kept", usable)
+        warnings.warn(
+            f"scene '{self.name}': {count:,} of {len(usable):,} points are not finite and were dropped",
+            DataWarning,
+            stacklevel=2,
+        )
 
     def _check_column(self, field: str, shape: tuple[int, ...], dtype: type[Any]) -> None:
         values = getattr(self, field)
@@ -158,6 +210,14 @@ class Scene:
 
     def __len__(self) -> int:
         return len(self.points_world)
+
+    def output_points(self) -> NDArray[np.floating[Any]]:  # [N, 3]
+        """Return the points in the coordinates that were given, float64 if those were."""
+        if self.exact_points is not None:
+            return self.exact_points
+        if not self.origin_m.any():
+            return self.points_world
+        return (self.points_world + self.origin_m).astype(np.float32)
 
     def up_world(self) -> NDArray[np.float64]:  # [3]
         """Return the world axis that points up, judged by how the cameras were held; z without cameras."""
@@ -178,6 +238,15 @@ class Scene:
     def resized(self, size: tuple[int, int]) -> Scene:
         """Return the scene with every frame on a grid of (height, width)."""
         return replace(self, frames=tuple(frame.resized(size) for frame in self.frames))
+
+
+def local_origin(points: NDArray[np.floating[Any]]) -> NDArray[np.float64]:  # [N, 3] -> [3]
+    """Return the origin that float32 coordinates of a cloud are counted from: zero unless its middle is far from it."""
+    finite = points[np.isfinite(points).all(axis=1)] if len(points) else points
+    if not len(finite) or float(np.abs(finite).max()) <= FAR_M:
+        return np.zeros(3)
+    middle = np.median(finite, axis=0).astype(np.float64)
+    return np.rint(middle) if float(np.abs(middle).max()) > FAR_M else np.zeros(3)
 
 
 def _check_intrinsics(name: str, intrinsics: NDArray[np.float64]) -> None:

@@ -227,7 +227,24 @@ def test_other_warnings(scene):
     report = check(scene)
     assert report.problems == ()
     assert "labels hold class 2, but the capture names 2 classes" in report.warnings[0]
-    assert "subtract one offset" in report.warnings[1]
+
+
+@pytest.mark.parametrize(("dtype", "told"), [(np.float32, True), (np.float64, False)])
+def test_only_a_coarse_cloud_far_away_is_a_warning(scene, points, dtype, told):
+    change_poses(scene, lambda pose: pose + np.eye(4)[[0]].T * [0, 0, 0, 5e5])
+    write_ply(scene / "cloud.ply", np.add(points, [5e5, 0, 0]).astype(dtype))
+    report = check(scene)
+    assert report.problems == ()
+    assert any("export the cloud with coordinates in double" in warning for warning in report.warnings) is told
+
+
+def test_points_that_are_not_finite_are_counted(scene, points):
+    points = points.copy()
+    points[[3, 5]] = np.nan
+    write_ply(scene / "cloud.ply", points)
+    report = check(scene)
+    assert report.problems == ()
+    assert f"2 of {len(points):,} points are not finite" in report.warnings[0]
 
 
 def test_a_scene_in_memory(written, points):

@@ -106,7 +106,7 @@ BAD_LABEL = ("property int label",)
         (header("ascii", *XYZ) + b"", "cut off after 0 of 3"),
         (header("ascii", *XYZ) + b"0 0 0\n1 1 a\n1 1 1\n", "not numbers"),
         (header("ascii", *XYZ) + b"0 0\n1 1\n1 1\n", "2 values but the header names 3"),
-        (header("ascii", *XYZ) + b"0 0 0\n1 nan 1\n1 1 1\n", "point 1 is"),
+        (header("ascii", *XYZ) + b"0 nan 0\n1 nan 1\ninf 1 1\n", "none of its 3 points is finite"),
         (header("ascii", *XYZ, *BAD_LABEL) + b"0 0 0 1\n1 1 1 1191\n1 1 1 0\n", "holds 1191"),
         (header("ascii", "element vertex 1", "property float x") + b"0\n", "no property 'y'"),
         (header("ascii", *FACES) + b"", "no element 'vertex'"),

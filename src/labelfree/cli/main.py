@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 
+from labelfree.cli.notes import tell_data_warnings
 from labelfree.errors import InputError
 
 BAD_INPUT = 2
@@ -61,6 +62,7 @@ DESCRIPTION = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one verb; return its exit code: 0 done, 2 bad input."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    tell_data_warnings()
     verb = next((verb for verb in VERBS if given and verb.name == given[0]), None)
     try:
         if verb is None:

@@ -11,7 +11,7 @@ from labelfree.cli.arguments import add_reading, open_data
 from labelfree.comparison import NetworkLabels
 from labelfree.data.ply import read_ply
 from labelfree.errors import InputError
-from labelfree.inference import predict_images, predict_points
+from labelfree.inference import predict_images, predict_points, require_features
 from labelfree.nets.segmenters import Segmenter2D, Segmenter3D
 from labelfree.pipeline import pick_device
 from labelfree.progress import Progress
@@ -88,7 +88,8 @@ def _label_pictures(paths: Sequence[Path], net: Segmenter2D, out: Path) -> None:
 
 
 def _label_cloud(path: Path, net: Segmenter3D, out: Path) -> None:
-    cloud = read_ply(path)
+    cloud = read_ply(path, labels=False)
     scene = Scene(path.stem, cloud.points, (), cloud.colours, cloud.intensity)
+    require_features(net, scene, str(path))
     saved = save_prediction(predict_points(net, scene), out)
     print(f"labelled cloud: {saved[0]}")

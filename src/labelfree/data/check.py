@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -166,8 +167,13 @@ def check_capture(
             raise InputError(source.no_cloud())
     except InputError as error:
         return CheckReport(source.name, problems=(str(error),))
-    report = check_frames(source.name, frames, None if cloud is None else cloud.points, context, probes)
+    finite = None if cloud is None else np.isfinite(cloud.points).all(axis=1)
+    points = None if cloud is None else cloud.points[finite]
+    report = check_frames(source.name, frames, points, context, probes)
     warnings = [*matched.notes, *report.warnings]
+    if finite is not None and not finite.all():
+        lost = int(len(finite) - finite.sum())
+        warnings.append(f"{context.cloud}: {lost:,} of {len(finite):,} points are not finite and are left out.")
     if cloud is not None and cloud.labels is not None:
         warnings += _cloud_label_warnings(cloud.labels, context)
     return replace(report, warnings=tuple(warnings))
@@ -202,7 +208,7 @@ def check_scene(scene: Scene, cloud_is_fused: bool = False, probes: int | None =
 def check_frames(
     name: str,
     frames: Sequence[Frame],
-    points_world: NDArray[np.float32] | None,  # [N, 3], None: frames are compared with each other
+    points_world: NDArray[np.floating[Any]] | None,  # [N, 3], None: frames are compared with each other
     context: CheckContext,
     probes: int | None = PROBE_FRAMES,
 ) -> CheckReport:
@@ -220,7 +226,7 @@ def check_frames(
     chosen = choose_probes(frames, probes, cloud is not None)
     rows = measure(chosen, cloud, Reading(context.convention), context.convention)
     found, doubts = _judge(chosen, cloud, rows, facts, context)
-    doubts += label_warnings(facts, context.num_classes) + _far_away(frames)
+    doubts += label_warnings(facts, context.num_classes) + _far_away(frames, points_world)
     return CheckReport(name, len(frames), points, tuple(rows), tuple(found), tuple(doubts))
 
 
@@ -295,13 +301,16 @@ def _odd_frames(rows: Sequence[Agreement]) -> list[str]:
     )
 
 
-def _far_away(frames: Sequence[Frame]) -> list[str]:
+def _far_away(frames: Sequence[Frame], points_world: NDArray[np.floating[Any]] | None) -> list[str]:
+    if points_world is None or points_world.dtype != np.float32:
+        return []  # fused in float64, or read in it
     farthest = max(float(np.abs(frame.camera_to_world[:3, 3]).max()) for frame in frames)
     if farthest < _FAR_AWAY_M:
         return []
     return [
         f"Camera positions reach {farthest:.0f} m from the origin, where 32-bit coordinates are coarser than "
-        f"{farthest * 1e-5:.1f} cm; subtract one offset from cloud and poses."
+        f"{farthest * 1e-5:.1f} cm; export the cloud with coordinates in double, or subtract one offset from cloud and "
+        "poses."
     ]
 
 
@@ -315,7 +324,7 @@ def _cloud_label_warnings(labels: NDArray[np.uint8], context: CheckContext) -> l
     ]
 
 
-def _thin(points: NDArray[np.float32]) -> Tensor:
+def _thin(points: NDArray[np.floating[Any]]) -> Tensor:
     if len(points) > CLOUD_POINTS:
         points = points[np.random.default_rng(0).choice(len(points), CLOUD_POINTS, replace=False)]
     return torch.from_numpy(points).double()

@@ -15,7 +15,7 @@ from labelfree.atomic import atomic_file
 from labelfree.data.archives import is_whole
 from labelfree.errors import InputError
 from labelfree.raster import resize_nearest
-from labelfree.scene import Frame
+from labelfree.scene import FAR_M, Frame, local_origin
 from labelfree.vocabulary import IGNORE_LABEL
 
 _AXIS_BITS = 18
@@ -44,8 +44,8 @@ class FusionOptions:
 class FusedCloud:
     """Points fused from depth maps, in ascending voxel order."""
 
-    points_world: NDArray[np.float32]
-    """[N, 3] metres."""
+    points_world: NDArray[np.floating[Any]]
+    """[N, 3] metres; float64 where the scene is so far from the world's origin that float32 is too coarse."""
     colours: NDArray[np.uint8]
     """[N, 3] RGB."""
     labels: NDArray[np.uint8] | None = None
@@ -77,7 +77,8 @@ def fuse(frames: Sequence[Frame], options: FusionOptions | None = None, with_lab
         )
     mean = sums[:, :6] / sums[:, 6:]
     winners = _majority(keys, *votes.result()) if with_labels else None
-    return FusedCloud(mean[:, :3].astype(np.float32), np.rint(mean[:, 3:]).astype(np.uint8), winners)
+    points = mean[:, :3] if local_origin(mean[:, :3]).any() else mean[:, :3].astype(np.float32)
+    return FusedCloud(points, np.rint(mean[:, 3:]).astype(np.uint8), winners)
 
 
 def fuse_cached(frames: Sequence[Frame], options: FusionOptions, cache_dir: Path | None) -> FusedCloud:
@@ -230,4 +231,6 @@ def _content_key(frames: Sequence[Frame], options: FusionOptions) -> str:
         parts += [None if raster is None else raster.digest() for raster in (frame.image, frame.depth, frame.labels)]
         digest.update(repr(parts).encode())
         digest.update(frame.intrinsics.tobytes() + frame.world_to_camera.tobytes())
+    if any(float(np.abs(frame.camera_to_world[:3, 3]).max()) > FAR_M / 2 for frame in frames):
+        digest.update(b"float64")  # earlier versions kept such clouds as float32
     return digest.hexdigest()[:24]

@@ -104,10 +104,11 @@ class NerfstudioSource:
         path = self._cloud_path()
         if path is not None:
             cloud = read_ply(path)
-            points = (cloud.points / np.float32(self._scale)).astype(np.float32)
+            points = cloud.points / cloud.points.dtype.type(self._scale)
         elif any(frame.depth is not None for frame in frames):
             fused = fuse_cached(frames, FusionOptions(), self.cache_dir)
-            cloud, points = PlyCloud(fused.points_world, fused.colours, None, fused.labels), fused.points_world
+            cloud = PlyCloud(fused.points_world, fused.colours, None, fused.labels)
+            points = cloud.points
         else:
             raise InputError(self._nothing_in_3d())
         return Scene(self.name, points, frames, cloud.colours, cloud.intensity, cloud.labels)

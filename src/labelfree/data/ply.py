@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,20 +27,26 @@ _COLOUR_NAMES = (("red", "green", "blue"), ("r", "g", "b"), ("diffuse_red", "dif
 _INTENSITY_NAMES = ("intensity", "scalar_intensity", "reflectance", "reflectivity")
 _LABEL_NAMES = ("label", "class", "semantic", "classification", "scalar_label", "scalar_class", "scalar_classification")
 _LONGEST_HEADER = 1 << 16
+_MOST_DIGITS = 18
+"""Of a count in a header."""
+_ROUNDING = 1e-4
+"""Largest change that a float of an ascii file may suffer from the type in its header: 0.1 mm."""
 
 
 @dataclass(frozen=True, eq=False)
 class PlyCloud:
     """The columns of a PLY file that this library uses."""
 
-    points: NDArray[np.float32]
-    """[N, 3] metres."""
+    points: NDArray[np.floating[Any]]
+    """[N, 3] metres, float64 where the file holds more than float32 does; `Scene` drops points that are not finite."""
     colours: NDArray[np.uint8] | None = None
-    """[N, 3] RGB."""
+    """[N, 3] RGB, 0 where not finite."""
     intensity: NDArray[np.float32] | None = None
     """[N]."""
     labels: NDArray[np.uint8] | None = None
     """[N], 255 = ignored."""
+    seen: NDArray[np.bool_] | None = None
+    """[N] whether an image gave the point its label, as results say."""
 
 
 @dataclass(frozen=True)
@@ -52,19 +60,22 @@ class _Element:
         return np.dtype([(name, order + kind) for name, kind in self.properties])
 
 
-def read_ply(path: Path) -> PlyCloud:
-    """Read the vertices of a cloud or mesh; other elements and properties are skipped, labels of -1 become 255."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such point cloud file.")
-    with path.open("rb") as file:
-        order, elements = _read_header(file, path)
-        names = [element.name for element in elements]
-        if "vertex" not in names:
-            raise InputError(f"{path}: the PLY has no element 'vertex' (it has {', '.join(names) or 'none'}).")
-        for element in elements[: names.index("vertex")]:
-            _read_element(file, element, order, path)
-        table = _read_element(file, elements[names.index("vertex")], order, path)
-    return _columns(table, path)
+def read_ply(path: str | Path, labels: bool = True) -> PlyCloud:
+    """Read the vertices of a cloud or mesh; other elements and properties are skipped, labels of -1 become 255.
+
+    Without `labels` they are not looked at, so that a property of another meaning does no harm where none are needed.
+    """
+    path = Path(path)
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise InputError(f"{path}: is a folder, pipe or device; give a point cloud file (.ply).")
+        with path.open("rb") as file:
+            table = _read_vertices(file, path)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such point cloud file.") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}); check its permissions.") from error
+    return _columns(table, path, labels)
 
 
 def write_ply(
@@ -74,10 +85,13 @@ def write_ply(
     labels: NDArray[np.integer[Any]] | None = None,  # [N] 0..255
     scores: NDArray[np.floating[Any]] | None = None,  # [N]
     comments: Sequence[str] = (),
+    seen: NDArray[np.bool_] | None = None,  # [N]
 ) -> None:
-    """Write a binary little-endian PLY with x y z and, where given, red green blue, label (uchar) and score (float)."""
+    """Write a binary little-endian PLY: x y z as double if the points are float64, else as float, and where given red
+    green blue, label (uchar), score (float) and seen (uchar, 1 or 0)."""
+    real = "<f8" if points_world.dtype == np.float64 else "<f4"
     columns: list[tuple[str, str, NDArray[Any]]] = [
-        (name, "<f4", points_world[:, axis]) for axis, name in enumerate("xyz")
+        (name, real, points_world[:, axis]) for axis, name in enumerate("xyz")
     ]
     if colours is not None:
         columns += [(name, "u1", colours[:, channel]) for channel, name in enumerate(_COLOUR_NAMES[0])]
@@ -85,15 +99,38 @@ def write_ply(
         columns.append(("label", "u1", labels))
     if scores is not None:
         columns.append(("score", "<f4", scores))
+    if seen is not None:
+        columns.append(("seen", "u1", seen))
     table = np.empty(len(points_world), dtype=[(name, kind) for name, kind, _ in columns])
     for name, _, values in columns:
         table[name] = values
-    words = {"<f4": "float", "u1": "uchar"}
+    words = {"<f4": "float", "<f8": "double", "u1": "uchar"}
     header = ["ply", "format binary_little_endian 1.0", *(f"comment {' '.join(text.split())}" for text in comments)]
     header += [f"element vertex {len(table)}", *(f"property {words[kind]} {name}" for name, kind, _ in columns)]
     with atomic_file(path) as file:
         file.write("\n".join([*header, "end_header\n"]).encode("ascii", "replace"))
         file.write(table.tobytes())
+
+
+def _read_vertices(file: BinaryIO, path: Path) -> dict[str, NDArray[Any]]:
+    order, elements = _read_header(file, path)
+    names = [element.name for element in elements]
+    if "vertex" not in names:
+        raise InputError(f"{path}: the PLY has no element 'vertex' (it has {_short(', '.join(names)) or 'none'}).")
+    for element in elements[: names.index("vertex")]:
+        _skip_element(file, element, order, path)
+    vertex = elements[names.index("vertex")]
+    if vertex.count == 0:
+        raise InputError(f"{path}: the point cloud has 0 vertices; export it again with its points.")
+    _require_plain(vertex, path)
+    if not vertex.properties:
+        raise InputError(f"{path}: vertices have no properties; export the cloud with x, y and z.")
+    if order == "ascii":
+        return _read_ascii(file, vertex, path)
+    _require_entries(file, vertex, order, path)
+    dtype = vertex.dtype(order)
+    table = np.frombuffer(file.read(vertex.count * dtype.itemsize), dtype=dtype)
+    return {name: table[name] for name, _ in vertex.properties}
 
 
 def _read_header(file: BinaryIO, path: Path) -> tuple[str, list[_Element]]:
@@ -120,7 +157,7 @@ def _header_line(words: list[str], order: str, elements: list[_Element], path: P
     match words:
         case ["format", kind, _] if kind in _ORDERS:
             return _ORDERS[kind] if kind != "ascii" else "ascii"
-        case ["element", name, count] if count.isdigit():
+        case ["element", name, count] if count.isdigit() and len(count) <= _MOST_DIGITS:
             elements.append(_Element(name, int(count), ()))
         case ["property", "list", _, _, name] if elements:
             last = elements[-1]
@@ -131,84 +168,127 @@ def _header_line(words: list[str], order: str, elements: list[_Element], path: P
         case [] | ["comment", *_] | ["obj_info", *_]:
             pass
         case _:
-            raise InputError(f"{path}: PLY header line '{' '.join(words)}' is not understood; export the cloud again.")
+            line = _short(" ".join(words))
+            raise InputError(f"{path}: PLY header line '{line}' is not understood; export the cloud again.")
     return order
 
 
-def _read_element(file: BinaryIO, element: _Element, order: str, path: Path) -> NDArray[Any]:
+def _short(text: str) -> str:
+    """Return text of a file as it can stand in a message."""
+    printable = "".join(c if c.isprintable() else "?" for c in text)
+    return printable if len(printable) <= 80 else f"{printable[:80]}..."
+
+
+def _require_plain(element: _Element, path: Path) -> None:
     lists = [name for name, kind in element.properties if kind == "list"]
-    if lists and (element.name == "vertex" or order != "ascii"):
+    if lists:
         raise InputError(
-            f"{path}: element '{element.name}' has the list property '{lists[0]}', which cannot be read here; "
-            "export the cloud with vertices first and plain properties."
+            f"{path}: element '{_short(element.name)}' has the list property '{_short(lists[0])}', which cannot be "
+            "read here; export the cloud with vertices first and plain properties."
         )
-    if element.count == 0 and element.name == "vertex":
-        raise InputError(f"{path}: the point cloud has 0 vertices; export it again with its points.")
-    if order == "ascii":
-        return _read_ascii(file, element, path)
-    dtype = element.dtype(order)
-    available = (path.stat().st_size - file.tell()) // max(dtype.itemsize, 1)
-    if available < element.count:
-        raise _cut_off(path, element, available)
-    return np.frombuffer(file.read(element.count * dtype.itemsize), dtype=dtype)
 
 
-def _read_ascii(file: BinaryIO, element: _Element, path: Path) -> NDArray[Any]:
-    if element.name != "vertex":
-        for _ in range(element.count):
-            file.readline()
-        return np.empty(0)
+def _most_entries(file: BinaryIO, element: _Element, order: str) -> int:
+    """Return how many entries the rest of the file can hold: declared counts are not to be trusted."""
+    left = os.fstat(file.fileno()).st_size - file.tell()
+    if order == "ascii":  # a digit and a separator for each value, which the very last one may lack
+        return (left + 1) // max(2 * len(element.properties), 1)
+    return left // max(element.dtype(order).itemsize, 1)
+
+
+def _require_entries(file: BinaryIO, element: _Element, order: str, path: Path) -> None:
+    """Raise an `InputError` if the file is too short for what it declares, before anything is allocated or looped."""
+    if (found := _most_entries(file, element, order)) < element.count:
+        raise _cut_off(path, element, found)
+
+
+def _skip_element(file: BinaryIO, element: _Element, order: str, path: Path) -> None:
+    if order != "ascii":
+        _require_plain(element, path)
+    if not element.properties:
+        return
+    _require_entries(file, element, order, path)
+    if order != "ascii":
+        file.seek(element.count * element.dtype(order).itemsize, 1)
+        return
+    for number in range(element.count):
+        if not file.readline():
+            raise _cut_off(path, element, number)
+
+
+def _read_ascii(file: BinaryIO, element: _Element, path: Path) -> dict[str, NDArray[Any]]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # loadtxt warns about no data; the count says it better
-            rows = np.loadtxt(file, dtype=np.float64, comments=None, max_rows=element.count, ndmin=2)
+            most = min(element.count, _most_entries(file, element, "ascii"))
+            rows = np.loadtxt(file, dtype=np.float64, comments=None, max_rows=most, ndmin=2)
     except ValueError as error:
-        raise InputError(f"{path}: a vertex line is not numbers ({error}); export the cloud again.") from error
-    if len(rows) < element.count:
-        raise _cut_off(path, element, len(rows))
-    if rows.shape[1] != len(element.properties):
+        raise InputError(
+            f"{path}: a vertex line is not numbers ({_short(str(error))}); export the cloud again."
+        ) from error
+    if len(rows) and rows.shape[1] != len(element.properties):
         raise InputError(
             f"{path}: vertex lines have {rows.shape[1]} values but the header names {len(element.properties)} "
             "properties; export the cloud again."
         )
-    table = np.empty(element.count, dtype=element.dtype("="))
-    for column, (name, _) in enumerate(element.properties):
-        table[name] = rows[:, column]
-    return table
+    if len(rows) < element.count:
+        raise _cut_off(path, element, len(rows))
+    return {name: _as_declared(rows[:, column], kind) for column, (name, kind) in enumerate(element.properties)}
+
+
+def _as_declared(values: NDArray[np.float64], kind: str) -> NDArray[Any]:
+    """Return values in the type that the header names; where it cannot hold them they stay what they are."""
+    declared = np.dtype(kind)
+    if declared.kind == "f":
+        with np.errstate(over="ignore", invalid="ignore"):
+            rounded = values.astype(declared)
+            return values if (np.abs(rounded - values) > _ROUNDING).any() else rounded
+    limits = np.iinfo(declared)
+    fits = bool(((values >= limits.min) & (values <= limits.max)).all())  # false for NaN
+    return values.astype(declared) if fits else values
 
 
 def _cut_off(path: Path, element: _Element, found: int) -> InputError:
-    return InputError(
-        f"{path}: cut off after {found} of {element.count} entries of '{element.name}'; copy or export it again."
-    )
+    name = _short(element.name)
+    return InputError(f"{path}: cut off after {found} of {element.count} entries of '{name}'; copy or export it again.")
 
 
-def _columns(table: NDArray[Any], path: Path) -> PlyCloud:
-    names = {name.lower(): name for name in table.dtype.names or ()}
-    missing = [axis for axis in "xyz" if axis not in names]
+def _columns(table: dict[str, NDArray[Any]], path: Path, with_labels: bool) -> PlyCloud:
+    columns = {name.lower(): values for name, values in table.items()}
+    missing = [axis for axis in "xyz" if axis not in columns]
     if missing:
         raise InputError(f"{path}: vertices have no property '{missing[0]}'; export the cloud with x, y and z.")
-    points = np.stack([table[names[axis]] for axis in "xyz"], axis=1).astype(np.float32)
-    bad = ~np.isfinite(points).all(axis=1)
-    if bad.any():
-        raise InputError(
-            f"{path}: point {int(bad.argmax())} is {points[bad.argmax()].tolist()} ({int(bad.sum())} of {len(points)} "
-            "points are not finite); remove these points."
+    rgb = next((trio for trio in _COLOUR_NAMES if all(name in columns for name in trio)), None)
+    intensity = next((columns[name] for name in _INTENSITY_NAMES if name in columns), None)
+    label = next((name for name in _LABEL_NAMES if name in columns), None) if with_labels else None
+    with np.errstate(over="ignore"):
+        return PlyCloud(
+            _points([columns[axis] for axis in "xyz"], path),
+            None if rgb is None else _colours(np.stack([columns[name] for name in rgb], axis=1)),
+            None if intensity is None else intensity.astype(np.float32),
+            None if label is None else _labels(columns[label], _written(label, table), path),
+            columns["seen"].astype(np.bool_) if "seen" in columns else None,
         )
-    rgb = next((trio for trio in _COLOUR_NAMES if all(name in names for name in trio)), None)
-    intensity = next((names[name] for name in _INTENSITY_NAMES if name in names), None)
-    label = next((names[name] for name in _LABEL_NAMES if name in names), None)
-    return PlyCloud(
-        points,
-        None if rgb is None else _colours(np.stack([table[names[name]] for name in rgb], axis=1)),
-        None if intensity is None else table[intensity].astype(np.float32),
-        None if label is None else _labels(table[label], label, path),
-    )
+
+
+def _written(name: str, table: dict[str, NDArray[Any]]) -> str:
+    """Return a property's name as the file spells it."""
+    return next(spelled for spelled in table if spelled.lower() == name)
+
+
+def _points(axes: Sequence[NDArray[Any]], path: Path) -> NDArray[np.floating[Any]]:
+    exact = np.float32 if all(np.can_cast(values.dtype, np.float32) for values in axes) else np.float64
+    points: NDArray[np.floating[Any]] = np.stack(axes, axis=1).astype(exact)
+    if not np.isfinite(points).all(axis=1).any():
+        raise InputError(f"{path}: none of its {len(points):,} points is finite; export the cloud again.")
+    return points
 
 
 def _colours(values: NDArray[Any]) -> NDArray[np.uint8]:
+    if values.dtype.kind == "f":
+        values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
     if values.dtype.kind == "f" and values.max() <= 1:
-        return np.rint(np.nan_to_num(values).clip(0, 1) * 255).astype(np.uint8)
+        return np.rint(values.clip(0, 1) * 255).astype(np.uint8)
     if values.max() > 255:
         return (values / 257).clip(0, 255).astype(np.uint8)
     return values.clip(0, 255).astype(np.uint8)

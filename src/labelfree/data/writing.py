@@ -13,6 +13,7 @@ from PIL import Image
 from labelfree.atomic import atomic_folder
 from labelfree.data.ply import write_ply
 from labelfree.errors import InputError
+from labelfree.scene import FAR_M
 
 _OWN_ENTRIES = {"color", "depth", "pose", "label", "intrinsic.txt", "cloud.ply", "classes.txt"}
 _LARGEST_DEPTH_MM = 65535
@@ -67,4 +68,5 @@ def _write_png(path: Path, pixels: NDArray[Any]) -> None:
 
 def _write_matrix(path: Path, matrix: NDArray[np.float64]) -> None:
     path.parent.mkdir(exist_ok=True)
-    np.savetxt(path, matrix, fmt="%.9g")
+    far = np.abs(matrix).max(initial=0.0) > FAR_M
+    np.savetxt(path, matrix, fmt="%.17g" if far else "%.9g")

@@ -114,6 +114,15 @@ class Segmenter3DConfig:
         return MinkUNetShape(named.layers, planes, self.first_width, self.first_kernel)
 
 
+COLOUR_CHANNELS = 3
+
+
+def input_name(channels: int) -> str:
+    """Return what the 3D network reads of a point in words."""
+    named = {COLOUR_CHANNELS: "colour (3 values per point)", 1: "intensity (1 value per point)"}
+    return named.get(channels, f"{channels} values per point")
+
+
 Config = TypeVar("Config", Segmenter2DConfig, Segmenter3DConfig)
 
 
@@ -284,8 +293,8 @@ class Segmenter3D(Segmenter):
         """Return the features both heads read."""
         if voxels.features.shape[1] != self.config.in_channels:
             raise InputError(
-                f"Points have {voxels.features.shape[1]} features but the 3D network reads {self.config.in_channels}: "
-                "3 for colour, 1 for intensity."
+                f"The 3D network was trained on {input_name(self.config.in_channels)}, but the points have "
+                f"{input_name(voxels.features.shape[1])}: give points with what it was trained on."
             )
         features: Tensor = self.network(voxel_features(voxels, self.config), voxels.geometry)
         return features

@@ -32,7 +32,8 @@ def save_prediction(
 ) -> tuple[Path, ...]:
     """Write one prediction and, once per folder, its legend; return the files written.
 
-    A cloud NAME gives `NAME.ply` (class colours, labels, scores) and `NAME.npy` (uint8 labels in point order).
+    A cloud NAME gives `NAME.ply` (class colours, labels, scores, whether an image saw the point) and `NAME.npy` (uint8
+    labels), both with the points of the cloud's file in their order; those dropped as not finite have label 255.
     A picture NAME gives `NAME.png` (uint8 labels, 255 = none) and, with `image`, `NAME_overlay.png`.
     """
     save_legend(prediction.vocabulary, folder)
@@ -81,6 +82,7 @@ def file_stem(name: str) -> str:
 
 
 def _save_cloud(prediction: Prediction, folder: Path, stem: str) -> tuple[Path, ...]:
+    prediction = prediction.in_file_order()
     if prediction.points_world is None:
         raise InputError(f"Prediction '{prediction.name}' has no points: give points_world to save it as PLY.")
     ply, array = folder / f"{stem}.ply", folder / f"{stem}.npy"
@@ -90,6 +92,7 @@ def _save_cloud(prediction: Prediction, folder: Path, stem: str) -> tuple[Path, 
         colours=prediction.colours(),
         labels=prediction.labels,
         scores=prediction.scores,
+        seen=prediction.seen,
     )
     with atomic_file(array) as file:
         np.save(file, prediction.labels)

@@ -34,6 +34,6 @@ def save_submission(
     with Progress("predict", len(scenes)) as progress:
         for source, scene in zip(scenes.sources, scenes):
             if isinstance(source, BenchmarkSource):
-                source.submit(table[label(scene).labels], folder, split)
+                source.submit(table[label(scene).in_file_order().labels], folder, split)
             progress.advance()
     return unknown

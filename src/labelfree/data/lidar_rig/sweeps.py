@@ -31,8 +31,9 @@ class Sweep:
 def read_sweep(path: Path, description: RigDescription) -> Sweep:
     """Return the points of a sweep without returns at the origin, beyond the range or not finite."""
     if path.suffix == ".ply":
-        cloud = read_ply(path)
-        points, intensity = cloud.points, cloud.intensity
+        cloud = read_ply(path, labels=False)
+        with np.errstate(over="ignore"):
+            points, intensity = cloud.points.astype(np.float32), cloud.intensity
     else:
         values = _values(path, description.columns)
         place = {name: index for index, name in enumerate(description.columns)}

@@ -86,7 +86,7 @@ class ScanSource:
             fused = fuse_cached(frames, FusionOptions(), self.cache_dir)
             cloud = PlyCloud(fused.points_world, fused.colours, None, fused.labels)
             return Scene(self.name, cloud.points, frames, cloud.colours, None, cloud.labels)
-        cloud = read_ply(mesh)
+        cloud = read_ply(mesh, labels=False)
         return Scene(self.name, cloud.points, frames, cloud.colours, None, self._point_labels(mesh, len(cloud.points)))
 
     def frames(self) -> tuple[Frame, ...]:
@@ -136,7 +136,7 @@ class ScanSource:
     def _look_at_points(self) -> None:
         mesh = self.files.mesh()
         if mesh is not None:
-            self._point_labels(mesh, len(read_ply(mesh).points))
+            self._point_labels(mesh, len(read_ply(mesh, labels=False).points))
         elif self.files.part("_vh_clean_2.labels.ply") or self.files.part("_vh_clean_2.0.010000.segs.json"):
             missing = f"{self.files.folder}/{self.name}_vh_clean_2.ply"
             raise InputError(f"{missing}: is missing, and there are labels of its vertices; download it again.")
