@@ -21,7 +21,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
             rest = line
             while len(rest) == LINE_BYTES and not rest.endswith(b"\n"):
                 rest = file.readline(LINE_BYTES)
-            yield number, line
+            yield number, line if rest is line or not rest.endswith(b"\n") else line + b"\n"
 
 
 def parse_record(line: bytes) -> dict[str, Any] | None:

@@ -135,7 +135,10 @@ def _keep_as(path: Path, other: Path) -> None:
 def write_state(path: Path, state: dict[str, Any]) -> None:
     """Write tensors and plain values with a checksum, atomically."""
     with checked_file(path, sync=True) as file:
-        torch.save(state, file)
+        try:
+            torch.save(state, file)
+        except RuntimeError as error:  # torch hides the error of writing behind one of its own
+            raise error.__context__ if isinstance(error.__context__, OSError) else error from None
 
 
 def read_state(path: Path) -> dict[str, Any] | None:
