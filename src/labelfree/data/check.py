@@ -34,7 +34,7 @@ from labelfree.data.plausibility import (
 from labelfree.data.ply import read_ply
 from labelfree.data.posed_rgbd import CaptureSource
 from labelfree.data.poses import PoseConvention
-from labelfree.data.source import SceneSource
+from labelfree.data.source import SceneSource, calibrations_of, faults_of
 from labelfree.errors import InputError
 from labelfree.scene import Frame, Scene
 from labelfree.vocabulary import IGNORE_LABEL
@@ -83,6 +83,8 @@ class CheckReport:
     """What must be mended, one sentence each; the misfit is only measured if the files are sound."""
     warnings: tuple[str, ...] = ()
     """What may be wanted, one sentence each."""
+    calibration: str = ""
+    """Where the intrinsics come from, if they can come from several files."""
 
     @property
     def agree(self) -> float | None:
@@ -100,6 +102,7 @@ class CheckReport:
         """Return the report as plain text: problems, warnings, a table of frames, a last line with the verdict."""
         cloud = "cloud fused from depth" if self.points is None else f"{self.points} points"
         lines = [f"{self.scene}: {self.frames} frames, {cloud}"]
+        lines += [f"  calibration: {self.calibration}"] if self.calibration else []
         lines += [f"  problem: {text}" for text in self.problems]
         lines += [f"  warning: {text}" for text in self.warnings]
         if self.rows:
@@ -170,18 +173,27 @@ def check_capture(
     finite = None if cloud is None else np.isfinite(cloud.points).all(axis=1)
     points = None if cloud is None else cloud.points[finite]
     report = check_frames(source.name, frames, points, context, probes)
-    warnings = [*matched.notes, *report.warnings]
+    calibration = next(iter(calibrations_of([source])), None)
+    warnings = [*(() if calibration is None else calibration.doubts), *matched.notes, *report.warnings]
     if finite is not None and not finite.all():
         lost = int(len(finite) - finite.sum())
         warnings.append(f"{context.cloud}: {lost:,} of {len(finite):,} points are not finite and are left out.")
     if cloud is not None and cloud.labels is not None:
         warnings += _cloud_label_warnings(cloud.labels, context)
-    return replace(report, warnings=tuple(warnings))
+    return replace(report, warnings=tuple(warnings), calibration="" if calibration is None else calibration.used)
 
 
 def check_dataset_scene(source: SceneSource, probes: int | None = PROBE_FRAMES, decode: bool = True) -> CheckReport:
     """Check a scene of a dataset with a layout of its own: its files, and what is in them if they are to be decoded."""
-    problems = source.faults()
+    problems, calibration = faults_of(source), next(iter(calibrations_of([source])), None)
+    report = _content_of(source, problems, probes, decode)
+    if calibration is None:
+        return report
+    used = calibration.used if report.frames else ""
+    return replace(report, calibration=used, warnings=(*calibration.doubts, *report.warnings))
+
+
+def _content_of(source: SceneSource, problems: tuple[str, ...], probes: int | None, decode: bool) -> CheckReport:
     if problems or not decode:
         return CheckReport(source.name, problems=problems)
     try:

@@ -10,6 +10,7 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
+from labelfree.data.calibrations import doubt_notes
 from labelfree.data.description import Description, read_description
 from labelfree.data.lidar_rig.kitti_object import KITTI_OBJECT
 from labelfree.data.lidar_rig.semantic_kitti import SEMANTIC_KITTI
@@ -22,7 +23,8 @@ from labelfree.data.posed_rgbd import CaptureSource
 from labelfree.data.recognised import recognised
 from labelfree.data.relabelling import id_table, relabelled
 from labelfree.data.scannet.layout import SCANNET
-from labelfree.data.source import Layout, OpenedDataset, ReadOptions, SceneSource
+from labelfree.data.source import Layout, OpenedDataset, ReadOptions, SceneSource, calibrations_of, faults_of
+from labelfree.documents import reading
 from labelfree.errors import InputError
 from labelfree.names import require_safe_name
 from labelfree.scene import Scene
@@ -75,7 +77,8 @@ class SceneCollection(Sequence[Scene]):
             return replace(self, sources=self.sources[index], _last={})
         position = range(len(self.sources))[index]
         if position not in self._last:
-            scene = self.sources[position].build()
+            with reading(Path(self.sources[position].name)):
+                scene = self.sources[position].build()
             if self.new_ids is not None:
                 scene = relabelled(scene, self.new_ids)
             self._last.clear()
@@ -98,15 +101,17 @@ def open_scenes(
     `root` is the folder that a description file speaks of; `layout` names one of `LAYOUTS` where the files do not tell.
     """
     options = options or ReadOptions()
-    own = layout_of(Path(path), layout)
-    opened = _open_captures(Path(path), root, options) if own is None else own.open(Path(path), root, options)
-    sources, notes = tuple(opened.sources), opened.notes
+    with reading(Path(path)):
+        own = layout_of(Path(path), layout)
+        opened = _open_captures(Path(path), root, options) if own is None else own.open(Path(path), root, options)
+        sources = tuple(opened.sources)
+        notes = (*opened.notes, *doubt_notes(calibrations_of(sources)))
     if not sources:
         raise InputError(f"{path}: holds no scene; unpack its tables and files again, or give another folder.")
     for source in sources:
         require_safe_name(source.name, f"{path}: the name of a scene")
     if options.skip_broken:
-        broken = {source.name: faults[0] for source in sources if (faults := source.faults())}
+        broken = {source.name: faults[0] for source in sources if (faults := faults_of(source))}
         sources = tuple(source for source in sources if source.name not in broken)
         notes += tuple(f"scene '{name}' is left out: {fault}" for name, fault in broken.items())
         if not sources:

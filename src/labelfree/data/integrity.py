@@ -60,6 +60,15 @@ def frame_faults(frames: Iterable[Frame], thorough: bool) -> Iterator[str]:
                     yield str(error)
 
 
+def file_faults(files: Iterable[Path], thorough: bool) -> Iterator[str]:
+    """Yield a sentence for each image file that is empty, truncated or damaged."""
+    for path in files:
+        try:
+            check_image(path, thorough)
+        except InputError as error:
+            yield str(error)
+
+
 def check_raster(raster: Raster, thorough: bool) -> None:
     """Raise an `InputError` if the stored bytes of a raster are not whole."""
     if isinstance(raster, Checkable):

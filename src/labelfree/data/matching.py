@@ -43,16 +43,16 @@ class _Columns:
     images: dict[str, Path]
     depths: dict[str, Path] | None
     poses: dict[str, StoredPose]
+    broken: dict[str, str]
+    """Why a pose file cannot be read."""
 
 
 def match_frames(folder: Path, description: Description) -> MatchedFrames:
     """Put the files of a capture together by frame name; a frame that lacks one is an error or left out."""
-    images = Pattern(description.images).find(folder)
-    if not images:
-        raise InputError(f"{folder}: no picture matches '{description.images}'; check the folder or key 'images'.")
-    depths = _find_depths(folder, description, images)
-    names = natural_order({*images, *(depths or {})})
-    columns = _Columns(images, depths, _find_poses(folder, description, names, images))
+    names, columns = _find(folder, description)
+    images, depths = columns.images, columns.depths
+    if columns.broken:
+        raise InputError(next(iter(columns.broken.values())))
     faults = {name: fault for name in names if (fault := _fault(name, columns, folder, description))}
     if faults and description.incomplete is Incomplete.ERROR:
         more = f" ({len(faults)} such frames)" if len(faults) > 1 else ""
@@ -70,6 +70,32 @@ def match_frames(folder: Path, description: Description) -> MatchedFrames:
         for n in complete
     )
     return MatchedFrames(tuple(frames), notes)
+
+
+def look_at_parts(folder: Path, description: Description, taken: slice) -> tuple[list[str], list[Path]]:
+    """Return a sentence for each missing or unreadable part of the frames that are taken, and the images that exist.
+
+    Missing parts are none where incomplete frames are left out.
+    """
+    names, columns = _find(folder, description)
+    faults, files = list(columns.broken.values()), list[Path]()
+    labels = {} if description.labels is None else Pattern(description.labels).find(folder)
+    names = names[taken]
+    if description.incomplete is Incomplete.ERROR:
+        missing = [fault for name in names if (fault := _fault(name, columns, folder, description))]
+        faults += [f"{fault}; restore it, or set incomplete: skip to leave such frames out." for fault in missing]
+    for found in (columns.images, columns.depths or {}, labels):
+        files += [found[name] for name in names if name in found]
+    return faults, files
+
+
+def _find(folder: Path, description: Description) -> tuple[list[str], _Columns]:
+    images = Pattern(description.images).find(folder)
+    if not images:
+        raise InputError(f"{folder}: no picture matches '{description.images}'; check the folder or key 'images'.")
+    depths = _find_depths(folder, description, images)
+    names = natural_order({*images, *(depths or {})})
+    return names, _Columns(images, depths, *_find_poses(folder, description, names, images))
 
 
 def _find_depths(folder: Path, description: Description, images: dict[str, Path]) -> dict[str, Path] | None:
@@ -105,7 +131,7 @@ def _find_labels(folder: Path, description: Description, names: list[str]) -> tu
 
 def _find_poses(
     folder: Path, description: Description, names: list[str], images: dict[str, Path]
-) -> dict[str, StoredPose]:
+) -> tuple[dict[str, StoredPose], dict[str, str]]:
     pattern = Pattern(description.poses)
     if pattern.has_wildcard:
         files = pattern.find_for(folder, names)
@@ -114,15 +140,22 @@ def _find_poses(
                 f"{folder}: no pose file matches '{description.poses}' and there is no trajectory.log or poses.txt; a "
                 "3D capture needs a pose for each image: check key 'poses'."
             )
-        return {name: read_pose_file(files[name]) for name in names if name in files}
+        found, broken = dict[str, StoredPose](), dict[str, str]()
+        for name in names:
+            try:
+                if name in files:
+                    found[name] = read_pose_file(files[name])
+            except InputError as error:
+                broken[name] = str(error)
+        return found, broken
     path = folder / description.poses
     rows = read_pose_rows(path)
     by_time = _by_time(rows, names)
     if by_time:
-        return by_time
+        return by_time, {}
     if len(rows) != len(names):
         raise InputError(_count_mismatch(path, len(rows), description, list(images)))
-    return dict(zip(names, rows))
+    return dict(zip(names, rows)), {}
 
 
 def _by_time(rows: list[StoredPose], names: list[str]) -> dict[str, StoredPose]:
@@ -146,6 +179,8 @@ def _fault(name: str, columns: _Columns, folder: Path, description: Description)
     if columns.depths is not None and name not in columns.depths:
         path = folder / Pattern(description.depth or "").fill(name)
         return f"{path}: the depth map of frame '{name}' is missing"
+    if name in columns.broken:
+        return None
     if name not in columns.poses:
         return f"{folder / Pattern(description.poses).fill(name)}: the pose of frame '{name}' is missing"
     pose = columns.poses[name]

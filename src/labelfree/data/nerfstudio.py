@@ -18,11 +18,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from labelfree.data.calibrations import Calibration, StatedIntrinsics, calibration_notes, doubts
 from labelfree.data.fusion import FusionOptions, fuse_cached
+from labelfree.data.integrity import frame_faults
 from labelfree.data.patterns import natural_order
 from labelfree.data.ply import PlyCloud, read_ply
 from labelfree.data.poses import CameraAxes, PoseConvention, scaled_intrinsics
-from labelfree.data.source import Count, Layout, OpenedDataset, Progress, ReadOptions, Survey
+from labelfree.data.source import (
+    Count,
+    Layout,
+    OpenedDataset,
+    Progress,
+    ReadOptions,
+    Survey,
+    calibrations_of,
+    faults_of,
+)
 from labelfree.decoding import picture_size
 from labelfree.documents import read_json
 from labelfree.errors import InputError
@@ -38,6 +49,8 @@ DISTORTION = ("k1", "k2", "k3", "k4", "p1", "p2")
 SMALL_DISTORTION = 0.02
 """Coefficients up to this move points of a usual picture by a pixel or two."""
 KNOWN_CAMERAS = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "PERSPECTIVE")
+FOCAL_KEYS = ("fl_x", "camera_angle_x")
+INTRINSICS_KEYS = (*FOCAL_KEYS, "fl_y", "cx", "cy")
 AXES = PoseConvention(camera_axes=CameraAxes.OPENGL)
 
 
@@ -70,8 +83,8 @@ class NerfstudioSource:
             raise InputError(f"{self.path}: camera_model is '{camera}': undistort the pictures and write OPENCV.")
         return data
 
-    def faults(self) -> tuple[str, ...]:
-        """Return which files are missing and which frames cannot be read."""
+    def faults(self, thorough: bool = False) -> tuple[str, ...]:
+        """Return which files are missing, empty or truncated and which frames cannot be read."""
         try:
             entries = self._entries()
         except InputError as error:
@@ -79,12 +92,53 @@ class NerfstudioSource:
         found: list[str] = []
         for entry in entries:
             try:
-                self._frame(entry, entry["name"])
+                found += frame_faults([self._frame(entry, entry["name"])], thorough)
             except InputError as error:
                 found.append(str(error))
-        if not found and self._cloud_path() is None and not any("depth_file_path" in entry for entry in entries):
-            found.append(self._nothing_in_3d())
+        try:
+            path = self._cloud_path()
+            if path is not None:
+                read_ply(path)
+            elif not found and not any("depth_file_path" in entry for entry in entries):
+                found.append(self._nothing_in_3d())
+        except InputError as error:
+            found.append(str(error))
         return tuple(found)
+
+    def calibration(self) -> Calibration:
+        """Return whether the intrinsics are the file's or each frame's, and where two statements disagree."""
+        entries = self._entries()
+        own = sum(any(key in entry for key in INTRINSICS_KEYS) for entry in entries)
+        shared = any(key in self.data for key in INTRINSICS_KEYS)
+        kind = "the file's" if not own else f"each frame's ({own} of {len(entries)} frames)"
+        if own and shared:
+            kind += ", else the file's"
+        if any(self._camera(entry, key) is None for entry in entries for key in ("cx", "cy")):
+            kind += "; cx or cy is not stated, the centre of the image is taken"
+        return Calibration(f"{self.path}: {kind}", f"{FILE}: {kind}", tuple(self._doubts(entries)))
+
+    def _doubts(self, entries: list[dict[str, Any]]) -> Iterator[str]:
+        """Yield the first frame in which the file's values or the angle of view differ from what is used."""
+        for entry in entries:
+            name, file = entry["name"], entry["file_path"]
+            shown = picture_size(self._file(file))
+            matrix, of = self._intrinsics(entry, name, shown)
+            used = StatedIntrinsics(f"{self.path} (frame '{name}')", matrix)
+            others = []
+            if any(key in entry for key in INTRINSICS_KEYS) and any(key in self.data for key in FOCAL_KEYS):
+                other, size = self._intrinsics({}, name, shown)
+                others.append(
+                    StatedIntrinsics(f"the values for all frames of {FILE}", scaled_intrinsics(other, size, of))
+                )
+            angle = self._camera(entry, "camera_angle_x")
+            if angle and self._camera(entry, "fl_x"):
+                by_angle = matrix.copy()
+                by_angle[0, 0] = 0.5 * of[1] / math.tan(0.5 * float(angle))
+                others.append(StatedIntrinsics("its camera_angle_x", by_angle))
+            found = doubts(used, others)
+            if found:
+                yield from found
+                return
 
     def notes(self) -> tuple[str, ...]:
         """Return what a user should know about the file."""
@@ -276,13 +330,14 @@ def survey_nerfstudio(path: Path, root: Path | None, options: ReadOptions, progr
     problems: list[str] = []
     frames = 0
     for place, source in enumerate(sources):
-        found = source.faults()
+        found = faults_of(source, thorough=True)
         problems += found
         if not found:
             frames += source.frame_count()
         progress(place + 1, len(sources))
+    notes = (*_notes(sources), *calibration_notes(calibrations_of(sources)))
     counts = (Count("captures", len(sources)), Count("pictures", frames))
-    return Survey("nerfstudio", counts, tuple(problems), _notes(sources), frames)
+    return Survey("nerfstudio", counts, tuple(problems), notes, frames)
 
 
 NERFSTUDIO = Layout("nerfstudio", recognises, open_nerfstudio, survey_nerfstudio)

@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from labelfree.data.calibrations import DEPTH_INTRINSICS, Calibration, StatedIntrinsics, disagreement, readings_of
 from labelfree.data.description import Description, Pinhole
 from labelfree.data.fusion import FusionOptions, fuse_cached
-from labelfree.data.matching import FrameFiles, MatchedFrames, match_frames
+from labelfree.data.integrity import file_faults
+from labelfree.data.matching import FrameFiles, MatchedFrames, look_at_parts, match_frames
 from labelfree.data.patterns import Pattern
 from labelfree.data.ply import PlyCloud, read_ply
 from labelfree.data.poses import pinhole, read_intrinsics, scaled_intrinsics
@@ -19,6 +21,11 @@ from labelfree.errors import InputError
 from labelfree.raster import ImageFile, MapFile
 from labelfree.scene import Frame, Scene
 
+USUAL_INTRINSICS = (
+    *("intrinsic.txt", "intrinsics.txt", "K.txt", "camera_intrinsics.txt", "camera-intrinsics.txt"),
+    *DEPTH_INTRINSICS,
+)
+"""Files beside a capture that are compared with the intrinsics that are used."""
 ASPECT_TOLERANCE = 0.02
 """Two pictures show the same view when their width / height differ less than this share; ScanNet's differ by 0.4 %."""
 
@@ -44,13 +51,24 @@ class CaptureSource:
         matched = match_frames(self.folder, self.description)
         return MatchedFrames(matched.frames[:: self.every][: self.limit], matched.notes)
 
-    def faults(self) -> tuple[str, ...]:
-        """Return why the files of the frames cannot be matched; pictures are not decoded."""
+    def faults(self, thorough: bool = False) -> tuple[str, ...]:
+        """Return what is missing, empty or truncated, and why files cannot be matched; images are not decoded."""
+        found: list[str] = []
         try:
-            self.frames()
+            faults, files = look_at_parts(
+                self.folder,
+                self.description,
+                slice(0, None if self.limit is None else self.limit * self.every, self.every),
+            )
+            found += [*faults, *file_faults(files, thorough)]
+            if not found:
+                self.frames()
+            path = self.cloud_path()
+            if path is not None:
+                read_ply(path)
         except InputError as error:
-            return (str(error),)
-        return ()
+            found.append(str(error))
+        return tuple(found)
 
     def frames(self, matched: MatchedFrames | None = None) -> tuple[Frame, ...]:
         """Return the frames, of files already matched if given; only the header of the first picture is read."""
@@ -63,6 +81,27 @@ class CaptureSource:
             self._frame(frame, self._intrinsics(frame.name, size) if shared is None else shared, size)
             for frame in files
         )
+
+    def calibration(self) -> Calibration:
+        """Return where the intrinsics come from, compared with other files that usually hold intrinsics."""
+        images = Pattern(self.description.images).find(self.folder)
+        depths = Pattern(self.description.depth).find(self.folder) if self.description.depth else {}
+        if not images:
+            raise InputError(f"{self.folder}: no picture matches '{self.description.images}'.")
+        name = next(iter(images))
+        shown = picture_size(images[name])
+        grid = picture_size(next(iter(depths.values()))) if depths else shown
+        stated = self.description.intrinsics
+        path = self.near(Pattern(stated).fill(name)) if isinstance(stated, str) else None
+        where = "the description's intrinsics" if path is None else str(path)
+        own = self.description.intrinsics_size
+        scaled = "" if own is None else f", scaled from {own[1]}x{own[0]}"
+        used = StatedIntrinsics(where, self._intrinsics(name, grid))
+        places = dict.fromkeys(folder / file for folder in (self.folder, self.shared) for file in USUAL_INTRINSICS)
+        sizes = [size for size in (grid, own, shown) if size is not None]
+        others = [readings_of(other, sizes, grid) for other in places if other != path and other.is_file()]
+        found = tuple(text for readings in others if (text := disagreement(used, readings)) is not None)
+        return Calibration(where + scaled, f"{stated if isinstance(stated, str) else where}{scaled}", found)
 
     def cloud_path(self) -> Path | None:
         """Return the point cloud's file, None if the depth maps stand for it."""

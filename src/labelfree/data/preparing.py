@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from labelfree.data.calibrations import calibration_notes
 from labelfree.data.collection import layout_of, open_scenes
 from labelfree.data.next_step import NextStep
-from labelfree.data.source import Count, Progress, ReadOptions, Survey
-from labelfree.errors import InputError
+from labelfree.data.posed_rgbd import CaptureSource
+from labelfree.data.source import Count, Progress, ReadOptions, Survey, calibrations_of, faults_of
+from labelfree.documents import reading
 
 PATCH = 16
 """Pixels of an image per dense CLIP feature, for ViT-B/16."""
@@ -19,24 +21,25 @@ KEPT_BYTES, PIXELS_PER_PAIR, PAIR_BYTES = 6, 8, 12
 
 def survey(path: Path, root: Path | None, options: ReadOptions, layout: str | None, progress: Progress) -> Survey:
     """Go through a dataset in its own layout, or through captures in the posed RGB-D layout."""
-    own = layout_of(path, layout)
-    return _survey_captures(path, root, options, progress) if own is None else own.survey(path, root, options, progress)
+    with reading(path):
+        own = layout_of(path, layout)
+        if own is None:
+            return _survey_captures(path, root, options, progress)
+        return own.survey(path, root, options, progress)
 
 
 def _survey_captures(path: Path, root: Path | None, options: ReadOptions, progress: Progress) -> Survey:
     scenes = open_scenes(path, root, options)
     problems, frames = list[str](), 0
     for place, source in enumerate(scenes.sources):
-        found = source.faults()
+        found = faults_of(source, thorough=True)
         problems += found
         if not found:
-            try:
-                frames += len(source.build().frames)
-            except InputError as error:
-                problems.append(str(error))
+            frames += sum(1 for _ in source.frames()) if isinstance(source, CaptureSource) else 0
         progress(place + 1, len(scenes))
+    notes = tuple(dict.fromkeys((*scenes.notes, *calibration_notes(calibrations_of(scenes.sources)))))
     counts = (Count("scenes", len(scenes)), Count("pictures", frames))
-    return Survey("posed-rgbd", counts, tuple(problems), scenes.notes, frames, scenes.classes)
+    return Survey("posed-rgbd", counts, tuple(problems), notes, frames, scenes.classes)
 
 
 def cache_bytes(frames: int, image_size: tuple[int, int], latent_width: int) -> int:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from labelfree.data.calibrations import Calibration
+from labelfree.documents import reading
 from labelfree.errors import InputError
 from labelfree.names import require_safe_name
 from labelfree.scene import Scene
@@ -53,11 +56,20 @@ class SceneSource(Protocol):
     def build(self) -> Scene:
         """Return the scene, its pictures still on disk; raises `InputError` with the file that is at fault."""
 
-    def faults(self) -> tuple[str, ...]:
+    def faults(self, thorough: bool = False) -> tuple[str, ...]:
         """Return what is missing, truncated or contradictory in this scene's files, one sentence each.
 
-        Headers, sizes and tables are looked at, pictures are not decoded: a whole dataset is gone through in minutes.
+        Headers, ends, sizes and tables are looked at; images are not decoded. With `thorough` checksums inside the
+        files are verified, for which they are read as a whole.
         """
+
+
+@runtime_checkable
+class CalibratedSource(Protocol):
+    """A scene whose intrinsics can come from more than one file."""
+
+    def calibration(self) -> Calibration:
+        """Return where the intrinsics are taken from; raises `InputError` where there are none."""
 
 
 @runtime_checkable
@@ -131,3 +143,21 @@ class Layout:
     """The verb that begins the work: `label` where it is done in parts, on several machines."""
     images_only: bool = False
     """Whether there are images without points: nothing can be trained on them."""
+
+
+def calibrations_of(sources: Sequence[SceneSource]) -> list[Calibration]:
+    """Return the calibrations of the scenes that have one and can be read."""
+    found = []
+    for source in sources if sources and isinstance(sources[0], CalibratedSource) else ():
+        with contextlib.suppress(InputError):
+            found.append(cast(CalibratedSource, source).calibration())
+    return found
+
+
+def faults_of(source: SceneSource, thorough: bool = False) -> tuple[str, ...]:
+    """Return what is wrong with a scene's files; files that the system refuses to read are among it."""
+    try:
+        with reading(Path(source.name)):
+            return source.faults(thorough)
+    except InputError as error:
+        return (str(error),)

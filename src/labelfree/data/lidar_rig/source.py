@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from labelfree.atomic import atomic_file
 from labelfree.data.description import Incomplete
+from labelfree.data.integrity import check_image, frame_faults
 from labelfree.data.lidar_rig.calibration import camera_matrices
 from labelfree.data.lidar_rig.description import LAYOUT, RigCamera, RigDescription, is_rig, read_rig
 from labelfree.data.lidar_rig.sweeps import class_table, classes_of, raw_ids, read_point_labels, read_sweep
 from labelfree.data.patterns import Pattern
 from labelfree.data.posed_rgbd import ASPECT_TOLERANCE
 from labelfree.data.poses import scaled_intrinsics
-from labelfree.data.source import Count, Layout, OpenedDataset, Progress, ReadOptions, Survey
+from labelfree.data.source import Count, Layout, OpenedDataset, Progress, ReadOptions, Survey, faults_of
 from labelfree.decoding import picture_size
 from labelfree.errors import InputError
 from labelfree.raster import ImageFile, MapFile
@@ -43,6 +44,10 @@ class RawLabels:
     def digest(self) -> str:
         """Return the SHA-256 of the file's bytes."""
         return MapFile(self.path).digest()
+
+    def check(self, thorough: bool) -> None:
+        """Raise an `InputError` if the image is not whole."""
+        check_image(self.path, thorough)
 
     def describe(self) -> str:
         """Return the path."""
@@ -141,11 +146,11 @@ class SweepSource:
             file.write(stored.tobytes())
         return path
 
-    def faults(self) -> tuple[str, ...]:
-        """Return which files are missing, of a wrong size or empty."""
-        return tuple(self._faults())
+    def faults(self, thorough: bool = False) -> tuple[str, ...]:
+        """Return which files are missing, truncated, of a wrong size or empty."""
+        return tuple(self._faults(thorough))
 
-    def _faults(self) -> Iterator[str]:
+    def _faults(self, thorough: bool) -> Iterator[str]:
         try:
             sweep = read_sweep(self.rig.sweeps[self.sweep], self.rig.description)
             if self.rig.point_labels is not None:
@@ -155,7 +160,7 @@ class SweepSource:
             yield str(error)
         for camera in self.cameras():
             try:
-                self._frame(camera)
+                yield from frame_faults([self._frame(camera)], thorough)
             except InputError as error:
                 yield str(error)
 
@@ -273,7 +278,7 @@ def survey_sweeps(
     """Look at the files of sweeps."""
     problems, frames = dict[str, None](), 0
     for place, source in enumerate(sources):
-        problems |= dict.fromkeys(source.faults())  # What is wrong with every sweep is said once.
+        problems |= dict.fromkeys(faults_of(source, thorough=True))  # What is wrong with every sweep is said once.
         frames += len(source.cameras())
         progress(place + 1, len(sources))
     counts = (Count("sweeps", len(sources)), Count("pictures", frames))

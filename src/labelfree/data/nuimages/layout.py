@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from labelfree.data.integrity import check_image
 from labelfree.data.nuimages.rle import decode
 from labelfree.data.nuscenes.lidarseg import MERGED
 from labelfree.data.nuscenes.rows import intrinsics_of
 from labelfree.data.nuscenes.tables import Row, field, small_table, table_rows, text_field, whole_field
-from labelfree.data.source import Count, Layout, OpenedDataset, Progress, ReadOptions, Survey
-from labelfree.decoding import picture_size
+from labelfree.data.source import Count, Layout, OpenedDataset, Progress, ReadOptions, Survey, faults_of
 from labelfree.errors import InputError
 from labelfree.raster import ImageFile
 from labelfree.scene import Frame, Scene
@@ -97,12 +97,12 @@ class PictureSource:
             raise InputError(f"{self.path}: {error}") from error
         return Scene(self.name, np.zeros((0, 3), np.float32), (frame,), images_only=True)
 
-    def faults(self) -> tuple[str, ...]:
-        """Return whether the picture is missing or of another size."""
+    def faults(self, thorough: bool = False) -> tuple[str, ...]:
+        """Return whether the image is missing, truncated or of another size."""
         if not self.path.is_file():
             return (f"{self.path}: the picture is missing; unpack its archive again.",)
         try:
-            real = picture_size(self.path)
+            real = check_image(self.path, thorough, "unpack its archive again")
         except InputError as error:
             return (str(error),)
         if real != self.size:
@@ -203,7 +203,7 @@ def survey_nuimages(path: Path, root: Path | None, options: ReadOptions, progres
     sources: Sequence[Any] = opened.sources
     problems: list[str] = []
     for place, source in enumerate(sources):
-        problems += source.faults()
+        problems += faults_of(source, thorough=True)
         progress(place + 1, len(sources))
     split = _split(path, options.split)
     whole = options.every is None and options.limit is None

@@ -15,7 +15,7 @@ from labelfree.data.nuscenes.lidarseg import HIGHEST_RAW_ID, MERGED, RAW_IDS, me
 from labelfree.data.nuscenes.source import KeyFrameSource, PointLabels
 from labelfree.data.nuscenes.splits import split_names, split_scenes
 from labelfree.data.nuscenes.tables import small_table, text_field, whole_field
-from labelfree.data.source import Count, Layout, OpenedDataset, Progress, ReadOptions, SceneSource, Survey
+from labelfree.data.source import Count, Layout, OpenedDataset, Progress, ReadOptions, SceneSource, Survey, faults_of
 from labelfree.errors import InputError
 
 VERSIONS = ("v1.0-trainval", "v1.0-test", "v1.0-mini")
@@ -138,7 +138,7 @@ def survey_nuscenes(path: Path, root: Path | None, options: ReadOptions, progres
     official: tuple[int | None, ...] = OFFICIAL[index.version] if whole else (None, None, None)
     problems: list[str] = []
     for place in range(len(keys)):
-        problems += keys[place].faults()
+        problems += faults_of(keys[place], thorough=True)
         progress(place + 1, len(keys))
     found = [("scenes", len(np.unique(index.arrays.sample_scene[keys.samples]))), ("key frames", len(keys))]
     if whole:

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelfree.atomic import atomic_file, write_text
+from labelfree.data.integrity import check_image
 from labelfree.data.nuscenes.index import NuScenesIndex
 from labelfree.data.nuscenes.lidarseg import HIGHEST_RAW_ID, read_lidarseg
-from labelfree.decoding import picture_size
 from labelfree.documents import open_file
 from labelfree.errors import InputError
 from labelfree.raster import ImageFile
@@ -83,14 +83,14 @@ class KeyFrameSource:
             write_text(stated, json.dumps({"meta": USED}) + "\n")
         return path
 
-    def faults(self) -> tuple[str, ...]:
+    def faults(self, thorough: bool = False) -> tuple[str, ...]:
         """Return which files are missing, truncated or of another size than the tables say."""
         try:
-            return tuple(self._faults())
+            return tuple(self._faults(thorough))
         except InputError as error:
             return (str(error),)
 
-    def _faults(self) -> Iterator[str]:
+    def _faults(self, thorough: bool) -> Iterator[str]:
         lidar = self.index.reading(self.sample, self.index.lidar)
         path = self.index.file(lidar)
         size = path.stat().st_size if path.is_file() else -1
@@ -112,7 +112,7 @@ class KeyFrameSource:
                 yield f"{picture}: the picture of {self.name} is missing; unpack its archive again."
                 continue
             try:
-                real = picture_size(picture)
+                real = check_image(picture, thorough, "unpack its archive again")
             except InputError as error:
                 yield str(error)
                 continue

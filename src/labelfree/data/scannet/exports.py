@@ -6,24 +6,28 @@ The reader in Python writes `color/0.jpg`, `depth/0.png`, `pose/0.txt` and `intr
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from labelfree.data.calibrations import DEPTH_INTRINSICS, Calibration, StatedIntrinsics, doubts
 from labelfree.data.patterns import natural_order
 from labelfree.data.poses import pinhole, read_intrinsics, scaled_intrinsics
 from labelfree.decoding import picture_size
 from labelfree.documents import read_text
 from labelfree.errors import InputError
 
-DEPTH_INTRINSICS = ("intrinsics_depth.txt", "intrinsic/intrinsic_depth.txt", "intrinsic_depth.txt")
 COLOUR_INTRINSICS = tuple(name.replace("depth", "color") for name in DEPTH_INTRINSICS)
 INFO = "_info.txt"
 ENDINGS = {"color": (".jpg", ".jpeg", ".png"), "depth": (".png", ".pgm"), "pose": (".txt",), "label": (".png",)}
 PREFIX = "frame-"
 INFO_KEYS = ("m_depthWidth", "m_depthHeight", "m_calibrationDepthIntrinsic")
+DEPTH_SHIFT, MILLIMETRES = "m_depthShift", 1000.0
 SCAN_KEYS = ("depthWidth", "depthHeight", "fx_depth", "fy_depth", "mx_depth", "my_depth")
 
 
@@ -65,7 +69,7 @@ class ExportedFrames:
 
         Those of the depth camera if they are stated; else those of the colour camera, scaled from the picture's size.
         """
-        matrix = self._stated(picture, depth_size)
+        matrix = self.stated(picture, depth_size)[0].matrix
         centre = matrix[0, 2] / depth_size[1], matrix[1, 2] / depth_size[0]
         if not (0.2 < centre[0] < 0.8 and 0.2 < centre[1] < 0.8):
             raise InputError(
@@ -75,19 +79,72 @@ class ExportedFrames:
             )
         return matrix
 
-    def _stated(self, picture: Path, depth_size: tuple[int, int]) -> NDArray[np.float64]:
-        for name in DEPTH_INTRINSICS:
-            if (self.folder / name).is_file():
-                return read_intrinsics(self.folder / name)
-        for path, stated in ((self.folder / INFO, INFO_KEYS), (self.scan_info, SCAN_KEYS)):
-            lines = _lines(path)
-            if stated[0] in lines:
-                width, height, *values = (_numbers(path, lines, key) for key in stated)
-                return scaled_intrinsics(_matrix(values), (int(height[0]), int(width[0])), depth_size)
-        for name in COLOUR_INTRINSICS:
-            if (self.folder / name).is_file():
-                return scaled_intrinsics(read_intrinsics(self.folder / name), picture_size(picture), depth_size)
-        raise InputError(f"{self.folder / DEPTH_INTRINSICS[0]}: is missing; unpack the scan's frames again.")
+    def depth_scale(self) -> float:
+        """Return the stored depth units per metre: those of `_info.txt`, else 1000."""
+        path = self.folder / INFO
+        lines = _lines(path)
+        if DEPTH_SHIFT not in lines:
+            return MILLIMETRES
+        scale, *_ = [*_numbers(path, lines, DEPTH_SHIFT), 0.0]
+        if not 0 < scale < math.inf:
+            raise InputError(f"{path}: '{DEPTH_SHIFT} = {lines[DEPTH_SHIFT]}' is no positive number; restore the file.")
+        return scale
+
+    def stated(self, picture: Path, depth_size: tuple[int, int]) -> list[StatedIntrinsics]:
+        """Return what states the intrinsics on the grid of the depth maps, the one that is used first.
+
+        Files of the colour camera are left out where the export has one of the depth camera.
+        """
+        found: list[StatedIntrinsics] = []
+
+        def take(path: Path, read: Callable[[], StatedIntrinsics]) -> None:
+            try:
+                found.append(read())
+            except InputError:
+                if not found:  # it would be used
+                    raise
+
+        files = [self.folder / name for name in DEPTH_INTRINSICS if (self.folder / name).is_file()]
+        for path in files:
+            take(path, partial(_of_depth, path))
+        for path, keys in ((self.folder / INFO, INFO_KEYS), (self.scan_info, SCAN_KEYS)):
+            if keys[0] in _lines(path):
+                take(path, partial(stated_in_lines, path, keys, depth_size))
+        colour = [self.folder / name for name in COLOUR_INTRINSICS if (self.folder / name).is_file()]
+        for path in [] if files else colour:
+            take(path, partial(_of_colour, path, picture, depth_size))
+        if not found:
+            raise InputError(f"{self.folder / DEPTH_INTRINSICS[0]}: is missing; unpack the scan's frames again.")
+        return found
+
+    def calibration(self, name: str) -> Calibration:
+        """Return which file states the intrinsics; `name` is that of a frame."""
+        depth = self.file("depth", name)
+        used, *others = self.stated(self.file("color", name), picture_size(depth))
+        kind = used.where.removeprefix(f"{self.folder}/")
+        if used.where.startswith(str(self.scan_info)):
+            kind = f"the scan's own .txt{used.where.removeprefix(str(self.scan_info))}"
+        return Calibration(used.where, kind, doubts(used, others))
+
+
+def stated_in_lines(path: Path, keys: tuple[str, ...], depth_size: tuple[int, int]) -> StatedIntrinsics:
+    """Return the intrinsics of the lines `key = value` of a text file, for depth maps of a size."""
+    lines = _lines(path)
+    width, height, *values = (_numbers(path, lines, key) for key in keys)
+    if not (width and height and min(width[0], height[0]) >= 1):
+        raise InputError(f"{path}: '{keys[0]}' and '{keys[1]}' are no image size; restore the file.")
+    matrix = scaled_intrinsics(_matrix(path, values), (int(height[0]), int(width[0])), depth_size)
+    return StatedIntrinsics(f"{path} ({keys[2]}...)" if len(keys) > 3 else f"{path} ({keys[2]})", matrix)
+
+
+def _of_depth(path: Path) -> StatedIntrinsics:
+    return StatedIntrinsics(str(path), read_intrinsics(path))
+
+
+def _of_colour(path: Path, picture: Path, depth_size: tuple[int, int]) -> StatedIntrinsics:
+    size = picture_size(picture)
+    matrix = scaled_intrinsics(read_intrinsics(path), size, depth_size)
+    return StatedIntrinsics(f"{path} (colour camera, scaled from {size[1]}x{size[0]})", matrix)
 
 
 def find_frames(scan: Path, name: str) -> ExportedFrames | None:
@@ -115,7 +172,9 @@ def _numbers(path: Path, lines: dict[str, str], key: str) -> list[float]:
         raise InputError(f"{path}: '{key} = {lines.get(key, '')}' is no number; restore the file.") from error
 
 
-def _matrix(values: list[list[float]]) -> NDArray[np.float64]:
+def _matrix(path: Path, values: list[list[float]]) -> NDArray[np.float64]:
     """Return 3x3 of the sixteen values of a 4x4 matrix, or of fx, fy, cx, cy in lines of their own."""
     flat = [number for line in values for number in line]
+    if len(flat) not in (4, 16) or not np.isfinite(flat).all():
+        raise InputError(f"{path}: its depth intrinsics have {len(flat)} values, expected 4 or 16; restore the file.")
     return np.array(flat).reshape(4, 4)[:3, :3] if len(flat) == 16 else pinhole(*flat[:4])

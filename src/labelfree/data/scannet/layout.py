@@ -6,11 +6,21 @@ import contextlib
 import re
 from pathlib import Path
 
+from labelfree.data.calibrations import calibration_notes
 from labelfree.data.scannet.exports import ExportedFrames, find_frames
 from labelfree.data.scannet.labels import TSV
 from labelfree.data.scannet.source import ScanFiles, ScanSource
 from labelfree.data.scannet.splits import LISTS, split_scans
-from labelfree.data.source import Count, Layout, OpenedDataset, Progress, ReadOptions, Survey
+from labelfree.data.source import (
+    Count,
+    Layout,
+    OpenedDataset,
+    Progress,
+    ReadOptions,
+    Survey,
+    calibrations_of,
+    faults_of,
+)
 from labelfree.errors import InputError
 from labelfree.vocabulary import Vocabulary
 
@@ -105,7 +115,7 @@ def survey_scannet(path: Path, root: Path | None, options: ReadOptions, progress
     problems: list[str] = []
     frames = lost = 0
     for place, source in enumerate(sources):
-        problems += source.faults()
+        problems += faults_of(source, thorough=True)
         with contextlib.suppress(InputError):  # which `faults` has named
             frames, lost = frames + len(source.frames()), lost + source.lost()
         progress(place + 1, len(sources))
@@ -113,6 +123,7 @@ def survey_scannet(path: Path, root: Path | None, options: ReadOptions, progress
     fused = sum(source.files.mesh() is None for source in sources)
     notes = [f"{lost} frames without a finite pose are left out"] if lost else []
     notes += _without_label_file(sources)
+    notes += calibration_notes(calibrations_of(sources))
     notes += [f"{fused} scans have no mesh; their depth maps are fused"] if fused else []
     return Survey(
         "scannet",

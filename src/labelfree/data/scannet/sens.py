@@ -72,7 +72,12 @@ class SensFile:
         return SensDepth(self.path, index, *self.frames[index].depth, self.depth_size, self.depth_kind)
 
 
-def open_sens(path: Path) -> SensFile:
+def open_sens_header(path: Path) -> SensFile:
+    """Read the header alone: a file without frames."""
+    return open_sens(path, with_frames=False)
+
+
+def open_sens(path: Path, with_frames: bool = True) -> SensFile:
     """Read the header and go through the frames' sizes; a truncated file is named with the frame it ends in."""
     with open_file(path, DOWNLOAD) as file:
         size = os.fstat(file.fileno()).st_size
@@ -95,7 +100,7 @@ def open_sens(path: Path) -> SensFile:
             raise InputError(f"{path}: states {shift} depth units per metre, expected a positive number; {DOWNLOAD}.")
         if count * SMALLEST_FRAME > size:
             raise InputError(f"{path}: states {count} frames, too many for its {size} bytes; {DOWNLOAD}.")
-        frames = tuple(_frame(file, path, index, count, size) for index in range(count))
+        frames = tuple(_frame(file, path, index, count, size) for index in range(count if with_frames else 0))
     return SensFile(
         path,
         matrices[0, :3, :3],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,10 +12,12 @@ from numpy.typing import NDArray
 
 from labelfree.atomic import write_text
 from labelfree.data.archives import member_names
+from labelfree.data.calibrations import Calibration, StatedIntrinsics, doubts
 from labelfree.data.fusion import FusionOptions, fuse_cached
+from labelfree.data.integrity import frame_faults
 from labelfree.data.ply import PlyCloud, read_ply
 from labelfree.data.poses import read_pose_file
-from labelfree.data.scannet.exports import ExportedFrames
+from labelfree.data.scannet.exports import SCAN_KEYS, ExportedFrames, stated_in_lines
 from labelfree.data.scannet.labels import (
     NYU40_OF_BENCHMARK,
     Categories,
@@ -24,10 +27,10 @@ from labelfree.data.scannet.labels import (
     segment_labels,
     vertex_labels,
 )
-from labelfree.data.scannet.sens import SensFile, open_sens
+from labelfree.data.scannet.sens import SensFile, open_sens, open_sens_header
 from labelfree.decoding import picture_size
 from labelfree.errors import InputError
-from labelfree.raster import ImageFile, MapFile, Raster
+from labelfree.raster import ImageFile, Raster
 from labelfree.scene import Frame, Scene
 
 SENS_EVERY = 100
@@ -60,6 +63,15 @@ class ScanFiles:
         return others[0] if len(others) == 1 else None
 
 
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """What the exported frames of a scan share."""
+
+    intrinsics: NDArray[np.float64]  # [3, 3]
+    size: tuple[int, int]  # height, width
+    depth_scale: float
+
+
 @dataclass(frozen=True)
 class ScanSource:
     """One scan; nothing is read before it is asked for.
@@ -89,16 +101,34 @@ class ScanSource:
         cloud = read_ply(mesh, labels=False)
         return Scene(self.name, cloud.points, frames, cloud.colours, None, self._point_labels(mesh, len(cloud.points)))
 
-    def frames(self) -> tuple[Frame, ...]:
-        """Return the frames on the depth maps' grid; those without a finite pose are left out."""
+    def frames(self, faults: list[str] | None = None) -> tuple[Frame, ...]:
+        """Return the frames on the depth maps' grid; those without a finite pose are left out.
+
+        Where `faults` is given, what is wrong with single frames is added to it instead of being raised.
+        """
         if self.files.frames is not None:
-            return self._frames_of_folder(self.files.frames)
+            return self._frames_of_folder(self.files.frames, faults)
         path = self.files.part(".sens")
         if path is not None:
             return self._frames_of_sens(open_sens(path))
         raise InputError(
             f"{self.files.folder}: has neither {self.name}.sens nor frames, in scannet_frames_25k or exported."
         )
+
+    def calibration(self) -> Calibration:
+        """Return which file states the intrinsics of the frames that are taken."""
+        if self.files.frames is not None:
+            return self.files.frames.calibration(self.files.frames.names()[0])
+        path = self.files.part(".sens")
+        if path is None:
+            raise InputError(f"{self.files.folder}: has no {self.name}.sens.")
+        sens = open_sens_header(path)
+        used = StatedIntrinsics(f"{path} (its header)", sens.intrinsics_depth)
+        info, others = self.files.part(".txt"), list[StatedIntrinsics]()
+        if info is not None:
+            with contextlib.suppress(InputError):
+                others.append(stated_in_lines(info, SCAN_KEYS, sens.depth_size))
+        return Calibration(used.where, "the header of the .sens file", doubts(used, others))
 
     def lost(self) -> int:
         """Return how many of the frames that would be taken have no pose."""
@@ -123,14 +153,17 @@ class ScanSource:
         by_segments = points is not None and points.suffix == ".json"
         return self.files.tsv is None and (by_segments or self.files.part("_2d-label-filt.zip") is not None)
 
-    def faults(self) -> tuple[str, ...]:
-        """Return what is missing, truncated or contradictory; pictures are not decoded."""
+    def faults(self, thorough: bool = False) -> tuple[str, ...]:
+        """Return what is missing, truncated or contradictory; images are not decoded."""
         found: list[str] = []
-        for look in (self.frames, self._look_at_points):
-            try:
-                look()
-            except InputError as error:
-                found.append(str(error))
+        try:
+            found += frame_faults(self.frames(found), thorough)
+        except InputError as error:
+            found += [] if found else [str(error)]
+        try:
+            self._look_at_points()
+        except InputError as error:
+            found.append(str(error))
         return tuple(found)
 
     def _look_at_points(self) -> None:
@@ -159,25 +192,33 @@ class ScanSource:
         matrix = read_pose_file(exported.file("pose", name)).matrix
         return matrix if np.isfinite(matrix).all() else None
 
-    def _frames_of_folder(self, exported: ExportedFrames) -> tuple[Frame, ...]:
+    def _frames_of_folder(self, exported: ExportedFrames, faults: list[str] | None = None) -> tuple[Frame, ...]:
         frames: list[Frame] = []
-        grid: tuple[NDArray[np.float64], tuple[int, int]] | None = None
+        grid: Grid | None = None
         for name in exported.names()[:: self.every or 1]:
-            pose, depth, picture = (
-                self._pose(exported, name),
-                *(exported.file(kind, name) for kind in ("depth", "color")),
-            )
-            if pose is None:
-                continue
-            if not depth.is_file():
-                raise InputError(f"{depth}: is missing; unpack the scan's frames again.")
-            if grid is None:
-                size = picture_size(depth)
-                grid = exported.intrinsics(picture, size), size
-            label = exported.file("label", name)
-            truth = LabelPicture(label, nyu40_table()) if label.is_file() else self._truth_of_scan(name)
-            frames.append(self._frame(name, ImageFile(picture), grid[0], pose, grid[1], MapFile(depth), 1000.0, truth))
+            try:
+                pose, depth = self._pose(exported, name), exported.file("depth", name)
+                if pose is None:
+                    continue
+                if not depth.is_file():
+                    raise InputError(f"{depth}: is missing; unpack the scan's frames again.")
+                grid = grid or self._grid(exported, name)
+                frames.append(self._exported_frame(exported, name, pose, grid))
+            except InputError as error:
+                if faults is None:
+                    raise
+                faults.append(str(error))
         return self._some(frames, exported.folder)
+
+    def _grid(self, exported: ExportedFrames, name: str) -> Grid:
+        size = picture_size(exported.file("depth", name))
+        return Grid(exported.intrinsics(exported.file("color", name), size), size, exported.depth_scale())
+
+    def _exported_frame(self, exported: ExportedFrames, name: str, pose: NDArray[np.float64], grid: Grid) -> Frame:
+        label = exported.file("label", name)
+        truth = LabelPicture(label, nyu40_table()) if label.is_file() else self._truth_of_scan(name)
+        picture, depth = ImageFile(exported.file("color", name)), MapFile(exported.file("depth", name))
+        return self._frame(name, picture, grid.intrinsics, pose, grid.size, depth, grid.depth_scale, truth)
 
     # --- frames in the .sens file
 
