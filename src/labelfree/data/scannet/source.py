@@ -30,7 +30,7 @@ from labelfree.data.scannet.labels import (
 from labelfree.data.scannet.sens import SensFile, open_sens, open_sens_header
 from labelfree.decoding import picture_size
 from labelfree.errors import InputError
-from labelfree.raster import ImageFile, Raster
+from labelfree.raster import ImageFile, MapFile, Raster
 from labelfree.scene import Frame, Scene
 
 SENS_EVERY = 100
