@@ -201,6 +201,9 @@ def test_fingerprint_follows_what_changes_features(clip_folder, tmp_path):
         ("half the weights", r"weights of CLIPModel are missing, first 'text_model"),
         ("cut short", "cannot load CLIPModel"),
         ("other shape", "cannot load CLIPModel"),
+        ("not a number", r"weight 'visual_projection\.weight' holds NaN or infinite values"),
+        ("an object", r"cannot load CLIPModel \(pytorch_model\.bin is damaged or holds more than tensors"),
+        ("not a size", "cannot load CLIPModel"),
     ],
 )
 def test_broken_folders_are_named(clip_folder, tmp_path, broken, message):
@@ -224,9 +227,21 @@ def test_broken_folders_are_named(clip_folder, tmp_path, broken, message):
             weights.write_bytes(weights.read_bytes()[:1000])
         case "other shape":
             config.write_text(config.read_text().replace('"projection_dim": 16', '"projection_dim": 12'))
+        case "not a number":
+            from safetensors.torch import load_file, save_file
+
+            stored = load_file(weights)
+            stored["visual_projection.weight"][2, 3] = torch.nan
+            save_file(stored, weights, {"format": "pt"})
+        case "an object":
+            weights.unlink()
+            torch.save({"visual_projection.weight": Vocabulary(("a",))}, tmp_path / "pytorch_model.bin")
+        case "not a size":
+            config.write_text(config.read_text().replace('"num_attention_heads": 2', '"num_attention_heads": null'))
     with pytest.raises(InputError, match=message) as error:
         DenseClip.from_pretrained(tmp_path, FLOAT)
     assert str(tmp_path) in str(error.value)
+    assert "weights_only" not in str(error.value)
 
 
 @pytest.mark.parametrize("name", ["missing-folder", "/missing/folder", "./missing", "a/b/c"])
