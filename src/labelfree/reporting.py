@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from labelfree.comparison import NetworkLabels, TeacherLabels
 from labelfree.evaluation.tables import MethodResult
+from labelfree.outputs import OutputFolder
 from labelfree.progress import Progress
 from labelfree.results.cloud_view import CloudLayer, CloudView, label_layer
 from labelfree.results.curves import MetricSeries
 from labelfree.results.environment import environment_facts
-from labelfree.results.export import save_prediction
+from labelfree.results.export import pixel_folder, save_prediction, scene_files
 from labelfree.results.panels import FrameRow, frame_panel
 from labelfree.results.report import ClassShare, PanelFigure, ReportContent, class_share, write_report
 from labelfree.scene import Frame, Scene
@@ -50,8 +51,10 @@ def save_predictions(scenes: Sequence[Scene], networks: NetworkLabels, out: Path
     """
     pixels: list[NDArray[np.uint8]] = []
     points: list[NDArray[np.uint8]] = []
+    outputs = OutputFolder(out)
     with Progress("predict", sum(len(scene.frames) + 1 for scene in scenes)) as progress:
         for scene in scenes:
+            outputs.claim(scene_files(scene, out))
             if not scene.images_only:
                 cloud = networks.points(scene)
                 save_prediction(cloud, out / "points")
@@ -59,7 +62,7 @@ def save_predictions(scenes: Sequence[Scene], networks: NetworkLabels, out: Path
             progress.advance()
             for frame in scene.frames:
                 picture = networks.pixels(scene, frame)
-                save_prediction(picture, out / "pixels" / scene.name, frame.load_image())
+                save_prediction(picture, pixel_folder(scene.name, out), frame.load_image())
                 pixels.append(picture.labels)
                 progress.advance()
     vocabulary = networks.vocabulary

@@ -10,8 +10,12 @@ from labelfree.atomic import write_png
 from labelfree.cli.arguments import add_classes, add_data, add_teachers, cache_dir, open_data, require_sound, vocabulary
 from labelfree.cli.settings import run_config, save_settings
 from labelfree.comparison import TeacherLabels
+from labelfree.outputs import OutputFolder
 from labelfree.pipeline import label_frames, load_teachers, pick_device
-from labelfree.results.export import file_stem, save_prediction
+from labelfree.results.export import cloud_files, file_stem, picture_files, require_distinct, save_prediction
+from labelfree.scene import Scene
+
+IMAGE_FOLDERS = ("clip", "masks", "refined")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,10 +39,12 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     mine = scenes[part - 1 :: parts]
     device = pick_device(options.device)
     teachers = load_teachers(config.teachers, config.labels, names, cache_dir(options), device)
+    outputs = _outputs(scenes.names, mine.names, options.out)
     save_settings(config, options.out)
     label_frames(mine, teachers, config.labels, device)
     voted = TeacherLabels(teachers, config.labels, config.pairing, names, voted=True)
     for scene in mine:
+        outputs.claim(_scene_files(scene, options.out))
         folder = options.out / file_stem(scene.name)
         for frame in scene.frames:
             size = config.labels.image_size
@@ -48,6 +54,24 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
         save_prediction(voted.points(scene), options.out / "points")
     print(f"labels of {len(mine)} scenes are in {options.out}")
     return 0
+
+
+def _outputs(scenes: Sequence[str], mine: Sequence[str], out: Path) -> OutputFolder:
+    """Return the folder after claiming, before the long work, what is known of its files."""
+    require_distinct(scenes)
+    outputs = OutputFolder(out)
+    points = [path for name in mine for path in cloud_files(name, out / "points")]
+    images = [out / file_stem(name) / kind for name in mine for kind in IMAGE_FOLDERS]
+    outputs.claim([out / "settings.yaml", *points], image_folders=images)
+    return outputs
+
+
+def _scene_files(scene: Scene, out: Path) -> list[Path]:
+    clip, masks, refined = (out / file_stem(scene.name) / kind for kind in IMAGE_FOLDERS)
+    files = list(cloud_files(scene.name, out / "points"))
+    for frame in scene.frames:
+        files += [clip / f"{frame.name}.png", masks / f"{frame.name}.png", *picture_files(frame.name, refined)]
+    return files
 
 
 def parse_shard(text: str) -> tuple[int, int]:
