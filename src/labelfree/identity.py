@@ -82,17 +82,18 @@ def labels_identity(config: RunConfig, vocabulary: Vocabulary, teachers: Teacher
     return Identity({"command": "labelfree label"} | _teachers(vocabulary, teachers) | labels)
 
 
-def claim_identity(folder: Path, identity: Identity, owner: Path) -> None:
-    """Write what a folder holds, or refuse before anything is written if it holds something else.
+def write_identity(folder: Path, identity: Identity) -> None:
+    """Write what a folder holds from now on."""
+    write_text(folder / IDENTITY, json.dumps(identity.entries, indent=1) + "\n")
+
+
+def require_same(folder: Path, identity: Identity, owner: Path) -> None:
+    """Refuse a folder that holds something else; one that holds nothing yet is fine.
 
     `owner` is the folder that the user named.
     """
-    path = folder / IDENTITY
-    earlier = _read(path)
-    if earlier is None:
-        write_text(path, json.dumps(identity.entries, indent=1) + "\n")
-        return
-    if changed := identity.differences(earlier):
+    earlier = _read(folder / IDENTITY)
+    if earlier is not None and (changed := identity.differences(earlier)):
         more = f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
         raise InputError(
             f"{owner}: holds a run of another configuration ({'; '.join(changed[:NAMED])}{more}); choose another "

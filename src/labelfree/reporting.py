@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from labelfree.comparison import Labeller, NetworkLabels, TeacherLabels
 from labelfree.delivery import spread
 from labelfree.evaluation.tables import MethodResult
+from labelfree.outputs import OutputFolder
 from labelfree.prediction import Prediction
 from labelfree.progress import Progress
 from labelfree.raster import resize_nearest
 from labelfree.results.cloud_view import CloudLayer, CloudView, label_layer
 from labelfree.results.curves import MetricSeries
 from labelfree.results.environment import environment_facts
-from labelfree.results.export import save_prediction
+from labelfree.results.export import pixel_folder, save_prediction, scene_files
 from labelfree.results.panels import FrameRow, frame_panel
 from labelfree.results.report import ClassShare, PanelFigure, ReportContent, class_share, write_report
 from labelfree.scene import Frame, Scene
@@ -50,8 +51,10 @@ def save_predictions(scenes: Sequence[Scene], labeller: Labeller, out: Path) -> 
     """
     pixels: list[NDArray[np.uint8]] = []
     points: list[NDArray[np.uint8]] = []
+    outputs = OutputFolder(out)
     with Progress("predict", sum(len(scene.frames) + 1 for scene in scenes)) as progress:
         for scene in scenes:
+            outputs.claim(scene_files(scene, out))
             if not scene.images_only:
                 cloud = labeller.points(scene)
                 vocabulary = cloud.vocabulary
@@ -61,7 +64,7 @@ def save_predictions(scenes: Sequence[Scene], labeller: Labeller, out: Path) -> 
             for frame in scene.frames:
                 picture = at_size(labeller.pixels(scene, frame), frame.size)
                 vocabulary = picture.vocabulary
-                save_prediction(picture, out / "pixels" / scene.name, frame.load_image())
+                save_prediction(picture, pixel_folder(scene.name, out), frame.load_image())
                 pixels.append(picture.labels)
                 progress.advance()
     return tuple(

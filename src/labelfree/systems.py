@@ -61,6 +61,7 @@ def run_system(run: Run) -> Labeller:
 
 def cotrain_run(run: Run) -> tuple[Segmenter2D, Segmenter3D]:
     """Train both networks of a run, or those of `train.modalities`, and save them."""
+    run.begin()
     config = run.config
     networks = new_networks(config, run.vocabulary, run.teachers.namer.text, run.scenes[0])
     labelled = LabelledScenes(run.scenes, run.teachers, config.labels, config.pairing, config.memory_gb)
@@ -73,6 +74,7 @@ def cotrain_run(run: Run) -> tuple[Segmenter2D, Segmenter3D]:
 
 def distil_openscene(run: Run) -> Segmenter3D:
     """Train the 3D network of a run on fused dense CLIP features and save it."""
+    run.begin()
     config, teachers = run.config, run.teachers
     net_3d = new_networks(config, run.vocabulary, teachers.namer.text, run.scenes[0]).net_3d
     fused = FusedScenes(run.scenes, teachers.namer, config.labels.image_size, config.pairing, config.memory_gb)
@@ -91,6 +93,7 @@ def _labeller(run: Run) -> Labeller:
             trained = config.train.modalities
             return NetworkLabels(net_2d if "2d" in trained else None, net_3d if "3d" in trained else None)
         case "clip" | "clip+sam":
+            run.begin()
             return TeacherLabels(run.teachers, config.labels, config.pairing, run.vocabulary, voted, views)
         case "openscene":
             clip = TeacherLabels(run.teachers, config.labels, config.pairing, run.vocabulary, voted=False)

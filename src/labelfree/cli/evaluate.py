@@ -10,6 +10,7 @@ from labelfree.cli.arguments import add_data, cache_dir, open_data, told
 from labelfree.comparison import Labeller, TeacherLabels, load_networks, measure
 from labelfree.errors import InputError
 from labelfree.evaluation.tables import class_table, comparison_table
+from labelfree.outputs import OutputFolder
 from labelfree.pipeline import label_frames, load_teachers, pick_device
 from labelfree.results.export import save_results
 from labelfree.settings import read_settings
@@ -33,6 +34,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     device = pick_device(options.device)
     if config.system != "cns" or config.predict.refine:
         raise InputError(f"{settings}: system is {config.system}: 'labelfree table' measures such runs.")
+    OutputFolder(options.out, "use another run").claim([options.out / "evaluation.json"])
     networks = load_networks(options.out / "networks", device)
     names = networks.vocabulary
     scenes = told(open_data(options, tell=False).counted_by(names))

@@ -15,6 +15,7 @@ from labelfree.comparison import TeacherLabels
 from labelfree.config import RunConfig
 from labelfree.errors import InputError
 from labelfree.nets.segmenters import Segmenter2D, Segmenter3D
+from labelfree.outputs import OutputFolder
 from labelfree.pipeline import load_teachers, pick_device
 from labelfree.results.figure import FigureSources, clouds_figure, frames_figure
 from labelfree.settings import read_settings
@@ -42,10 +43,12 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
         raise InputError(f"--scenes is {options.scenes}: give 1 or more.")
     config, device = _settings(options.run), pick_device(options.device)
     sources = _sources(options, config, device)
+    to = Path(options.to or options.run)
+    nets = {"figure-2d.png": sources.net_2d, "figure-3d.png": sources.net_3d}
+    OutputFolder(to, "give another --to").claim(to / name for name, net in nets.items() if net is not None)
     scenes = open_data(options).counted_by(sources.teachers.vocabulary)
     places = np.linspace(0, len(scenes) - 1, min(options.scenes, len(scenes))).round().astype(int)
     shown = [scenes[int(place)] for place in places]
-    to = Path(options.to or options.run)
     if sources.net_2d is not None:
         write_png(to / "figure-2d.png", frames_figure(shown, sources))
         print(f"pictures: {to / 'figure-2d.png'}")

@@ -12,12 +12,16 @@ from labelfree.cli.settings import run_config
 from labelfree.comparison import TeacherLabels
 from labelfree.config import RunConfig
 from labelfree.errors import InputError
-from labelfree.identity import claim_identity, labels_identity
+from labelfree.identity import IDENTITY, labels_identity, require_same, write_identity
+from labelfree.outputs import OutputFolder
 from labelfree.pipeline import label_frames, load_teachers, pick_device
-from labelfree.results.export import file_stem, save_prediction
+from labelfree.results.export import cloud_files, file_stem, picture_files, require_distinct, save_prediction
 from labelfree.run import SETTINGS, TRAINING
 from labelfree.run_lock import run_lock
+from labelfree.scene import Scene
 from labelfree.settings import settings_yaml
+
+IMAGE_FOLDERS = ("clip", "masks", "refined")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,11 +52,15 @@ def _label(options: argparse.Namespace, config: RunConfig, part: int, parts: int
     teachers = load_teachers(config.teachers, config.labels, names, cache_dir(options), device)
     if (options.out / TRAINING).is_dir():
         raise InputError(f"{options.out}: holds a training run; choose another --out for labels.")
-    claim_identity(options.out, labels_identity(config, names, teachers), options.out)
+    identity = labels_identity(config, names, teachers)
+    require_same(options.out, identity, options.out)
+    outputs = _outputs(scenes.names, mine.names, options.out)
+    write_identity(options.out, identity)
     write_text(options.out / SETTINGS, settings_yaml(config))
     label_frames(mine, teachers, config.labels, device)
     voted = TeacherLabels(teachers, config.labels, config.pairing, names, voted=True)
     for scene in mine:
+        outputs.claim(_scene_files(scene, options.out))
         folder = options.out / file_stem(scene.name)
         for frame in scene.frames:
             size = config.labels.image_size
@@ -62,6 +70,24 @@ def _label(options: argparse.Namespace, config: RunConfig, part: int, parts: int
         save_prediction(voted.points(scene), options.out / "points")
     print(f"labels of {len(mine)} scenes are in {options.out}")
     return 0
+
+
+def _outputs(scenes: Sequence[str], mine: Sequence[str], out: Path) -> OutputFolder:
+    """Return the folder after claiming, before the long work, what is known of its files."""
+    require_distinct(scenes)
+    outputs = OutputFolder(out)
+    points = [path for name in mine for path in cloud_files(name, out / "points")]
+    images = [out / file_stem(name) / kind for name in mine for kind in IMAGE_FOLDERS]
+    outputs.claim([out / SETTINGS, out / IDENTITY, *points], image_folders=images)
+    return outputs
+
+
+def _scene_files(scene: Scene, out: Path) -> list[Path]:
+    clip, masks, refined = (out / file_stem(scene.name) / kind for kind in IMAGE_FOLDERS)
+    files = list(cloud_files(scene.name, out / "points"))
+    for frame in scene.frames:
+        files += [clip / f"{frame.name}.png", masks / f"{frame.name}.png", *picture_files(frame.name, refined)]
+    return files
 
 
 def parse_shard(text: str) -> tuple[int, int]:

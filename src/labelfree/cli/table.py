@@ -19,6 +19,7 @@ from labelfree.lab.dataset import LabSize
 from labelfree.lab.rooms import CLASS_NAMES
 from labelfree.lab.street.dataset import StreetSize
 from labelfree.leftovers import remove_leftovers
+from labelfree.outputs import OutputFolder
 from labelfree.results.environment import PACKAGE, git_revision
 from labelfree.results.report import duration
 from labelfree.tables.data import Captures, LabRooms, LabStreets, TableData, weights_digest
@@ -82,6 +83,10 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Do the runs that are missing, write the table after each, print it; repeated, the command goes on."""
     table = paper_table(options.number)
     plans = [_plan(options, table, world, out, overrides) for world, out in _worlds(options)]
+    for plan in plans:
+        stem = plan.schedule.out / f"table{table.number}"
+        worlds = [stem.with_name(f"{stem.name}-worlds.md")] if len(plans) > 1 and plan is plans[0] else []
+        OutputFolder(plan.schedule.out).claim([stem.with_suffix(".json"), stem.with_suffix(".md"), *worlds])
     pages = [_carry_out(plan, table, options.device) for plan in plans]
     page = pages[0]
     if len(plans) > 1:

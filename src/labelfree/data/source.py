@@ -76,8 +76,11 @@ class CalibratedSource(Protocol):
 class BenchmarkSource(Protocol):
     """A scene of a dataset whose benchmark takes labels of points as files of its own."""
 
+    def submission_file(self, folder: Path, split: str | None) -> Path:
+        """Return where the benchmark's tools look for the labels of the scene's points."""
+
     def submit(self, labels: NDArray[np.uint8], folder: Path, split: str | None) -> Path:  # [N], 255 = none
-        """Write labels of the scene's points, in the dataset's classes, where the benchmark's tools look for them."""
+        """Write labels of the scene's points, in the dataset's classes, into their `submission_file`."""
 
 
 @dataclass(frozen=True)

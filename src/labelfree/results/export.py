@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,10 @@ from labelfree.atomic import atomic_file
 from labelfree.data.ply import write_ply
 from labelfree.errors import InputError
 from labelfree.evaluation import MethodResult
+from labelfree.outputs import OutputFolder
 from labelfree.prediction import Prediction
 from labelfree.raster import resize_image
+from labelfree.scene import Scene
 from labelfree.vocabulary import Vocabulary
 
 LEGEND_FILE = "classes.json"
@@ -37,10 +39,9 @@ def save_prediction(
     A picture NAME gives `NAME.png` (uint8 labels, 255 = none) and, with `image`, `NAME_overlay.png`.
     """
     save_legend(prediction.vocabulary, folder)
-    stem = file_stem(prediction.name)
     if prediction.is_3d:
-        return _save_cloud(prediction, folder, stem)
-    return _save_picture(prediction, folder, stem, image)
+        return _save_cloud(prediction, folder)
+    return _save_picture(prediction, folder, image)
 
 
 def save_legend(vocabulary: Vocabulary, folder: Path) -> Path:
@@ -81,11 +82,55 @@ def file_stem(name: str) -> str:
     return "".join(c if c.isalnum() or c in "-_. " else "_" for c in name).strip(". ") or "_"
 
 
-def _save_cloud(prediction: Prediction, folder: Path, stem: str) -> tuple[Path, ...]:
+def cloud_files(name: str, folder: Path) -> tuple[Path, Path]:
+    """Return the files that `save_prediction` writes for a cloud: points and labels."""
+    stem = file_stem(name)
+    return folder / f"{stem}.ply", folder / f"{stem}.npy"
+
+
+def picture_files(name: str, folder: Path) -> tuple[Path, Path]:
+    """Return the files that `save_prediction` writes for an image: labels and overlay."""
+    stem = file_stem(name)
+    return folder / f"{stem}.png", folder / f"{stem}_overlay.png"
+
+
+def pixel_folder(scene: str, out: Path) -> Path:
+    """Return the folder of the labels of a scene's images."""
+    return out / "pixels" / file_stem(scene)
+
+
+def scene_files(scene: Scene, out: Path) -> list[Path]:
+    """Return the files of a scene's labels: of its points, if it has any, and of its images."""
+    points = [] if scene.images_only else cloud_files(scene.name, out / "points")
+    folder = pixel_folder(scene.name, out)
+    return [*points, *(path for frame in scene.frames for path in picture_files(frame.name, folder))]
+
+
+def claim_scenes(outputs: OutputFolder, scenes: Sequence[str], files: Iterable[str] = ()) -> None:
+    """Claim, before the long work, what a verb writes about scenes: the labels of each, and other files by name.
+
+    Nothing is built. The names of the frames are not known yet, so that `scene_files` of each scene are claimed later.
+    """
+    require_distinct(scenes)
+    points = [path for name in scenes for path in cloud_files(name, outputs.root / "points")]
+    folders = [pixel_folder(name, outputs.root) for name in scenes]
+    outputs.claim([*points, *(outputs.root / file for file in files)], image_folders=folders)
+
+
+def require_distinct(names: Sequence[str]) -> None:
+    """Refuse scenes whose files would have the same names, such as `room?1` and `room_1`."""
+    found: dict[str, str] = {}
+    for name in names:
+        other = found.setdefault(file_stem(name), name)
+        if other != name:
+            raise InputError(f"Scenes '{other}' and '{name}' would both be saved as '{file_stem(name)}'; rename one.")
+
+
+def _save_cloud(prediction: Prediction, folder: Path) -> tuple[Path, ...]:
     prediction = prediction.in_file_order()
     if prediction.points_world is None:
         raise InputError(f"Prediction '{prediction.name}' has no points: give points_world to save it as PLY.")
-    ply, array = folder / f"{stem}.ply", folder / f"{stem}.npy"
+    ply, array = cloud_files(prediction.name, folder)
     write_ply(
         ply,
         prediction.points_world,
@@ -99,13 +144,13 @@ def _save_cloud(prediction: Prediction, folder: Path, stem: str) -> tuple[Path, 
     return ply, array
 
 
-def _save_picture(prediction: Prediction, folder: Path, stem: str, image: NDArray[np.uint8] | None) -> tuple[Path, ...]:
-    written = [folder / f"{stem}.png"]
-    _save_png(written[0], prediction.labels)
-    if image is not None:
-        written.append(folder / f"{stem}_overlay.png")
-        _save_png(written[1], overlay(image, prediction.labels, prediction.vocabulary))
-    return tuple(written)
+def _save_picture(prediction: Prediction, folder: Path, image: NDArray[np.uint8] | None) -> tuple[Path, ...]:
+    labels, blended = picture_files(prediction.name, folder)
+    _save_png(labels, prediction.labels)
+    if image is None:
+        return (labels,)
+    _save_png(blended, overlay(image, prediction.labels, prediction.vocabulary))
+    return labels, blended
 
 
 def _write_text(path: Path, text: str) -> None:

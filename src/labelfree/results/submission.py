@@ -9,6 +9,7 @@ from labelfree.data.collection import SceneCollection
 from labelfree.data.relabelling import id_table
 from labelfree.data.source import BenchmarkSource
 from labelfree.errors import InputError
+from labelfree.outputs import OutputFolder
 from labelfree.prediction import Prediction
 from labelfree.progress import Progress
 from labelfree.scene import Scene
@@ -31,9 +32,10 @@ def save_submission(
     unknown = tuple(name for name in classes.names if name not in scenes.classes)
     if len(unknown) == len(classes.names):
         raise InputError(f"None of the network's classes ({', '.join(unknown)}) is one of {', '.join(scenes.classes)}.")
+    sources = [source for source in scenes.sources if isinstance(source, BenchmarkSource)]
+    OutputFolder(folder).claim(source.submission_file(folder, split) for source in sources)
     with Progress("predict", len(scenes)) as progress:
-        for source, scene in zip(scenes.sources, scenes):
-            if isinstance(source, BenchmarkSource):
-                source.submit(table[label(scene).in_file_order().labels], folder, split)
+        for source, scene in zip(sources, scenes):
+            source.submit(table[label(scene).in_file_order().labels], folder, split)
             progress.advance()
     return unknown

@@ -405,7 +405,7 @@ def test_garbage_inside_a_sens_file_is_named_with_its_frame(by_sens: Path) -> No
         data[start : start + length] = b"\x00" * length
     path.write_bytes(bytes(data))
     scene = open_scenes(by_sens, options=ReadOptions(every=1))[0]
-    with pytest.raises(InputError, match=r"\.sens, frame 1: cannot be read as a picture"):
+    with pytest.raises(InputError, match=r"\.sens, frame 1: cannot be read as an image"):
         scene.frames[1].load_image()
     with pytest.raises(InputError, match=r"\.sens, depth of frame 2: its depth cannot be unpacked"):
         scene.frames[2].load_depth_m()

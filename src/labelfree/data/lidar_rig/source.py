@@ -135,13 +135,17 @@ class SweepSource:
         frames = tuple(self._frame(camera) for camera in self.cameras())
         return Scene(self.name, sweep.points, frames, None, sweep.intensity, labels)
 
+    def submission_file(self, folder: Path, split: str | None) -> Path:
+        """Return `predictions/NAME.label`, in the folder of its sequence if it has one."""
+        inside = "predictions" if self.sequence is None else f"sequences/{self.sequence}/predictions"
+        return folder / inside / f"{self.sweep}.label"
+
     def submit(self, labels: NDArray[np.uint8], folder: Path, split: str | None) -> Path:
         """Write `predictions/NAME.label` as SemanticKITTI takes it: uint32 raw ids of all stored points, 0 for none."""
         sweep = read_sweep(self.rig.sweeps[self.sweep], self.rig.description)
         stored = np.zeros(len(sweep.kept), np.uint32)
         stored[sweep.kept] = raw_ids(self.rig.description)[labels]
-        inside = "predictions" if self.sequence is None else f"sequences/{self.sequence}/predictions"
-        path = folder / inside / f"{self.sweep}.label"
+        path = self.submission_file(folder, split)
         with atomic_file(path) as file:
             file.write(stored.tobytes())
         return path

@@ -70,15 +70,19 @@ class KeyFrameSource:
         frames = tuple(self._frame(channel, lidar) for channel in self.index.cameras)
         return Scene(self.name, points.astype(np.float32), frames, None, readings[:, 3].copy(), labels)
 
-    def submit(self, labels: NDArray[np.uint8], folder: Path, split: str | None) -> Path:
-        """Write `lidarseg/SPLIT/TOKEN_lidarseg.bin`, 1..16 for each point, and `SPLIT/submission.json` beside it."""
+    def submission_file(self, folder: Path, split: str | None) -> Path:
+        """Return `lidarseg/SPLIT/TOKEN_lidarseg.bin`."""
         if split is None:
             raise InputError(f"{folder}: nuScenes' benchmark takes labels of a split; name it with --split.")
         token = self.index.token(self.index.reading(self.sample, self.index.lidar))
-        path = folder / "lidarseg" / split / f"{token}_lidarseg.bin"
+        return folder / "lidarseg" / split / f"{token}_lidarseg.bin"
+
+    def submit(self, labels: NDArray[np.uint8], folder: Path, split: str | None) -> Path:
+        """Write `lidarseg/SPLIT/TOKEN_lidarseg.bin`, 1..16 for each point, and `SPLIT/submission.json` beside it."""
+        path = self.submission_file(folder, split)
         with atomic_file(path) as file:
             file.write(np.where(labels == IGNORE_LABEL, 0, labels + np.uint8(1)).astype(np.uint8).tobytes())
-        stated = folder / split / "submission.json"
+        stated = folder / str(split) / "submission.json"
         if not stated.is_file():
             write_text(stated, json.dumps({"meta": USED}) + "\n")
         return path

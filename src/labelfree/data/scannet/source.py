@@ -139,11 +139,15 @@ class ScanSource:
         frames = () if path is None else open_sens(path).frames[:: self.every or SENS_EVERY]
         return sum(not np.isfinite(frame.camera_to_world).all() for frame in frames)
 
+    def submission_file(self, folder: Path, split: str | None) -> Path:
+        """Return `NAME.txt`."""
+        return folder / f"{self.name}.txt"
+
     def submit(self, labels: NDArray[np.uint8], folder: Path, split: str | None) -> Path:
         """Write `NAME.txt`, a line with an NYU40 id for each vertex; 0 where nothing is said."""
         nyu40 = np.zeros(256, np.int64)
         nyu40[: len(NYU40_OF_BENCHMARK)] = NYU40_OF_BENCHMARK
-        path = folder / f"{self.name}.txt"
+        path = self.submission_file(folder, split)
         write_text(path, "".join(f"{number}\n" for number in nyu40[labels].tolist()))
         return path
 
