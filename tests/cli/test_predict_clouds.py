@@ -1,4 +1,4 @@
-"""`predict NET cloud.ply` and `label`: far coordinates, points that are not finite, labels and colours of other kinds."""
+"""`predict NET cloud.ply` and `label`: far coordinates, points that are not finite, other labels and colours."""
 
 from __future__ import annotations
 
