@@ -11,7 +11,7 @@ from labelfree.config import RunConfig
 def test_the_defaults_are_the_paper() -> None:
     config = RunConfig()
     assert (config.system, config.train.modalities, config.train.images_factor) == ("cns", ("2d", "3d"), 1.0)
-    assert (config.predict.refine, config.predict.views) == (False, "vote")
+    assert (config.predict.refine, config.predict.views, config.predict.unseen) == (False, "vote", "nearest")
 
 
 def test_every_switch_can_be_set() -> None:
@@ -39,6 +39,7 @@ def test_every_switch_can_be_set() -> None:
         (("--train.modalities=[]",), r"give \['2d', '3d'\], \['2d'\] or \['3d'\]"),
         (("--train.images_factor=0",), r"train\.images_factor is 0.*positive"),
         (("--predict.views=mean",), "views"),
+        (("--predict.unseen=none",), "unseen"),
         (("--predict.refined=true",), "did you mean 'predict.refine'"),
         (("--train.modalities=[2d]",), r"take net_3d out of switch\.pool_2d, or add '3d' to train\.modalities"),
         (("--train.modalities=[3d]",), r"take net_2d out of switch\.pool_3d, or add '2d' to train\.modalities"),

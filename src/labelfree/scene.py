@@ -242,8 +242,10 @@ class Scene:
 
 def local_origin(points: NDArray[np.floating[Any]]) -> NDArray[np.float64]:  # [N, 3] -> [3]
     """Return the origin that float32 coordinates of a cloud are counted from: zero unless its middle is far from it."""
-    finite = points[np.isfinite(points).all(axis=1)] if len(points) else points
-    if not len(finite) or float(np.abs(finite).max()) <= FAR_M:
+    if not len(points) or (points.min() >= -FAR_M and points.max() <= FAR_M):  # false for NaN
+        return np.zeros(3)
+    finite = points[np.isfinite(points).all(axis=1)]
+    if not len(finite):
         return np.zeros(3)
     middle = np.median(finite, axis=0).astype(np.float64)
     return np.rint(middle) if float(np.abs(middle).max()) > FAR_M else np.zeros(3)

@@ -1,4 +1,4 @@
-"""`labelfree predict NET cloud.ply`: far coordinates, points that are not finite, labels and colours of other kinds."""
+"""`predict NET cloud.ply` and `label`: far coordinates, points that are not finite, other labels and colours."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 import torch
 from numpy.lib import recfunctions
 from numpy.typing import NDArray
+from PIL import Image
 
 from labelfree import Vocabulary
 from labelfree.cli.main import main
@@ -118,3 +119,16 @@ def test_a_cloud_without_colour_is_one_sentence(run: Path, tmp_path: Path, capsy
     assert said.startswith(f"labelfree: {file}: its points have only coordinates and intensity")
     assert "trained on colour" in said
     assert "add red, green and blue" in said
+
+
+def test_points_that_no_image_saw_are_marked_in_the_file(room: Path, tmp_path: Path) -> None:
+    for folder in ("clip", "sam"):
+        (tmp_path / folder).mkdir()
+        for file in (room / "color").iterdir():
+            Image.fromarray(np.ones((48, 64), np.uint8)).save(tmp_path / folder / f"{file.stem}.png")
+    given = ["--classes", "wall, floor", "--clip", str(tmp_path / "clip"), "--sam", str(tmp_path / "sam")]
+    assert main(["label", str(room), "--limit", "1", *given, "--out", str(tmp_path / "out")]) == 0
+    found = read(tmp_path / "out" / "points" / "room.ply")
+    np.testing.assert_array_equal(found["seen"], found["score"] > 0)
+    assert 0 < found["seen"].mean() < 1
+    assert (found["label"] == 1).all()  # the protocol's labels: unseen points take a neighbour's

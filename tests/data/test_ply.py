@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -104,6 +107,13 @@ BAD_LABEL = ("property int label",)
         (header("binary_little_endian", "element vertex 999999999999", *XYZ[1:]) + b"1", "cut off after 0 of"),
         (header("ascii", *XYZ) + b"0 0 0\n1 1 1\n", "cut off after 2 of 3"),
         (header("ascii", *XYZ) + b"", "cut off after 0 of 3"),
+        (header("ascii", "element face 2000000000", FACES[1], *XYZ) + b"3 0 1 2\n", "cut off after 4 of 2000000000"),
+        (header("ascii", "element vertex 2000000000", *XYZ[1:]) + b"0 0 0\n", "cut off after 1 of 2000000000"),
+        (header("ascii", "element vertex -3", *XYZ[1:]), "'element vertex -3' is not understood"),
+        (header("ascii", "element vertex " + "9" * 5000, *XYZ[1:]), "is not understood"),
+        (header("ascii", "element vertex 3", "property half x"), "'property half x' is not understood"),
+        (header("binary_big_endian", "element vertex 3", *FACES), "no properties"),
+        (b"ply\n" + b"comment x\n" * 100_000, "end_header"),
         (header("ascii", *XYZ) + b"0 0 0\n1 1 a\n1 1 1\n", "not numbers"),
         (header("ascii", *XYZ) + b"0 0\n1 1\n1 1\n", "2 values but the header names 3"),
         (header("ascii", *XYZ) + b"0 nan 0\n1 nan 1\ninf 1 1\n", "none of its 3 points is finite"),
@@ -129,3 +139,92 @@ def test_bad_files_are_one_sentence(tmp_path, content, words):
 def test_a_missing_file(tmp_path):
     with pytest.raises(InputError, match="no such point cloud"):
         read_ply(tmp_path / "none.ply")
+
+
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe.ply")
+    for path in (tmp_path / "pipe.ply", tmp_path, Path("/dev/zero")):
+        with pytest.raises(InputError, match="is a folder, pipe or device"):
+            read_ply(path)
+
+
+def test_an_unreadable_file_is_one_sentence(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "locked.ply").write_bytes(mesh("ascii"))
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(InputError, match=r"locked\.ply: cannot be read \(Permission denied\)"):
+        read_ply(tmp_path / "locked.ply")
+
+
+def test_doubles_stay_doubles(tmp_path):
+    far = np.add(POINTS, [456789.123, 5432100.456, 0], dtype=np.float64)
+    write_ply(tmp_path / "far.ply", far, seen=np.array([True, False, True]))
+    cloud = read_ply(tmp_path / "far.ply")
+    np.testing.assert_array_equal(cloud.points, far)
+    assert cloud.seen.tolist() == [True, False, True]
+    write_ply(tmp_path / "near.ply", POINTS)
+    assert read_ply(tmp_path / "near.ply").points.dtype == np.float32
+
+
+def test_the_digits_of_an_ascii_file_count_not_its_header(tmp_path):
+    path = tmp_path / "far.ply"
+    path.write_bytes(header("ascii", *XYZ) + b"456789.123 0.1 2\n456789.323 0.2 3\n456789.523 0.3 4\n")
+    assert read_ply(path).points[:, 0].tolist() == [456789.123, 456789.323, 456789.523]
+
+
+def test_columns_that_are_not_finite(tmp_path):
+    path = tmp_path / "nan.ply"
+    columns = [f"property float {name}" for name in ("red", "green", "blue")]
+    path.write_bytes(header("ascii", *XYZ, *columns) + b"0 0 0 nan 0.5 1\nnan 0 1 inf 1 0\n0 0 2 1 0 0\n")
+    cloud = read_ply(path)
+    assert cloud.colours.tolist() == [[0, 128, 255], [0, 255, 0], [255, 0, 0]]
+    assert np.isfinite(cloud.points).all(axis=1).tolist() == [True, False, True]
+
+
+def test_labels_are_only_read_where_they_are_needed(tmp_path):
+    path = tmp_path / "ids.ply"
+    path.write_bytes(header("ascii", *XYZ, "property int label") + b"0 0 0 1\n1 1 1 1191\n1 1 1 0\n")
+    assert read_ply(path, labels=False).labels is None
+
+
+def mutated(random, content):
+    """Flip bits, cut off, delete or double a line, or replace a word."""
+    lines = content.split(b"\n")
+    line = int(random.integers(len(lines)))
+    match int(random.integers(5)):
+        case 0:
+            damaged = bytearray(content)
+            for place in random.integers(len(content), size=3):
+                damaged[place] ^= 1 << int(random.integers(8))
+            return bytes(damaged)
+        case 1:
+            return content[: int(random.integers(len(content)))]
+        case 2:
+            return b"\n".join(lines[:line] + lines[line + 1 :])
+        case 3:
+            return b"\n".join(lines[:line] + lines[line : line + 1] + lines[line:])
+        case _:
+            words = lines[line].split(b" ")
+            words[int(random.integers(len(words)))] = GARBAGE[int(random.integers(len(GARBAGE)))]
+            return b"\n".join([*lines[:line], b" ".join(words), *lines[line + 1 :]])
+
+
+GARBAGE = (b"nan", b"-inf", b"-1", b"1e400", b"9" * 5000, b"2000000000", b"", b"\x00", b"list", b"float", b"\xc3\xa9")
+
+
+@pytest.mark.filterwarnings("error")
+def test_damaged_files_are_one_sentence_or_a_cloud(tmp_path):
+    random = np.random.default_rng(0)
+    path = tmp_path / "damaged.ply"
+    kinds = ("ascii", "binary_little_endian", "binary_big_endian")
+    for number in range(150):
+        path.write_bytes(mutated(random, mesh(kinds[number % 3])))
+        try:
+            assert len(read_ply(path).points)
+        except InputError as error:
+            said = str(error)
+            assert said.startswith(str(path))
+            assert said.isprintable()
+            assert len(said) < 400

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from labelfree.data.ply import read_ply
-from labelfree.errors import InputError
-from labelfree.prediction import Prediction
+from labelfree.errors import DataWarning, InputError
+from labelfree.inference import of_points, project_labels
+from labelfree.method.pairing import Pairs
+from labelfree.prediction import Prediction, without_guesses
 from labelfree.results import overlay, save_prediction
+from labelfree.scene import Scene
 from labelfree.vocabulary import Vocabulary
 
 AB = Vocabulary(("a", "b"), colours=((250, 0, 0), (0, 0, 250)))
@@ -28,6 +33,32 @@ def test_cloud_gives_ply_array_and_legend(tmp_path):
     np.testing.assert_array_equal(np.load(files[1]), labels)
     assert Vocabulary.from_file(tmp_path / "classes.json") == AB
     assert not list(tmp_path.glob(".*"))
+
+
+def test_points_that_no_image_saw_are_marked(tmp_path):
+    scene = Scene("s", np.array([[0, 0, 0], [1, 0, 0], [2, 0, 0]], np.float32), ())
+    nobody = torch.zeros(0, dtype=torch.int64)
+    view = Pairs(torch.tensor([1]), torch.tensor([0]), torch.tensor([0]))
+    found = project_labels(scene, [(view, np.array([[1]], np.uint8)), (Pairs(*[nobody] * 3), np.zeros((1, 1)))], AB)
+    ply, array = save_prediction(found, tmp_path)
+    assert b"property uchar seen\n" in ply.read_bytes()
+    np.testing.assert_array_equal(np.load(array), [1, 1, 1])  # the protocol's labels: those of a neighbour
+    assert read_ply(ply).seen.tolist() == [False, True, False]
+    assert without_guesses(found).labels.tolist() == [255, 1, 255]
+    assert without_guesses(replace(found, seen=None)).labels.tolist() == [1, 1, 1]
+
+
+def test_points_of_the_file_that_were_dropped_have_no_label(tmp_path):
+    points = np.array([[0, 0, 0], [np.nan, 0, 0], [2, 0, 0]], np.float64)
+    with pytest.warns(DataWarning, match="1 of 3 points"):
+        scene = Scene("s", points, ())
+    found = of_points(scene, np.array([0, 1], np.uint8), AB, np.array([0.5, 1], np.float32), np.array([True, False]))
+    ply, array = save_prediction(found, tmp_path)
+    np.testing.assert_array_equal(np.load(array), [0, 255, 1])
+    cloud = read_ply(ply)
+    np.testing.assert_array_equal(cloud.points, [[0, 0, 0], [np.nan] * 3, [2, 0, 0]])
+    assert cloud.points.dtype == np.float64
+    assert cloud.seen.tolist() == [True, False, False]
 
 
 def test_picture_gives_labels_and_overlay(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 
 from labelfree.data.collection import open_scenes
 from labelfree.data.source import ReadOptions
-from labelfree.errors import InputError
+from labelfree.errors import DataWarning, InputError
 from labelfree.lab.street.route import DriveSize
 from labelfree.lab.write_nuimages import write_nuimages
 from labelfree.lab.write_nuscenes import write_nuscenes
@@ -58,6 +58,29 @@ def test_nuscenes_takes_a_byte_a_point(tmp_path: Path) -> None:
     }  # fmt: skip
     with pytest.raises(InputError, match="name it with --split"):
         save_submission(scenes, lambda scene: in_turn(classes, scene), classes, out, None)
+
+
+def test_dropped_points_keep_their_place(tmp_path: Path) -> None:
+    write_nuscenes(tmp_path / "tree", 3, 2, SMALL)
+    options = ReadOptions(split="val")
+    whole = open_scenes(tmp_path / "tree", options=options)[0]
+    assert whole.labels is not None
+    (file,) = (
+        f for f in (tmp_path / "tree" / "samples" / "LIDAR_TOP").iterdir() if len(whole) * 20 == f.stat().st_size
+    )
+    points = np.fromfile(file, np.float32).reshape(-1, 5)
+    points[[0, 2], [1, 0]] = np.nan
+    points.tofile(file)
+    scenes = open_scenes(tmp_path / "tree", options=options)
+    with pytest.warns(DataWarning, match=f"2 of {len(whole):,} points are not finite"):
+        scene = scenes[0]
+    np.testing.assert_array_equal(scene.labels, np.delete(whole.labels, [0, 2]))
+    np.testing.assert_array_equal(scene.intensity, np.delete(whole.intensity, [0, 2]))
+    classes = Vocabulary.from_names(("vegetation", "barrier"))
+    save_submission(scenes, lambda scene: in_turn(classes, scene), classes, tmp_path / "out", "val")
+    (path,) = (tmp_path / "out" / "lidarseg" / "val").iterdir()
+    assert np.fromfile(path, np.uint8)[:6].tolist() == [0, 16, 0, 1, 16, 1]
+    assert path.stat().st_size == len(whole)
 
 
 def test_semantic_kitti_takes_raw_ids_of_every_stored_point(tmp_path: Path) -> None:

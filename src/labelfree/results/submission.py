@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from labelfree.data.collection import SceneCollection
@@ -36,6 +37,7 @@ def save_submission(
     OutputFolder(folder).claim(source.submission_file(folder, split) for source in sources)
     with Progress("predict", len(scenes)) as progress:
         for source, scene in zip(sources, scenes):
-            source.submit(table[label(scene).in_file_order().labels], folder, split)
+            stored = replace(label(scene), kept=scene.kept).in_file_order()
+            source.submit(table[stored.labels], folder, split)
             progress.advance()
     return unknown
