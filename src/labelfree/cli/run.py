@@ -16,6 +16,7 @@ from labelfree.cli.arguments import (
     command_line,
     given_data,
     open_data,
+    require_points,
     require_sound,
     told,
     vocabulary,
@@ -46,6 +47,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Check, label, train, predict, report; the same command after an interruption goes on where it stopped."""
     config = run_config(options, overrides)
     require_cotraining(config, "run")
+    require_points(options)
     opened = open_data(options, tell=False)
     names = vocabulary(options, opened)
     scenes = told(opened.counted_by(names))

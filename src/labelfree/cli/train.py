@@ -6,7 +6,16 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from labelfree.cli.arguments import add_classes, add_data, add_teachers, cache_dir, open_data, require_sound, vocabulary
+from labelfree.cli.arguments import (
+    add_classes,
+    add_data,
+    add_teachers,
+    cache_dir,
+    open_data,
+    require_points,
+    require_sound,
+    vocabulary,
+)
 from labelfree.cli.settings import run_config, save_settings
 from labelfree.errors import InputError
 from labelfree.pipeline import label_frames, load_teachers, make_fabric
@@ -28,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Train; the same command after an interruption goes on where it stopped."""
     config = run_config(options, overrides)
+    require_points(options)
     scenes = open_data(options)
     names = vocabulary(options, scenes)
     checkpoint = options.out / "training" / CHECKPOINT

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelfree.data.description import Description, read_description
+from labelfree.data.image_folder import ALONE, IMAGE_FOLDER, images_of
 from labelfree.data.lidar_rig.kitti_object import KITTI_OBJECT
 from labelfree.data.lidar_rig.semantic_kitti import SEMANTIC_KITTI
 from labelfree.data.lidar_rig.source import LIDAR
@@ -82,7 +83,10 @@ class SceneCollection(Sequence[Scene]):
         return self._last[position]
 
 
-LAYOUTS: tuple[Layout, ...] = (SCANNET, NUSCENES, NUIMAGES, NERFSTUDIO, KITTI_OBJECT, SEMANTIC_KITTI, LIDAR)
+LAYOUTS: tuple[Layout, ...] = (
+    *(SCANNET, NUSCENES, NUIMAGES, NERFSTUDIO, KITTI_OBJECT, SEMANTIC_KITTI, LIDAR),
+    IMAGE_FOLDER,
+)
 """Layouts that are recognised by their own files."""
 
 
@@ -167,7 +171,8 @@ def _scene_folders(base: Path, description: Description) -> list[Path]:
 def _nothing_found(base: Path, description: Description, path: Path) -> str:
     looked = f"{base}: no scene here: neither it nor a folder in it has pictures '{description.images}'"
     if path.is_dir():
-        return f"{looked}; lay the files out as docs/own-data.md shows, or describe them in a YAML file and give that."
+        alone = f"{ALONE}; or " if images_of(base) is not None else ""
+        return f"{looked}; {alone}lay the files out as docs/own-data.md shows, or describe them in a YAML file."
     return f"{looked}; give the capture's folder with --root DIR, or mend key 'images' of {path}."
 
 

@@ -146,7 +146,7 @@ def refuse_unknown(data: Mapping[Any, Any], known: tuple[str, ...], source: str)
             raise InputError(f"{source}: unknown key '{key}'; {hint}")
 
 
-def brief(value: Any) -> str:
+def shown(value: Any) -> str:
     """Return a value of a description as it is quoted in an error: a line at most."""
     return _BRIEF.repr(value)[:_LONGEST_QUOTE]
 
@@ -164,33 +164,33 @@ def nearest(key: str, known: Iterable[str], count: int = 3) -> str:
 def text_value(value: Any, where: str) -> str:
     """Return a file name or pattern."""
     if not isinstance(value, str) or not value.strip():
-        raise InputError(f"{where} is {brief(value)}, expected a file name or pattern.")
+        raise InputError(f"{where} is {shown(value)}, expected a file name or pattern.")
     return value.strip().removeprefix("./")
 
 
 def choice_value(choices: type[Choice], value: Any, where: str) -> Choice:
     """Return one of the choices."""
     if value not in list(choices):
-        raise InputError(f"{where} is {brief(value)}, expected {' or '.join(choices)}.")
+        raise InputError(f"{where} is {shown(value)}, expected {' or '.join(choices)}.")
     return choices(value)
 
 
 def _positive(value: Any, where: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
-        raise InputError(f"{where} is {brief(value)}, expected a positive number.")
+        raise InputError(f"{where} is {shown(value)}, expected a positive number.")
     return float(value)
 
 
 def _count(value: Any, where: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InputError(f"{where} is {brief(value)}, expected a whole number from 1.")
+        raise InputError(f"{where} is {shown(value)}, expected a whole number from 1.")
     return value
 
 
 def size_value(value: Any, where: str) -> tuple[int, int]:
     """Return (height, width)."""
     if not isinstance(value, list) or len(value) != 2:
-        raise InputError(f"{where} is {brief(value)}, expected [height, width].")
+        raise InputError(f"{where} is {shown(value)}, expected [height, width].")
     return _count(value[0], where), _count(value[1], where)
 
 
@@ -209,5 +209,5 @@ def _classes(value: Any, where: str) -> str | tuple[str, ...] | None:
     if value is None or isinstance(value, str):
         return value
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise InputError(f"{where} is {brief(value)}, expected a list of names or the name of a file.")
+        raise InputError(f"{where} is {shown(value)}, expected a list of names or the name of a file.")
     return tuple(value)

@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from labelfree.data.description import Pinhole, brief, nearest
+from labelfree.data.description import Pinhole, nearest, shown
 from labelfree.data.lidar_rig.description import FromFile, QuaternionOrder, RigCamera
 from labelfree.data.poses import pinhole, pose_matrix, quaternion_rotation, read_intrinsics
 from labelfree.errors import InputError
@@ -107,7 +107,7 @@ def _rotation(values: Any, where: str, order: QuaternionOrder | None) -> Matrix:
     if len(flat) == 9:
         return np.reshape(flat, (3, 3))
     if len(flat) != 4 or not np.isfinite(flat).all() or abs(np.linalg.norm(flat) - 1) > UNIT_TOLERANCE:
-        raise InputError(f"{where}: holds {brief(values)}; a rotation is a 3x3 matrix or a quaternion of length 1.")
+        raise InputError(f"{where}: holds {shown(values)}; a rotation is a 3x3 matrix or a quaternion of length 1.")
     if not by_name and order is None:
         raise InputError(f"{where}: state the order of the quaternion's values: quaternion: wxyz, or xyzw.")
     real_first = by_name or order is QuaternionOrder.WXYZ
@@ -118,7 +118,7 @@ def _translation(values: Any, where: str) -> Matrix:  # [3]
     by_name = isinstance(values, dict)
     flat = _numbers([values[name] for name in "xyz" if name in values] if by_name else values, where)
     if len(flat) != 3:
-        raise InputError(f"{where}: holds {brief(values)}; a translation is three numbers in metres.")
+        raise InputError(f"{where}: holds {shown(values)}; a translation is three numbers in metres.")
     return np.array(flat)
 
 
@@ -129,12 +129,12 @@ def _numbers(values: Any, where: str) -> list[float]:
     try:
         return [float(value) for value in flat]
     except (TypeError, ValueError) as error:
-        raise InputError(f"{where}: expected numbers, found {brief(values)}.") from error
+        raise InputError(f"{where}: expected numbers, found {shown(values)}.") from error
 
 
 def _holds_keys(values: dict[Any, Any]) -> str:
-    shown = ", ".join(f"'{name}'" for name in list(values)[:SHOWN_KEYS])
-    return f"holds the keys {shown[:LONGEST_LIST]}" + (", ..." if len(values) > SHOWN_KEYS else "")
+    names = ", ".join(f"'{name}'" for name in list(values)[:SHOWN_KEYS])
+    return f"holds the keys {names[:LONGEST_LIST]}" + (", ..." if len(values) > SHOWN_KEYS else "")
 
 
 def _entry(base: Path, file: str, nested: str | None) -> tuple[Any, str]:

@@ -13,10 +13,10 @@ import yaml
 from labelfree.data.description import (
     Incomplete,
     Pinhole,
-    brief,
     choice_value,
     pinhole_value,
     refuse_unknown,
+    shown,
     size_value,
     text_value,
 )
@@ -26,6 +26,8 @@ from labelfree.errors import InputError
 LAYOUT = "lidar"
 COLUMNS = ("x", "y", "z", "intensity")
 """Columns of a point that are used; others may have any name."""
+HIGHEST_RAW_ID = 0xFFFF
+"""Raw label ids are 16-bit."""
 
 
 class QuaternionOrder(StrEnum):
@@ -136,10 +138,15 @@ FILE_KEYS = ("file", "key", "rotation", "translation", "quaternion")
 
 def is_rig(path: Path) -> bool:
     """Whether a file says `layout: lidar`."""
+    return says_layout(path, LAYOUT)
+
+
+def says_layout(path: Path, layout: str) -> bool:
+    """Whether a description file says `layout:` and a name."""
     if path.suffix.lower() not in {".yaml", ".yml"} or not path.is_file():
         return False
     with path.open(encoding="utf-8", errors="replace") as file:
-        return any(line.split("#")[0].replace(" ", "").strip() == f"layout:{LAYOUT}" for line in file)
+        return any(line.split("#")[0].replace(" ", "").strip() == f"layout:{layout}" for line in file)
 
 
 def read_rig(path: Path) -> RigDescription:
@@ -156,7 +163,7 @@ def read_rig(path: Path) -> RigDescription:
         raise InputError(f"{path}: lacks 'points', the pattern of the sweeps, such as velodyne/*.bin.")
     cameras = data.get("cameras") or {}
     if not isinstance(cameras, dict):
-        raise InputError(f"{path}: cameras is {brief(cameras)}, expected a name and keys for each camera.")
+        raise InputError(f"{path}: cameras is {shown(cameras)}, expected a name and keys for each camera.")
     values = {key: _value(key, value, f"{path}: {key}") for key, value in data.items() if key != "cameras"}
     return RigDescription(**values, cameras=tuple(_camera(path, str(name), keys) for name, keys in cameras.items()))
 
@@ -164,7 +171,7 @@ def read_rig(path: Path) -> RigDescription:
 def _camera(path: Path, name: str, keys: Any) -> RigCamera:
     where = f"{path}: camera '{name}'"
     if not isinstance(keys, dict):
-        raise InputError(f"{where} is {brief(keys)}, expected keys such as images, intrinsics, lidar_to_camera.")
+        raise InputError(f"{where} is {shown(keys)}, expected keys such as images, intrinsics, lidar_to_camera.")
     refuse_unknown(keys, CAMERA_KEYS, where)
     for key in ("images", "intrinsics"):
         if key not in keys:
@@ -208,14 +215,17 @@ def _from_file(value: Any, where: str, known: tuple[str, ...] = FILE_KEYS) -> Fr
     refuse_unknown(value, known, where)
     stated = value.get("key")
     keys = [] if stated is None else stated if isinstance(stated, list) else [stated]
-    parts = [None if value.get(name) is None else str(value[name]) for name in ("rotation", "translation")]
-    if (parts[0] is None) != (parts[1] is None) or (keys and parts[0] is not None):
+    rotation, translation = (
+        None if value.get(name) is None else str(value[name]) for name in ("rotation", "translation")
+    )
+    if (rotation is None) != (translation is None) or (keys and rotation is not None):
         raise InputError(f"{where} needs either 'key', or both 'rotation' and 'translation'.")
     order = value.get("quaternion")
     return FromFile(
         text_value(value.get("file"), f"{where}.file"),
         tuple(map(str, keys)),
-        *parts,
+        rotation,
+        translation,
         None if order is None else choice_value(QuaternionOrder, order, f"{where}.quaternion"),
     )
 
@@ -230,17 +240,31 @@ def _value(key: str, value: Any, where: str) -> Any:
             return choice_value(Incomplete, value, where)
         case "columns":
             if not isinstance(value, list) or not {"x", "y", "z"} <= set(map(str, value)):
-                raise InputError(f"{where} is {brief(value)}, expected a list of names with x, y and z among them.")
+                raise InputError(f"{where} is {shown(value)}, expected a list of names with x, y and z among them.")
             return tuple(map(str, value))
         case "classes":
-            if not isinstance(value, dict) or not all(isinstance(raw, int) for raw in value):
-                raise InputError(f"{where} is {brief(value)}, expected a name for each raw label id.")
-            return {int(raw): str(name) for raw, name in value.items()}
+            return raw_classes(value, where)
         case "ignored":
-            if not isinstance(value, list) or not all(isinstance(raw, int) for raw in value):
-                raise InputError(f"{where} is {brief(value)}, expected a list of raw label ids.")
-            return tuple(value)
+            return raw_ignored(value, where)
         case _:
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-                raise InputError(f"{where} is {brief(value)}, expected a positive number.")
+                raise InputError(f"{where} is {shown(value)}, expected a positive number.")
             return int(value) if key == "every" else float(value)
+
+
+def raw_classes(value: Any, where: str) -> dict[int, str]:
+    """Return the class name of each raw label id."""
+    if not isinstance(value, dict) or not all(_is_raw_id(raw) for raw in value):
+        raise InputError(f"{where} is {shown(value)}, expected a name for each raw label id.")
+    return {int(raw): str(name) for raw, name in value.items()}
+
+
+def raw_ignored(value: Any, where: str) -> tuple[int, ...]:
+    """Return the raw label ids that do not take part in the evaluation."""
+    if not isinstance(value, list) or not all(_is_raw_id(raw) for raw in value):
+        raise InputError(f"{where} is {shown(value)}, expected a list of raw label ids.")
+    return tuple(value)
+
+
+def _is_raw_id(value: Any) -> bool:
+    return isinstance(value, int) and 0 <= value <= HIGHEST_RAW_ID
