@@ -131,8 +131,9 @@ class Vocabulary:
         return cls.from_names(names)
 
     @classmethod
-    def from_file(cls, path: Path) -> Vocabulary:
+    def from_file(cls, path: str | Path) -> Vocabulary:
         """Read a vocabulary file: YAML or JSON with `classes`, or a text file with one name a line."""
+        path = Path(path)
         if not path.is_file():
             raise InputError(f"{path}: no such vocabulary file.")
         try:

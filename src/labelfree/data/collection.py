@@ -91,8 +91,8 @@ LAYOUTS: tuple[Layout, ...] = (
 
 
 def open_scenes(
-    path: Path,
-    root: Path | None = None,
+    path: str | Path,
+    root: str | Path | None = None,
     options: ReadOptions | None = None,
     layout: str | None = None,
 ) -> SceneCollection:
@@ -100,9 +100,9 @@ def open_scenes(
 
     `root` is the folder that a description file speaks of; `layout` names one of `LAYOUTS` where the files do not tell.
     """
-    options = options or ReadOptions()
-    own = layout_of(Path(path), layout)
-    opened = _open_captures(Path(path), root, options) if own is None else own.open(Path(path), root, options)
+    path, root, options = Path(path), None if root is None else Path(root), options or ReadOptions()
+    own = layout_of(path, layout)
+    opened = _open_captures(path, root, options) if own is None else own.open(path, root, options)
     sources, notes = tuple(opened.sources), opened.notes
     if not sources:
         raise InputError(f"{path}: holds no scene; unpack its tables and files again, or give another folder.")
@@ -115,10 +115,10 @@ def open_scenes(
     return SceneCollection(sources, opened.classes, notes)
 
 
-def layout_of(path: Path, name: str | None = None) -> Layout | None:
+def layout_of(path: str | Path, name: str | None = None) -> Layout | None:
     """Return the layout that is named or recognised; None for captures in the posed RGB-D layout."""
     if name is None:
-        return next((layout for layout in LAYOUTS if layout.recognises(path)), None)
+        return next((layout for layout in LAYOUTS if layout.recognises(Path(path))), None)
     for layout in LAYOUTS:
         if layout.name == name:
             return layout

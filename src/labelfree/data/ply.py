@@ -52,8 +52,9 @@ class _Element:
         return np.dtype([(name, order + kind) for name, kind in self.properties])
 
 
-def read_ply(path: Path) -> PlyCloud:
+def read_ply(path: str | Path) -> PlyCloud:
     """Read the vertices of a cloud or mesh; other elements and properties are skipped, labels of -1 become 255."""
+    path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such point cloud file.")
     with path.open("rb") as file:
@@ -68,7 +69,7 @@ def read_ply(path: Path) -> PlyCloud:
 
 
 def write_ply(
-    path: Path,
+    path: str | Path,
     points_world: NDArray[np.floating[Any]],  # [N, 3] metres
     colours: NDArray[np.uint8] | None = None,  # [N, 3]
     labels: NDArray[np.integer[Any]] | None = None,  # [N] 0..255
@@ -91,7 +92,7 @@ def write_ply(
     words = {"<f4": "float", "u1": "uchar"}
     header = ["ply", "format binary_little_endian 1.0", *(f"comment {' '.join(text.split())}" for text in comments)]
     header += [f"element vertex {len(table)}", *(f"property {words[kind]} {name}" for name, kind, _ in columns)]
-    with atomic_file(path) as file:
+    with atomic_file(Path(path)) as file:
         file.write("\n".join([*header, "end_header\n"]).encode("ascii", "replace"))
         file.write(table.tobytes())
 
