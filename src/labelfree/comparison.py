@@ -159,8 +159,9 @@ class NetworkLabels:
         return predict_points(self.net_3d, scene)
 
 
-def load_networks(folder: Path, device: torch.device) -> NetworkLabels:
+def load_networks(folder: str | Path, device: torch.device) -> NetworkLabels:
     """Return the networks that a run left in `folder/2d` and `folder/3d`, one of them at least."""
+    folder = Path(folder)
     found = tuple((folder / modality / CONFIG_NAME).is_file() for modality in MODALITIES)
     if not any(found):
         raise InputError(f"{folder}: holds neither 2d/{CONFIG_NAME} nor 3d/{CONFIG_NAME}; give the folder of a run.")

@@ -130,7 +130,7 @@ class RunConfig:
         return TrainingPlan(self.seed, self.train, self.switch, self.augment)
 
 
-def recipe_path(name: str) -> Path:
+def recipe_path(name: str | Path) -> Path:
     """Return the file of a recipe given by name (`lab`, `scannet`) or by path."""
     path = Path(name)
     if path.suffix in {".yaml", ".yml"}:

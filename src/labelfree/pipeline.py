@@ -36,11 +36,11 @@ def load_teachers(
     config: TeacherConfig,
     labels: LabelConfig,
     vocabulary: Vocabulary,
-    cache_dir: Path,
+    cache_dir: str | Path,
     device: torch.device | str = "cpu",
 ) -> Teachers:
     """Load CLIP and SAM, or the files that stand in for them."""
-    cache = TeacherCache(cache_dir)
+    cache = TeacherCache(Path(cache_dir))
     return Teachers(
         _load_namer(config, vocabulary, cache, device),
         _load_masks(config, labels, cache, device),

@@ -17,21 +17,23 @@ from labelfree.errors import InputError
 from labelfree.typed import typed
 
 
-def read_settings(recipe: Path | None, overrides: Sequence[str] = (), overlays: Sequence[Path] = ()) -> RunConfig:
+def read_settings(
+    recipe: str | Path | None, overrides: Sequence[str] = (), overlays: Sequence[str | Path] = ()
+) -> RunConfig:
     """Return the run's configuration: defaults, then the recipe, then overrides such as `--train.epochs=3`.
 
     Overlays are files of a few keys that come last: what a row of a table ablates stays so, whatever is overridden.
     """
-    tree: dict[str, Any] = {} if recipe is None else _read_recipe(recipe)
+    tree: dict[str, Any] = {} if recipe is None else _read_recipe(Path(recipe))
     for override in overrides:
         _apply(tree, override)
     for overlay in overlays:
-        _merge(tree, _read_recipe(overlay))
+        _merge(tree, _read_recipe(Path(overlay)))
     sources = ", ".join(str(path) for path in (recipe, *overlays) if path is not None)
     return typed(RunConfig, tree, sources or "settings")
 
 
-def recipe(name: str, *overrides: str) -> RunConfig:
+def recipe(name: str | Path, *overrides: str) -> RunConfig:
     """Return a recipe by name or path, with overrides: `recipe("quick", "--train.epochs=5")`."""
     return read_settings(recipe_path(name), overrides)
 

@@ -134,8 +134,9 @@ class Vocabulary:
         return cls.from_names(names)
 
     @classmethod
-    def from_file(cls, path: Path) -> Vocabulary:
+    def from_file(cls, path: str | Path) -> Vocabulary:
         """Read a vocabulary file: YAML or JSON with `classes`, or a text file with one name a line."""
+        path = Path(path)
         text = read_text(path, LARGEST_FILE, "give a vocabulary file, with one class name a line")
         if path.suffix == ".txt":
             lines = (line.strip() for line in text.splitlines())

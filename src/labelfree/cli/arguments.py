@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from labelfree.data.check import CheckReport, check_collection, raise_problems
-from labelfree.data.collection import SceneCollection, open_scenes
+from labelfree.data.collection import SceneCollection, layout_of, open_scenes
 from labelfree.data.next_step import GivenData
 from labelfree.data.source import ReadOptions
 from labelfree.errors import InputError
@@ -82,6 +82,16 @@ def require_sound(scenes: SceneCollection) -> tuple[CheckReport, ...]:
     reports = check_collection(scenes)
     raise_problems(reports)
     return reports
+
+
+def require_points(options: argparse.Namespace) -> None:
+    """Stop before any work where there are images without points, on which nothing can be trained."""
+    layout = layout_of(options.data, options.layout)
+    if layout is not None and layout.images_only:
+        raise InputError(
+            f"{options.data}: has images but no points, so that nothing can be trained on it: measure a finished run "
+            "on it with 'labelfree evaluate', or predict."
+        )
 
 
 def vocabulary(options: argparse.Namespace, scenes: SceneCollection) -> Vocabulary:

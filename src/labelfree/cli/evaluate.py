@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from labelfree.cli.arguments import add_data, cache_dir, open_data, told
 from labelfree.comparison import Labeller, TeacherLabels, load_networks, measure
+from labelfree.data.collection import layout_of
 from labelfree.errors import InputError
 from labelfree.evaluation.tables import class_table, comparison_table
 from labelfree.outputs import OutputFolder
 from labelfree.pipeline import label_frames, load_teachers, pick_device
 from labelfree.results.export import save_results
+from labelfree.scene import Scene
 from labelfree.settings import read_settings
+from labelfree.vocabulary import IGNORE_LABEL, Vocabulary
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +43,14 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     networks = load_networks(options.out / "networks", device)
     names = networks.vocabulary
     scenes = told(open_data(options, tell=False).counted_by(names))
+    if scenes.measured == ():
+        raise InputError(
+            f"{options.data}: none of its classes ({', '.join(scenes.classes or ())}) is one of the run's "
+            f"({', '.join(names.names)}), which they are matched with by name: nothing can be measured."
+        )
+    own = layout_of(options.data, options.layout)
+    if scenes.classes is None and own is not None and own.images_only:
+        _require_known_ids(scenes, names)
     labellers: list[Labeller] = [networks]
     if not options.networks_only and not any(scene.frames for scene in scenes):
         print(f"{options.data}: has no pictures, so that CLIP and SAM have nothing to say: the networks alone")
@@ -56,3 +69,15 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
         print(f"\n{modality}\n{class_table(methods, names, modality).markdown()}")
     save_results(options.out / "evaluation.json", methods, {"data": str(options.data)})
     return 0
+
+
+def _require_known_ids(scenes: Iterable[Scene], names: Vocabulary) -> None:
+    """Stop before the networks are run where a label map of images without points holds an id that is no class."""
+    for frame in (frame for scene in scenes for frame in scene.frames):
+        labels = frame.load_labels()
+        unknown = np.array([]) if labels is None else labels[(labels >= len(names)) & (labels != IGNORE_LABEL)]
+        if unknown.size and frame.labels is not None:
+            raise InputError(
+                f"{frame.labels.describe()}: holds label {unknown[0]}, but the run has {len(names)} classes; give the "
+                f"classes and ids to leave out (ignored: [{unknown[0]}]) in a description with layout: images."
+            )

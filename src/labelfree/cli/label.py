@@ -67,7 +67,8 @@ def _label(options: argparse.Namespace, config: RunConfig, part: int, parts: int
             write_png(folder / "clip" / f"{frame.name}.png", teachers.namer.labels(frame, size))
             write_png(folder / "masks" / f"{frame.name}.png", teachers.masks.mask_ids(frame, size))
             save_prediction(voted.pixels(scene, frame), folder / "refined", frame.load_image())
-        save_prediction(voted.points(scene), options.out / "points")
+        if not scene.images_only:
+            save_prediction(voted.points(scene), options.out / "points")
     print(f"labels of {len(mine)} scenes are in {options.out}")
     return 0
 

@@ -6,7 +6,16 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from labelfree.cli.arguments import add_classes, add_data, add_teachers, cache_dir, open_data, require_sound, vocabulary
+from labelfree.cli.arguments import (
+    add_classes,
+    add_data,
+    add_teachers,
+    cache_dir,
+    open_data,
+    require_points,
+    require_sound,
+    vocabulary,
+)
 from labelfree.cli.settings import run_config
 from labelfree.errors import InputError
 from labelfree.pipeline import label_frames, load_teachers, make_fabric
@@ -34,6 +43,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     if options.resume and not checkpoint.is_file():
         raise InputError(f"{checkpoint}: there is no checkpoint to resume; leave out --resume to start.")
     with run_lock(options.out, "train"):
+        require_points(options)
         scenes = open_data(options)
         names = vocabulary(options, scenes)
         require_sound(scenes)

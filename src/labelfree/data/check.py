@@ -49,6 +49,7 @@ FAR_BETTER = 0.2
 """How much larger a share another reading must reach to be believed, besides being the best one."""
 DECODED_SCENES = 4
 """Scenes of a dataset that are decoded and measured, evenly spaced."""
+IMAGES_ONLY = "images only: predict and evaluate, no training"
 _FEWEST_POINTS = 200
 _FAR_AWAY_M = 10_000.0
 
@@ -203,12 +204,19 @@ def _content_of(source: SceneSource, problems: tuple[str, ...], probes: int | No
             return CheckReport(source.name, 0, len(scene), warnings=(alone,))
         if not scene.images_only:
             return check_scene(scene, probes=probes)
-        for frame in scene.frames:
-            frame.load_image()
-            frame.load_labels()
-        return CheckReport(source.name, len(scene.frames), 0)
+        found = tuple(fault for frame in scene.frames if (fault := _undecoded(frame)) is not None)
+        return CheckReport(source.name, len(scene.frames), 0, problems=found, warnings=(IMAGES_ONLY,))
     except InputError as error:
         return CheckReport(source.name, problems=(str(error),))
+
+
+def _undecoded(frame: Frame) -> str | None:
+    try:
+        frame.load_image()
+        frame.load_labels()
+    except InputError as error:
+        return str(error)
+    return None
 
 
 def check_scene(scene: Scene, cloud_is_fused: bool = False, probes: int | None = PROBE_FRAMES) -> CheckReport:

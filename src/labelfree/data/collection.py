@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from labelfree.data.calibrations import doubt_notes
 from labelfree.data.description import Description, read_description
+from labelfree.data.image_folder import ALONE, IMAGE_FOLDER, images_of
 from labelfree.data.lidar_rig.kitti_object import KITTI_OBJECT
 from labelfree.data.lidar_rig.semantic_kitti import SEMANTIC_KITTI
 from labelfree.data.lidar_rig.source import LIDAR
@@ -86,13 +87,16 @@ class SceneCollection(Sequence[Scene]):
         return self._last[position]
 
 
-LAYOUTS: tuple[Layout, ...] = (SCANNET, NUSCENES, NUIMAGES, NERFSTUDIO, KITTI_OBJECT, SEMANTIC_KITTI, LIDAR)
+LAYOUTS: tuple[Layout, ...] = (
+    *(SCANNET, NUSCENES, NUIMAGES, NERFSTUDIO, KITTI_OBJECT, SEMANTIC_KITTI, LIDAR),
+    IMAGE_FOLDER,
+)
 """Layouts that are recognised by their own files."""
 
 
 def open_scenes(
-    path: Path,
-    root: Path | None = None,
+    path: str | Path,
+    root: str | Path | None = None,
     options: ReadOptions | None = None,
     layout: str | None = None,
 ) -> SceneCollection:
@@ -100,10 +104,10 @@ def open_scenes(
 
     `root` is the folder that a description file speaks of; `layout` names one of `LAYOUTS` where the files do not tell.
     """
-    options = options or ReadOptions()
-    with reading(Path(path)):
-        own = layout_of(Path(path), layout)
-        opened = _open_captures(Path(path), root, options) if own is None else own.open(Path(path), root, options)
+    path, root, options = Path(path), None if root is None else Path(root), options or ReadOptions()
+    with reading(path):
+        own = layout_of(path, layout)
+        opened = _open_captures(path, root, options) if own is None else own.open(path, root, options)
         sources = tuple(opened.sources)
         notes = (*opened.notes, *doubt_notes(calibrations_of(sources)))
     if not sources:
@@ -119,10 +123,10 @@ def open_scenes(
     return SceneCollection(sources, opened.classes, notes)
 
 
-def layout_of(path: Path, name: str | None = None) -> Layout | None:
+def layout_of(path: str | Path, name: str | None = None) -> Layout | None:
     """Return the layout that is named or recognised; None for captures in the posed RGB-D layout."""
     if name is None:
-        return next((layout for layout in LAYOUTS if layout.recognises(path)), None)
+        return next((layout for layout in LAYOUTS if layout.recognises(Path(path))), None)
     for layout in LAYOUTS:
         if layout.name == name:
             return layout
@@ -175,7 +179,8 @@ def _scene_folders(base: Path, description: Description) -> list[Path]:
 def _nothing_found(base: Path, description: Description, path: Path) -> str:
     looked = f"{base}: no scene here: neither it nor a folder in it has pictures '{description.images}'"
     if path.is_dir():
-        return f"{looked}; lay the files out as docs/own-data.md shows, or describe them in a YAML file and give that."
+        alone = f"{ALONE}; or " if images_of(base) is not None else ""
+        return f"{looked}; {alone}lay the files out as docs/own-data.md shows, or describe them in a YAML file."
     return f"{looked}; give the capture's folder with --root DIR, or mend key 'images' of {path}."
 
 

@@ -79,7 +79,7 @@ def read_ply(path: str | Path, labels: bool = True) -> PlyCloud:
 
 
 def write_ply(
-    path: Path,
+    path: str | Path,
     points_world: NDArray[np.floating[Any]],  # [N, 3] metres
     colours: NDArray[np.uint8] | None = None,  # [N, 3]
     labels: NDArray[np.integer[Any]] | None = None,  # [N] 0..255
@@ -107,7 +107,7 @@ def write_ply(
     words = {"<f4": "float", "<f8": "double", "u1": "uchar"}
     header = ["ply", "format binary_little_endian 1.0", *(f"comment {' '.join(text.split())}" for text in comments)]
     header += [f"element vertex {len(table)}", *(f"property {words[kind]} {name}" for name, kind, _ in columns)]
-    with atomic_file(path) as file:
+    with atomic_file(Path(path)) as file:
         file.write("\n".join([*header, "end_header\n"]).encode("ascii", "replace"))
         file.write(table.tobytes())
 

@@ -20,7 +20,7 @@ _LARGEST_DEPTH_MM = 65535
 
 
 def write_scene(
-    folder: Path,
+    folder: str | Path,
     images: Sequence[NDArray[np.uint8]],  # F x [H, W, 3]
     depths_m: Sequence[NDArray[np.float32]],  # F x [H, W], 0 = missing
     intrinsics: NDArray[np.floating[Any]],  # [3, 3]
@@ -32,6 +32,7 @@ def write_scene(
     classes: Sequence[str] | None = None,
 ) -> None:
     """Write one scene in the default layout: the folder appears whole, and replaces only another such scene."""
+    folder = Path(folder)
     counts = {len(images), len(depths_m), len(world_to_camera), len(images if label_maps is None else label_maps)}
     if len(counts) != 1:
         raise InputError(f"{folder}: images, depths, poses and label maps have different counts {sorted(counts)}.")

@@ -29,7 +29,7 @@ OVERLAY_STRENGTH = 0.6
 
 def save_prediction(
     prediction: Prediction,
-    folder: Path,
+    folder: str | Path,
     image: NDArray[np.uint8] | None = None,  # [H, W, 3], any size; for the overlay of a 2D prediction
 ) -> tuple[Path, ...]:
     """Write one prediction and, once per folder, its legend; return the files written.
@@ -38,15 +38,16 @@ def save_prediction(
     labels), both with the points of the cloud's file in their order; those dropped as not finite have label 255.
     A picture NAME gives `NAME.png` (uint8 labels, 255 = none) and, with `image`, `NAME_overlay.png`.
     """
+    folder = Path(folder)
     save_legend(prediction.vocabulary, folder)
     if prediction.is_3d:
         return _save_cloud(prediction, folder)
     return _save_picture(prediction, folder, image)
 
 
-def save_legend(vocabulary: Vocabulary, folder: Path) -> Path:
+def save_legend(vocabulary: Vocabulary, folder: str | Path) -> Path:
     """Write `classes.json`, the order of whose classes gives the labels; `--classes` reads it back."""
-    path = folder / LEGEND_FILE
+    path = Path(folder) / LEGEND_FILE
     text = json.dumps(vocabulary.to_dict(), indent=1) + "\n"
     if path.is_file():
         if path.read_text(encoding="utf-8") != text:
@@ -56,10 +57,10 @@ def save_legend(vocabulary: Vocabulary, folder: Path) -> Path:
     return path
 
 
-def save_results(path: Path, methods: Sequence[MethodResult], extra: Mapping[str, Any] | None = None) -> None:
+def save_results(path: str | Path, methods: Sequence[MethodResult], extra: Mapping[str, Any] | None = None) -> None:
     """Write `results.json`: `extra` (seed, seconds, ...) and under `methods` every number of each method."""
     data = dict(extra or {}) | {"methods": {method.name: method.to_dict() for method in methods}}
-    _write_text(path, json.dumps(data, indent=1, allow_nan=False) + "\n")
+    _write_text(Path(path), json.dumps(data, indent=1, allow_nan=False) + "\n")
 
 
 def overlay(

@@ -77,7 +77,7 @@ def class_share(name: str, labels: Iterable[NDArray[np.uint8]], vocabulary: Voca
     return ClassShare(name, tuple(found[: len(vocabulary)].tolist()), int(found[vocabulary.ignore]))
 
 
-def write_report(path: Path, content: ReportContent) -> None:
+def write_report(path: str | Path, content: ReportContent) -> None:
     """Write the report as one self-contained HTML file."""
     measured = any(method.modalities() for method in content.methods)
     body = [
@@ -91,7 +91,7 @@ def write_report(path: Path, content: ReportContent) -> None:
         _environment(content),
     ]
     text = html.page(content.title, [part for part in body if part], _scripts(content))
-    with atomic_file(path) as file:
+    with atomic_file(Path(path)) as file:
         file.write(text.encode("utf-8"))
 
 

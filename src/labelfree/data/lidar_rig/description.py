@@ -25,6 +25,8 @@ from labelfree.names import require_safe_name
 LAYOUT = "lidar"
 COLUMNS = ("x", "y", "z", "intensity")
 """Columns of a point that are used; others may have any name."""
+HIGHEST_RAW_ID = 0xFFFF
+"""Raw label ids are 16-bit."""
 
 
 class QuaternionOrder(StrEnum):
@@ -135,11 +137,16 @@ FILE_KEYS = ("file", "key", "rotation", "translation", "quaternion")
 
 def is_rig(path: Path) -> bool:
     """Whether a file says `layout: lidar`."""
+    return says_layout(path, LAYOUT)
+
+
+def says_layout(path: Path, layout: str) -> bool:
+    """Whether a description file says `layout:` and a name."""
     if path.suffix.lower() not in {".yaml", ".yml"} or not path.is_file():
         return False
     with open_file(path) as file:
         lines = file.read(LARGEST_YAML).decode("utf-8", "replace").splitlines()
-    return any(line.split("#")[0].replace(" ", "").strip() == f"layout:{LAYOUT}" for line in lines)
+    return any(line.split("#")[0].replace(" ", "").strip() == f"layout:{layout}" for line in lines)
 
 
 def read_rig(path: Path) -> RigDescription:
@@ -234,14 +241,28 @@ def _value(key: str, value: Any, where: str) -> Any:
                 raise InputError(f"{where} is {shown(value)}, expected a list of names with x, y and z among them.")
             return tuple(map(str, value))
         case "classes":
-            if not isinstance(value, dict) or not all(isinstance(raw, int) for raw in value):
-                raise InputError(f"{where} is {shown(value)}, expected a name for each raw label id.")
-            return {int(raw): str(name) for raw, name in value.items()}
+            return raw_classes(value, where)
         case "ignored":
-            if not isinstance(value, list) or not all(isinstance(raw, int) for raw in value):
-                raise InputError(f"{where} is {shown(value)}, expected a list of raw label ids.")
-            return tuple(value)
+            return raw_ignored(value, where)
         case _:
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
                 raise InputError(f"{where} is {shown(value)}, expected a positive number.")
             return int(value) if key == "every" else float(value)
+
+
+def raw_classes(value: Any, where: str) -> dict[int, str]:
+    """Return the class name of each raw label id."""
+    if not isinstance(value, dict) or not all(_is_raw_id(raw) for raw in value):
+        raise InputError(f"{where} is {shown(value)}, expected a name for each raw label id.")
+    return {int(raw): str(name) for raw, name in value.items()}
+
+
+def raw_ignored(value: Any, where: str) -> tuple[int, ...]:
+    """Return the raw label ids that do not take part in the evaluation."""
+    if not isinstance(value, list) or not all(_is_raw_id(raw) for raw in value):
+        raise InputError(f"{where} is {shown(value)}, expected a list of raw label ids.")
+    return tuple(value)
+
+
+def _is_raw_id(value: Any) -> bool:
+    return isinstance(value, int) and 0 <= value <= HIGHEST_RAW_ID

@@ -108,7 +108,7 @@ class Rig:
     @cached_property
     def table(self) -> NDArray[np.int64]:
         """From raw label ids to classes."""
-        return class_table(self.description)
+        return class_table(self.description.classes, self.description.ignored)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,17 +87,19 @@ def read_point_labels(path: Path, sweep: Sweep, table: NDArray[np.int64]) -> NDA
 UNKNOWN = -1
 
 
-def class_table(description: RigDescription) -> NDArray[np.int64]:  # [65536] raw id -> class, 255 ignored, -1 unknown
+def class_table(
+    classes: Mapping[int, str] | None, ignored: Sequence[int]
+) -> NDArray[np.int64]:  # [65536] raw id -> class, 255 ignored, -1 unknown
     """Return what each raw id means; without `classes` the ids are the classes themselves."""
-    names = description.names()
-    if names is None or description.classes is None:
+    if classes is None:
         table = np.arange(LOWER_16 + 1)
         table[IGNORE_LABEL:] = IGNORE_LABEL
     else:
+        names = tuple(dict.fromkeys(classes.values()))
         table = np.full(LOWER_16 + 1, UNKNOWN, np.int64)
-        for raw, name in description.classes.items():
+        for raw, name in classes.items():
             table[raw] = names.index(name)
-    table[list(description.ignored)] = IGNORE_LABEL
+    table[list(ignored)] = IGNORE_LABEL
     return table
 
 
