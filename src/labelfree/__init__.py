@@ -4,9 +4,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from labelfree.errors import InputError
-from labelfree.prediction import Prediction
-from labelfree.scene import Frame, Scene
-from labelfree.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from labelfree.config import RunConfig
@@ -14,8 +11,11 @@ if TYPE_CHECKING:
     from labelfree.inference import predict_images, predict_points
     from labelfree.nets.segmenters import Segmenter2D, Segmenter3D
     from labelfree.pipeline import cotrain, load_teachers
+    from labelfree.prediction import Prediction
     from labelfree.results.export import save_prediction
+    from labelfree.scene import Frame, Scene
     from labelfree.settings import recipe
+    from labelfree.vocabulary import Vocabulary
 
 __version__ = "0.1.0"
 
@@ -38,11 +38,15 @@ __all__ = [
     "save_prediction",
 ]
 
-# What needs torch is imported when it is first used, so that `import labelfree` stays quick.
+# Imported when first used, so that `import labelfree` stays quick and the command line is there for the first Ctrl-C.
 _LAZY = {
+    "Frame": "labelfree.scene",
+    "Prediction": "labelfree.prediction",
     "RunConfig": "labelfree.config",
+    "Scene": "labelfree.scene",
     "Segmenter2D": "labelfree.nets.segmenters",
     "Segmenter3D": "labelfree.nets.segmenters",
+    "Vocabulary": "labelfree.vocabulary",
     "cotrain": "labelfree.pipeline",
     "load_teachers": "labelfree.pipeline",
     "open_scenes": "labelfree.data.collection",

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from labelfree.cli.terminal import say as say
 from labelfree.data.check import CheckReport, check_collection, raise_problems
 from labelfree.data.collection import SceneCollection, open_scenes
 from labelfree.data.source import ReadOptions
@@ -67,7 +68,7 @@ def read_options(options: argparse.Namespace) -> ReadOptions:
 def told(scenes: SceneCollection) -> SceneCollection:
     """Say what a user should know about the data."""
     for note in scenes.notes:
-        print(f"labelfree: {note}", file=sys.stderr)
+        say(note)
     return scenes
 
 
