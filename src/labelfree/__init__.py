@@ -4,9 +4,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from labelfree.errors import InputError
-from labelfree.prediction import Prediction
-from labelfree.scene import Frame, Scene
-from labelfree.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from labelfree.config import RunConfig
@@ -14,9 +11,12 @@ if TYPE_CHECKING:
     from labelfree.inference import predict_images, predict_points
     from labelfree.nets.segmenters import Segmenter2D, Segmenter3D
     from labelfree.pipeline import load_teachers
+    from labelfree.prediction import Prediction
     from labelfree.results.export import save_prediction
+    from labelfree.scene import Frame, Scene
     from labelfree.settings import recipe
     from labelfree.systems import cotrain
+    from labelfree.vocabulary import Vocabulary
 
 __version__ = "0.1.0"
 
@@ -39,12 +39,16 @@ __all__ = [
     "save_prediction",
 ]
 
-# What needs torch is imported when it is first used, so that `import labelfree` stays quick.
+# Imported when first used, so that `import labelfree` stays quick and the command line is there for the first Ctrl-C.
 _LAZY = {
+    "Frame": "labelfree.scene",
+    "Prediction": "labelfree.prediction",
     "RunConfig": "labelfree.config",
+    "Scene": "labelfree.scene",
     "Segmenter2D": "labelfree.nets.segmenters",
     "Segmenter3D": "labelfree.nets.segmenters",
     "cotrain": "labelfree.systems",
+    "Vocabulary": "labelfree.vocabulary",
     "load_teachers": "labelfree.pipeline",
     "open_scenes": "labelfree.data.collection",
     "predict_images": "labelfree.inference",

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from labelfree.errors import InputError
 from labelfree.nets.segmenters import Segmenter2DConfig, Segmenter3DConfig
+from labelfree.ranges import Real, Whole, check_choice, check_ranges, check_sources, positive
 from labelfree.teachers.clip import ClipOptions
 from labelfree.teachers.sam import SamOptions
 from labelfree.training.augment import AugmentConfig
 from labelfree.training.labelled_scenes import LabelConfig, PairingConfig, Views
-from labelfree.training.plan import TrainConfig, TrainingPlan
+from labelfree.training.plan import MAX_SEED, TrainConfig, TrainingPlan
 from labelfree.training.step import SwitchConfig
 
 Unseen = Literal["nearest", "ignore"]
@@ -39,6 +40,10 @@ class TeacherConfig:
     prompt_denoise: float = 0.0
     """Rule out classes that no patch of an image names with at least this probability; 0 is off, as in the paper."""
 
+    def __post_init__(self) -> None:
+        check_ranges(self, "teachers", prompt_denoise=Real(0, 1))
+        check_sources(self, "teachers", "clip", "sam")
+
 
 @dataclass(frozen=True)
 class NetworkConfig:
@@ -54,6 +59,9 @@ class NetworkConfig:
     backbone_weights_3d: str | None = None
     """MinkUNet weights (MinkowskiEngine's names) the 3D network starts from, given likewise. None, the paper's choice,
     starts at random."""
+
+    def __post_init__(self) -> None:
+        check_sources(self, "networks", "backbone_weights", "backbone_weights_3d")
 
 
 @dataclass(frozen=True)
@@ -71,10 +79,7 @@ class PredictConfig:
     protocol measures, or with `ignore` none (255). Measuring always takes the first."""
 
     def __post_init__(self) -> None:
-        if self.unseen not in get_args(Unseen):
-            raise InputError(f"predict.unseen is '{self.unseen}': use one of {', '.join(get_args(Unseen))}.")
-        if self.views not in get_args(Views):
-            raise InputError(f"predict.views is '{self.views}': use one of {', '.join(get_args(Views))}.")
+        check_choice(self, "predict", views=Views, unseen=Unseen)
 
 
 @dataclass(frozen=True)
@@ -106,10 +111,8 @@ class RunConfig:
     """Memory that labelled scenes may take while training."""
 
     def __post_init__(self) -> None:
-        if self.system not in get_args(System):
-            raise InputError(f"system is '{self.system}': use one of {', '.join(get_args(System))}.")
-        if self.seed < 0:
-            raise InputError(f"seed is {self.seed}: give 0 or more.")
+        check_choice(self, "", system=System)
+        check_ranges(self, "", seed=Whole(0, MAX_SEED), memory_gb=positive(1_000_000))
         if self.system == "openscene" and "3d" not in self.train.modalities:
             raise InputError("system is openscene but train.modalities is ['2d']: add '3d', the network it trains.")
         if self.system == "clip+sam" and self.predict.views == "average":

@@ -12,9 +12,16 @@ from typing import Any, get_type_hints
 import yaml
 
 from labelfree.config import RunConfig, recipe_path
-from labelfree.documents import parse_yaml, read_yaml
+from labelfree.documents import read_yaml
 from labelfree.errors import InputError
+from labelfree.ranges import shown
 from labelfree.typed import typed
+
+MAX_OVERRIDE = 10_000
+"""Longest value that is read from the command line."""
+
+MAX_DEPTH = 9
+"""Deepest key of an override that is looked up at all."""
 
 
 def read_settings(
@@ -29,8 +36,9 @@ def read_settings(
         _apply(tree, override)
     for overlay in overlays:
         _merge(tree, _read_recipe(Path(overlay)))
-    sources = ", ".join(str(path) for path in (recipe, *overlays) if path is not None)
-    return typed(RunConfig, tree, sources or "settings")
+    sources = [str(path) for path in (recipe, *overlays) if path is not None]
+    sources += ["the command line"] if overrides else []
+    return typed(RunConfig, tree, ", ".join(sources) or "settings")
 
 
 def recipe(name: str | Path, *overrides: str) -> RunConfig:
@@ -56,11 +64,33 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     key, found, value = override.removeprefix("--").partition("=")
     if not found:
         raise InputError(f"'{override}' is not an override: write --{key}=VALUE.")
-    nested: Any = parse_yaml(value, f"--{key}", "write --a.b=c")
+    if key.count(".") > MAX_DEPTH:
+        raise InputError(f"--{key[:60]}...: no setting lies so deep; write --a.b=c, such as --train.epochs=3.")
+    nested: Any = _value(key, value)
     for part in reversed(key.split(".")):
         nested = {part: nested}
-    _check_keys(nested, RunConfig, f"--{key}")
+    _check_keys(nested, RunConfig, f"--{_short(key)}")
     _merge(tree, nested)
+
+
+def _value(key: str, text: str) -> Any:
+    """Return the plain data that an override's text is in YAML."""
+    if len(text) > MAX_OVERRIDE:
+        raise InputError(f"--{key} has {len(text):,} characters: give at most {MAX_OVERRIDE:,}, or a YAML file.")
+    try:
+        if any(isinstance(token, (yaml.AliasToken, yaml.AnchorToken)) for token in yaml.scan(text)):
+            raise InputError(f"--{key} is {shown(text)}: write values out; anchors (&) and aliases (*) are not read.")
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        deep = "nested too deeply" if isinstance(error, RecursionError) else None
+        reason = deep or getattr(error, "problem", None) or str(error).partition("\n")[0]
+        raise InputError(f"--{key} is {shown(text)}: not a value in YAML ({reason}); write it like [1, 2].") from error
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _merge(tree: dict[str, Any], other: Mapping[str, Any]) -> None:
@@ -77,9 +107,16 @@ def _check_keys(tree: Mapping[str, Any], schema: type[Any], source: str, prefix:
     for key, value in tree.items():
         if key not in names:
             near = difflib.get_close_matches(str(key), names, n=1, cutoff=0.0)[0]
-            raise InputError(f"{source}: unknown key '{prefix}{key}'; did you mean '{prefix}{near}'?")
-        if is_dataclass(hints[key]) and isinstance(value, dict):
-            _check_keys(value, hints[key], source, f"{prefix}{key}.")
+            raise InputError(f"{source}: unknown key '{prefix}{_short(str(key))}'; did you mean '{prefix}{near}'?")
+        if not is_dataclass(hints[key]):
+            continue
+        if not isinstance(value, dict):
+            example = fields(hints[key])[0].name
+            raise InputError(
+                f"{source}: '{prefix}{key}' is {shown(value)}, but it is a group of settings: write keys below it, "
+                f"such as {prefix}{key}.{example}."
+            )
+        _check_keys(value, hints[key], source, f"{prefix}{key}.")
 
 
 def _plain(value: Any) -> Any:
@@ -89,6 +126,6 @@ def _plain(value: Any) -> Any:
         case list() | tuple():
             return [_plain(item) for item in value]
         case Enum():
-            return value.name
+            return value.value
         case _:
             return value

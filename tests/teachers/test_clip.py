@@ -255,7 +255,7 @@ def test_missing_folders_are_named(name):
     [
         (lambda: ClipOptions(attention="qk"), "attention is 'qk'"),
         (lambda: ClipOptions(preprocessing="imagenet"), "preprocessing is 'imagenet'"),
-        (lambda: ClipOptions(scale=0), "must be positive"),
+        (lambda: ClipOptions(scale=0), "scale is 0: give a positive number"),
         (lambda: ClipOptions(stride=0), "stride is 0"),
         (lambda: ClipOptions(input_size=(0, 3)), "input_size"),
     ],

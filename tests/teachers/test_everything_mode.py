@@ -178,7 +178,7 @@ def test_more_than_255_masks():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"points_per_side": 0}, "at least 1"),
+        ({"points_per_side": 0}, "points_per_side is 0: give a whole number from 1"),
         ({"stability_threshold": 1.2}, r"stability_threshold is 1\.2"),
         ({"box_nms_threshold": -0.1}, "box_nms_threshold"),
         ({"stability_offset": -1}, "stability_offset"),

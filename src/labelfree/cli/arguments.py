@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from labelfree.cli.terminal import say as say
 from labelfree.data.check import CheckReport, check_collection, raise_problems
 from labelfree.data.collection import SceneCollection, layout_of, open_scenes
 from labelfree.data.next_step import GivenData
@@ -73,7 +74,7 @@ def given_data(options: argparse.Namespace) -> GivenData:
 def told(scenes: SceneCollection) -> SceneCollection:
     """Say what a user should know about the data."""
     for note in scenes.notes:
-        print(f"labelfree: {note}", file=sys.stderr)
+        say(note)
     return scenes
 
 

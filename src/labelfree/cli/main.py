@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from typing import NoReturn
 
+from labelfree.cli.failures import sentence
 from labelfree.cli.notes import tell_data_warnings
-from labelfree.errors import InputError
+from labelfree.cli.terminal import ClosedOutput, Signals, drain, drop, plain_output, say
+from labelfree.errors import InputError, printable
 
 BAD_INPUT = 2
-INTERRUPTED = 130
+KILLED_BY = 128
+"""Added to a signal's number, as shells do."""
+
+STOPPED = "stopped; run the same command again to resume."
+DEFECT = (
+    "This is a defect of labelfree: please report it with the lines above, the command and the output of "
+    "'labelfree info'."
+)
+
+MAX_THREADS = 1024
 
 
 @dataclass(frozen=True)
@@ -59,46 +72,83 @@ DESCRIPTION = (
 )
 
 
+class Parser(argparse.ArgumentParser):
+    """argparse, with what the user typed escaped in its errors."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the usage and the error; exit with 2."""
+        super().error(printable(message))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Carry out one verb; return its exit code: 0 done, 2 bad input."""
+    """Carry out one verb; return its exit code.
+
+    0 is done, 2 bad input or a failure of the machine, each with one sentence on standard error; 128 and the signal's
+    number stand for work that a signal stopped: 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP, 141 closed output.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
     tell_data_warnings()
+    signals = Signals()
+    with plain_output():
+        try:
+            with signals.caught():
+                code = _carry_out(given)
+                sys.stdout.flush()
+                return code
+        except SystemExit:  # argparse has printed its help or its error
+            drain()
+            raise
+        except BaseException as error:  # a signal in the middle of an import may surface as any error
+            return _failed(error, signals)
+
+
+def _carry_out(given: Sequence[str]) -> int:
     verb = next((verb for verb in VERBS if given and verb.name == given[0]), None)
-    try:
-        if verb is None:
-            _overview().parse_args(given or ["--help"])
-            return 0
-        options, overrides = _parse(verb, given[1:])
-        _limit_threads(options.threads)
-        run: Callable[[argparse.Namespace, Sequence[str]], int] = import_module(verb.module).run
-        return run(options, overrides)
-    except InputError as error:
-        print(f"labelfree: {error}", file=sys.stderr)
-        return BAD_INPUT
-    except KeyboardInterrupt:
-        print("labelfree: stopped; the same command goes on from here.", file=sys.stderr)
-        return INTERRUPTED
+    if verb is None:
+        _overview().parse_args(given or ["--help"])
+        return 0
+    options, overrides = _parse(verb, given[1:])
+    _limit_threads(options.threads)
+    run: Callable[[argparse.Namespace, Sequence[str]], int] = import_module(verb.module).run
+    return run(options, overrides)
+
+
+def _failed(error: BaseException, signals: Signals) -> int:
+    """Say in one sentence why the work ended and return the exit code; a defect of the program is raised again."""
+    if signals.received is not None or isinstance(error, KeyboardInterrupt):
+        say(STOPPED)
+        drain()
+        return KILLED_BY + (signals.received or signal.SIGINT)
+    if isinstance(error, ClosedOutput):  # the reader, such as `head`, has what it wanted
+        drop(sys.stdout)
+        return KILLED_BY + signal.SIGPIPE
+    told = sentence(error)
+    if told is None:
+        error.add_note(DEFECT)
+        raise error
+    say(told)
+    drain()
+    return BAD_INPUT
 
 
 def _parse(verb: Verb, given: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     epilog = "Any setting of a recipe may follow as --a.b=c, for example --train.epochs=3." if verb.overrides else None
-    parser = argparse.ArgumentParser(
-        prog=f"labelfree {verb.name}", description=verb.help, epilog=epilog, allow_abbrev=False
-    )
+    parser = Parser(prog=f"labelfree {verb.name}", description=verb.help, epilog=epilog, allow_abbrev=False)
     parser.add_argument("--threads", type=int, default=None, help="CPU threads (default: all cores)")
     import_module(verb.module).add_arguments(parser)
     options, rest = parser.parse_known_args(list(given))
     overrides = [text for text in rest if verb.overrides and text.startswith("--") and "=" in text]
     unknown = [text for text in rest if text not in overrides]
     if unknown:
-        parser.error(f"unknown argument {unknown[0]}")
+        dotted = verb.overrides and unknown[0].startswith("--") and "." in unknown[0]
+        parser.error(f"unknown argument {unknown[0]}" + (f"; write {unknown[0]}=VALUE" if dotted else ""))
     return options, overrides
 
 
 def _overview() -> argparse.ArgumentParser:
     width = max(len(verb.name) for verb in VERBS)
     verbs = "\n".join(f"  {verb.name.ljust(width)}  {verb.help}" for verb in VERBS)
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="labelfree",
         description=f"{DESCRIPTION}\n\nverbs:\n{verbs}\n\n'labelfree VERB --help' tells more.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -110,8 +160,8 @@ def _overview() -> argparse.ArgumentParser:
 def _limit_threads(threads: int | None) -> None:
     if threads is None:
         return
-    if threads < 1:
-        raise InputError(f"--threads is {threads}: give 1 or more.")
+    if not 1 <= threads <= MAX_THREADS:
+        raise InputError(f"--threads is {threads}: give a whole number from 1 to {MAX_THREADS}.")
     os.environ["OMP_NUM_THREADS"] = str(threads)
     import torch
 

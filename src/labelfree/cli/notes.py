@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from typing import Any
 
+from labelfree.cli.terminal import say
 from labelfree.errors import DataWarning
+
+_SHOW_OTHERS = warnings.showwarning
 
 
 def tell_data_warnings() -> None:
     """Print each `DataWarning` once as `labelfree: ...`; other warnings keep Python's form."""
-    others = warnings.showwarning
+    warnings.showwarning = _show
 
-    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-        if issubclass(category, DataWarning):
-            print(f"labelfree: {message}", file=sys.stderr)
-        else:
-            others(message, category, *where, **more)
 
-    warnings.showwarning = show
+def _show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+    if issubclass(category, DataWarning):
+        say(str(message))
+    else:
+        _SHOW_OTHERS(message, category, *where, **more)

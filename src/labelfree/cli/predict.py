@@ -116,7 +116,7 @@ def _label_pictures(given: Path, paths: Sequence[Path], net: Segmenter2D, out: P
         raise unread[0]
     print(f"labels and overlays of {len(paths) - len(unread)} image(s) are in {out}")
     for problem in unread:
-        print(f"labelfree: {problem}", file=sys.stderr)
+        say(problem)
     if unread:
         raise InputError(
             f"{given}: {len(unread)} of {len(paths)} images could not be read, as listed above; replace or remove them."

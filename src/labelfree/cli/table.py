@@ -14,7 +14,7 @@ from labelfree.cli.arguments import command_line, told, vocabulary, with_preset_
 from labelfree.config import recipe_path
 from labelfree.data.collection import open_scenes
 from labelfree.data.source import ReadOptions
-from labelfree.errors import InputError
+from labelfree.errors import InputError, printable
 from labelfree.lab.dataset import LabSize
 from labelfree.lab.rooms import CLASS_NAMES
 from labelfree.lab.street.dataset import StreetSize
@@ -218,4 +218,4 @@ def _place(job: Job, jobs: Sequence[Job]) -> str:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    print(printable(text), file=sys.stderr, flush=True)

@@ -22,6 +22,9 @@ class Source(Enum):
     NET_2D = "net_2d"  # Phat*_x
     NET_3D = "net_3d"  # Phat*_p
 
+    # Settings may write a source either way; these are aliases, not further members.
+    clip_2d, clip_3d, net_2d, net_3d = CLIP_2D, CLIP_3D, NET_2D, NET_3D
+
 
 ALL_SOURCES = (Source.CLIP_2D, Source.CLIP_3D, Source.NET_2D, Source.NET_3D)
 """The set R of Eq. 6: 50 % CLIP, 25 % the 2D network, 25 % the 3D network."""

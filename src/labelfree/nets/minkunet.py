@@ -21,6 +21,9 @@ from labelfree.nets.sparse.layers import (
 
 LEVELS = 4
 
+KERNELS = (3, 5, 7)
+"""Sizes that the first convolution may have."""
+
 LAYERS_14 = (1, 1, 1, 1, 1, 1, 1, 1)
 LAYERS_18 = (2, 2, 2, 2, 2, 2, 2, 2)
 LAYERS_34 = (2, 3, 4, 6, 2, 2, 2, 2)
@@ -41,7 +44,7 @@ class MinkUNetShape:
         for what, values in (("layers", self.layers), ("planes", self.planes)):
             if len(values) != 2 * LEVELS or min(values) < 1:
                 raise InputError(f"MinkUNet {what} are {values}: give {2 * LEVELS} positive numbers.")
-        if self.first_kernel not in {3, 5, 7}:
+        if self.first_kernel not in KERNELS:
             raise InputError(f"MinkUNet first_kernel is {self.first_kernel}: use 3, 5 or 7.")
 
 

@@ -13,11 +13,12 @@ from torch.nn import functional
 
 from labelfree.errors import InputError
 from labelfree.nets.deeplabv3 import DeepLabV3, load_published
-from labelfree.nets.minkunet import VARIANTS, MinkUNet, MinkUNetShape, load_trunk
+from labelfree.nets.minkunet import KERNELS, VARIANTS, MinkUNet, MinkUNetShape, load_trunk
 from labelfree.nets.pretrained import read_model, read_weights, write_model
 from labelfree.nets.resnet import RESNETS, ResNet
 from labelfree.nets.sparse.rows import blend_rows
 from labelfree.nets.sparse.voxels import Voxels
+from labelfree.ranges import MAX_SIDE, MAX_WIDTH, Real, Whole, check_choice, check_ranges
 from labelfree.typed import typed
 from labelfree.vocabulary import Vocabulary
 
@@ -26,6 +27,11 @@ TEXTURE_SCALE = 4.0
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
 """ImageNet's colour statistics, which published backbones expect."""
+
+MAX_RESNET_WIDTH, MAX_MINKUNET_WIDTH, MAX_TEXT_WIDTH = 512, 2048, 16_384
+"""Wider networks take tens of gigabytes before they see an image."""
+MIN_VOXEL_M = 1e-4
+"""Finer voxels hold less than the noise of any sensor, and do not fit the keys of a large scene."""
 
 
 @dataclass(frozen=True)
@@ -50,16 +56,19 @@ class Segmenter2DConfig:
     """(height, width) the network was trained at, to which prediction resizes; None takes images as they are."""
 
     def __post_init__(self) -> None:
-        if self.backbone not in RESNETS:
-            raise InputError(f"net_2d.backbone is '{self.backbone}': use one of {', '.join(RESNETS)}.")
-        if self.output_stride not in {8, 16, 32}:
-            raise InputError(f"net_2d.output_stride is {self.output_stride}: use 8, 16 or 32.")
-        if not 0.0 <= self.dropout < 1.0:
-            raise InputError(f"net_2d.dropout is {self.dropout}: give a number from 0 up to, not including, 1.")
-        _check_positive("net_2d", width=self.width, aspp_channels=self.aspp_channels)
+        check_choice(self, "net_2d", backbone=RESNETS, output_stride=(8, 16, 32))
+        check_ranges(
+            self,
+            "net_2d",
+            width=Whole(8, MAX_RESNET_WIDTH),
+            aspp_channels=Whole(1, MAX_WIDTH),
+            dropout=Real(0, 1, below=True),
+            text_width=Whole(1, MAX_TEXT_WIDTH),
+            latent_width=Whole(1, MAX_WIDTH),
+            image_size=Whole(1, MAX_SIDE),
+        )
         if self.width % 8:  # oneDNN writes out of bounds in a strided 1x1 convolution of fewer (AVX2, one thread)
             raise InputError(f"net_2d.width is {self.width}: give a multiple of 8.")
-        _check_positive("net_2d", text_width=self.text_width, latent_width=self.latent_width)
 
     def with_inputs(self, image_size: tuple[int, int], text_width: int) -> Segmenter2DConfig:
         """Return the configuration for images of a size and text embeddings of a width."""
@@ -91,12 +100,18 @@ class Segmenter3DConfig:
     """Width of the latent features of Eq. 7."""
 
     def __post_init__(self) -> None:
-        if self.variant not in VARIANTS:
-            raise InputError(f"net_3d.variant is '{self.variant}': use one of {', '.join(VARIANTS)}.")
-        if not self.voxel_m > 0:
-            raise InputError(f"net_3d.voxel_m is {self.voxel_m}: give the voxel's edge in metres, such as 0.05.")
-        _check_positive("net_3d", in_channels=self.in_channels, first_width=self.first_width)
-        _check_positive("net_3d", text_width=self.text_width, latent_width=self.latent_width)
+        check_choice(self, "net_3d", variant=VARIANTS)
+        check_ranges(
+            self,
+            "net_3d",
+            planes=Whole(1, MAX_MINKUNET_WIDTH),
+            first_width=Whole(1, MAX_MINKUNET_WIDTH),
+            in_channels=Whole(1, MAX_MINKUNET_WIDTH),
+            voxel_m=Real(MIN_VOXEL_M, 1000),
+            text_width=Whole(1, MAX_TEXT_WIDTH),
+            latent_width=Whole(1, MAX_WIDTH),
+        )
+        check_choice(self, "net_3d", first_kernel=KERNELS)
         self.shape()
 
     def with_inputs(self, in_channels: int, text_width: int) -> Segmenter3DConfig:
@@ -376,9 +391,3 @@ def _read_config(kind: type[Config], description: Mapping[str, Any], source: str
     if unknown:
         raise InputError(f"{source}: '{unknown[0]}' is not a setting of this version's networks; update labelfree.")
     return typed(kind, settings, source)
-
-
-def _check_positive(section: str, **values: int) -> None:
-    for name, value in values.items():
-        if value < 1:
-            raise InputError(f"{section}.{name} is {value}: give a positive number.")

@@ -96,7 +96,7 @@ def run_key(config: RunConfig, identity: str) -> str:
     """
     train = replace(config.train, workers=0, tensorboard=False, checkpoint_seconds=0.0)
     labels = replace(config.labels, keep_frames=False)
-    same = asdict(replace(config, train=train, labels=labels, memory_gb=0.0))
+    same = asdict(replace(config, train=train, labels=labels)) | {"memory_gb": 0.0}
     text = json.dumps(
         [_changes(same, asdict(RunConfig())), identity, labelfree.__version__], default=str, sort_keys=True
     )

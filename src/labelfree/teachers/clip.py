@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from labelfree.errors import InputError
 from labelfree.method.clip_labels import key_smooth
+from labelfree.ranges import MAX_SIDE, Whole, check_choice, check_ranges, check_sources, positive
 from labelfree.teachers.dense_values import ATTENTIONS, Attention, dense_values, dense_values_and_keys
 from labelfree.teachers.images import Images, as_batch, normalise, pad_bottom_right, resize
 from labelfree.teachers.loading import (
@@ -72,18 +73,20 @@ class ClipOptions:
     """Folder or file of the tokenizer where the model's folder has none: HF files or bpe_simple_vocab_16e6.txt.gz."""
 
     def __post_init__(self) -> None:
-        if self.attention not in ATTENTIONS:
-            raise InputError(f"attention is '{self.attention}': choose one of {', '.join(ATTENTIONS)}.")
-        if self.preprocessing not in get_args(Preprocessing):
-            raise InputError(f"preprocessing is '{self.preprocessing}': choose clip or raw01.")
-        if not self.scale > 0 or not self.gaussian_std > 0 or self.windows_per_batch < 1:
-            raise InputError("scale, gaussian_std and windows_per_batch of ClipOptions must be positive.")
-        if self.input_size is not None and (len(self.input_size) != 2 or min(self.input_size) < 1):
-            raise InputError(f"input_size is {self.input_size}: give (height, width) in pixels.")
-        for name in ("window", "stride"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"{name} is {value}: give pixels, a multiple of CLIP's patch, or leave it out.")
+        check_choice(self, "clip_options", attention=ATTENTIONS, preprocessing=Preprocessing, precision=Precision)
+        if self.input_size is not None and len(self.input_size) != 2:
+            raise InputError(f"clip_options.input_size is {self.input_size}: give (height, width) in pixels.")
+        check_ranges(
+            self,
+            "clip_options",
+            gaussian_std=positive(10_000),
+            input_size=Whole(1, MAX_SIDE),
+            scale=positive(64),
+            window=Whole(1, MAX_SIDE),
+            stride=Whole(1, MAX_SIDE),
+            windows_per_batch=Whole(1, 65_536),
+        )
+        check_sources(self, "clip_options", "tokenizer")
 
 
 class DenseClip:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from labelfree.errors import InputError
+from labelfree.ranges import Real, Whole, check_choice, check_ranges
 
 NO_MASK = 0
 """Mask id of pixels that no mask covers."""
@@ -43,15 +44,20 @@ class SamOptions:
     """Arithmetic of encoder and decoder: auto, float32, bfloat16 or float16."""
 
     def __post_init__(self) -> None:
-        if self.points_per_side < 1 or self.points_per_batch < 1:
-            numbers = f"{self.points_per_side} and {self.points_per_batch}"
-            raise InputError(f"points_per_side and points_per_batch are {numbers}: both must be at least 1.")
-        for name in ("stability_threshold", "box_nms_threshold", "mask_nms_threshold", "min_area_fraction"):
-            value = getattr(self, name)
-            if not 0 <= value <= 1:
-                raise InputError(f"{name} is {value}: it must lie between 0 (off) and 1.")
-        if self.stability_offset < 0:
-            raise InputError(f"stability_offset is {self.stability_offset}: it must not be negative.")
+        share = Real(0, 1)
+        check_ranges(
+            self,
+            "sam_options",
+            points_per_side=Whole(1, 1024),
+            points_per_batch=Whole(1, 65_536),
+            pred_iou_threshold=Real(-1e9, 1e9),  # on the model's own scale
+            stability_threshold=share,
+            stability_offset=Real(0, 1000),
+            box_nms_threshold=share,
+            mask_nms_threshold=share,
+            min_area_fraction=share,
+        )
+        check_choice(self, "sam_options", precision=("auto", "float32", "bfloat16", "float16"))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelfree.errors import InputError
+from labelfree.ranges import check_ranges, positive
 from labelfree.raster import resize_image
 
 
@@ -29,10 +30,11 @@ class AugmentConfig:
     """Mirror a scene along x and along y, each with probability one half."""
 
     def __post_init__(self) -> None:
+        check_ranges(self, "augment", crop_area=positive(1), crop_aspect=positive(100))
         low, high = self.crop_area
-        if not 0 < low <= high <= 1:
+        if low > high:
             raise InputError(f"augment.crop_area is {self.crop_area}: give two shares 0 < low <= high <= 1.")
-        if not 0 < self.crop_aspect[0] <= self.crop_aspect[1]:
+        if self.crop_aspect[0] > self.crop_aspect[1]:
             raise InputError(f"augment.crop_aspect is {self.crop_aspect}: give two positive factors, low <= high.")
 
 

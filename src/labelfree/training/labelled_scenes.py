@@ -17,6 +17,7 @@ from labelfree.method.clip_labels import CLIP_TEMPERATURE
 from labelfree.method.latent_consistency import random_orthogonal
 from labelfree.method.mask_vote import refine_labels, soft_refine_labels
 from labelfree.method.pairing import Pairs, pair_lidar, pair_rgbd
+from labelfree.ranges import MAX_SIDE, MAX_WIDTH, Real, Whole, check_choice, check_ranges, positive
 from labelfree.scene import Frame, Scene
 from labelfree.teachers.cache import TeacherCache
 from labelfree.teachers.labelling import MaskMaker, PixelNamer, PixelScorer
@@ -47,6 +48,17 @@ class PairingConfig:
     z_buffer: bool = False
     """Keep only the nearest LiDAR point of each pixel; off in the paper."""
 
+    def __post_init__(self) -> None:
+        check_ranges(
+            self,
+            "pairing",
+            tolerance_m=positive(1000),
+            relative=positive(1000),
+            z_min_m=Real(0, 10_000),
+            border_px=Whole(0, MAX_SIDE),
+        )
+        check_choice(self, "pairing", rule=("auto", "rgbd", "lidar"))
+
 
 @dataclass(frozen=True)
 class LabelConfig:
@@ -67,8 +79,10 @@ class LabelConfig:
     no later epoch decodes it. Off for the disk it takes, which `labelfree prepare` tells."""
 
     def __post_init__(self) -> None:
-        if len(self.image_size) != 2 or min(self.image_size) < 8:
-            raise InputError(f"labels.image_size is {self.image_size}: give (height, width), at least 8 pixels each.")
+        if len(self.image_size) != 2:
+            raise InputError(f"labels.image_size is {self.image_size}: give (height, width).")
+        check_ranges(self, "labels", image_size=Whole(8, MAX_SIDE), latent_width=Whole(1, MAX_WIDTH))
+        check_choice(self, "labels", latent_target=LatentTarget)
 
 
 def pair_points(scene: Scene, frame: Frame, size: tuple[int, int], config: PairingConfig) -> Pairs:

@@ -12,6 +12,7 @@ from typing import Literal, get_args
 from labelfree.errors import InputError
 from labelfree.method.label_switching import Source
 from labelfree.precision import Precision
+from labelfree.ranges import Real, Whole, check_choice, check_ranges, positive
 from labelfree.training.augment import AugmentConfig
 from labelfree.training.step import SwitchConfig
 
@@ -19,6 +20,12 @@ Modality = Literal["2d", "3d"]
 """One of the two networks: of images or of points."""
 
 MODALITIES: tuple[Modality, ...] = get_args(Modality)
+
+MAX_WORKERS = 256
+"""More processes that prepare batches exhaust a machine before they help."""
+
+MAX_SEED = 2**63 - 1
+"""Seeds are 64-bit, in PyTorch and in files."""
 
 
 @dataclass(frozen=True)
@@ -71,16 +78,27 @@ class TrainConfig:
     """Time between checkpoints."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "scenes_per_batch", "images_per_scene"):
-            if getattr(self, name) < 1:
-                raise InputError(f"train.{name} is {getattr(self, name)}: give 1 or more.")
-        for name in ("learning_rate", "images_factor", "backbone_rate"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise InputError(f"train.{name} is {getattr(self, name)}: give a positive number.")
-        if not 0 <= self.class_balance <= 1:
-            raise InputError(f"train.class_balance is {self.class_balance}: give 0 (off) to 1.")
-        if not 0 <= self.average_decay < 1:
-            raise InputError(f"train.average_decay is {self.average_decay}: give 0 or up to, not including, 1.")
+        check_ranges(
+            self,
+            "train",
+            epochs=Whole(1, 1_000_000),
+            scenes_per_batch=Whole(1, 10_000),
+            images_per_scene=Whole(1, 10_000),
+            images_factor=positive(1000),
+            learning_rate=positive(1000),
+            learning_rate_3d=positive(1000),
+            backbone_rate=positive(1000),
+            momentum=Real(0, 1, below=True),
+            dampening=Real(0, 1),
+            weight_decay=Real(0, 1000),
+            warmup_epochs=Whole(0, 1_000_000),
+            average_decay=Real(0, 1, below=True),
+            class_balance=Real(0, 1),
+            latent_weight=Real(0, 1_000_000),
+            workers=Whole(0, MAX_WORKERS),
+            checkpoint_seconds=Real(0, 1e9),
+        )
+        check_choice(self, "train", optimiser=("sgd", "adamw"), precision=Precision)
         wrong = [modality for modality in self.modalities if modality not in MODALITIES]
         if wrong or not self.modalities or len(set(self.modalities)) < len(self.modalities):
             raise InputError(f"train.modalities is {list(self.modalities)}: give ['2d', '3d'], ['2d'] or ['3d'].")
@@ -104,6 +122,7 @@ class TrainingPlan:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
+        check_ranges(self, "", seed=Whole(0, MAX_SEED))
         for modality, pool, source in (
             ("2d", self.switch.pool_2d, Source.NET_3D),
             ("3d", self.switch.pool_3d, Source.NET_2D),

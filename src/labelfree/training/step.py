@@ -25,6 +25,7 @@ from labelfree.method.label_switching import (
 from labelfree.method.latent_consistency import latent_consistency
 from labelfree.method.prediction_consistency import count_labelled, cross_entropy
 from labelfree.nets.segmenters import Output2D, Output3D, latent_at_pixels
+from labelfree.ranges import Whole, check_choice, check_ranges
 from labelfree.training.samples import Batch
 
 JointMean = Callable[[Tensor], Tensor]
@@ -54,8 +55,8 @@ class SwitchConfig:
     def __post_init__(self) -> None:
         if not self.pool_2d or not self.pool_3d:
             raise InputError("switch.pool_2d and switch.pool_3d need at least one source, such as clip_2d.")
-        if self.start_epoch < 0:
-            raise InputError(f"switch.start_epoch is {self.start_epoch}: give 0 or more.")
+        check_ranges(self, "switch", start_epoch=Whole(0, 1_000_000))
+        check_choice(self, "switch", granularity=Granularity)
 
 
 @dataclass(frozen=True)
