@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 import torch
 from toy_disk import KEPT, Disk, Masks, Namer
-from toy_training import cpu, lines, toy_networks, toy_plan, weights
+from toy_training import SCENES, cpu, lines, toy_networks, toy_plan, weights
 
+from damage import single_bit_flips
 from labelfree import InputError, Scene
 from labelfree.atomic import write_png
 from labelfree.raster import MapFile
+from labelfree.training.kept_frames import read_frame, write_frame
 from labelfree.training.labelled_scenes import LabelConfig, LabelledScenes, PairingConfig, Teachers
 from labelfree.training.loop import train
 from labelfree.training.samples import LabelledFrame, LabelledScene
@@ -234,3 +236,11 @@ def open_maps(disk: Disk) -> int:
     if sys.platform != "linux":
         return 0
     return Path("/proc/self/maps").read_text().count(f"{disk.folder}/cache/frames-")
+
+
+def test_a_flipped_bit_never_gives_another_frame(tmp_path: Path) -> None:
+    frame = SCENES[0].frames[0]
+    write_frame(tmp_path / "0.frame", replace(frame, target=None))
+    for damage in single_bit_flips(tmp_path / "0.frame"):
+        assert read_frame(tmp_path / "0.frame", frame.labels.shape) is None, damage
+    assert read_frame(tmp_path / "0.frame", frame.labels.shape) is not None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from labelfree.cli.arguments import add_reading, open_data
+from labelfree.cli.terminal import say
 from labelfree.comparison import NetworkLabels
 from labelfree.data.ply import read_ply
 from labelfree.errors import InputError
