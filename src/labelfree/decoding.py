@@ -6,6 +6,7 @@ Every failure is an `InputError` that names the file; what is no regular file or
 from __future__ import annotations
 
 import io
+import os
 import re
 import stat
 from collections.abc import Iterator
@@ -110,8 +111,8 @@ def _stream(source: Path | bytes) -> BinaryIO:
     return source.open("rb")
 
 
-def require_file(path: Path) -> None:
-    """Refuse what is missing, empty or no regular file, before opening it: a FIFO would never answer."""
+def require_file(path: Path) -> os.stat_result:
+    """Return a file's status; refuse what is missing, empty or no regular file: opening a FIFO would never end."""
     try:
         status = path.stat()
     except FileNotFoundError as error:
@@ -123,6 +124,7 @@ def require_file(path: Path) -> None:
         raise InputError(f"{path}: is {kind}, not a file; put the image in its place or take it away.")
     if not status.st_size:
         raise InputError(f"{path}: is empty; copy the file again.")
+    return status
 
 
 def reason(error: Exception) -> str:

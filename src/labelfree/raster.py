@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -47,7 +48,7 @@ class ImageFile:
 
     def digest(self) -> str:
         """Return the SHA-256 of the file's bytes; mixed with the decoding's version where that changed the colours."""
-        return _file_digest(self.path, DECODING if is_decoded_anew(self.path, as_colours=True) else None)
+        return _file_digest(self.path, _version(self.path, as_colours=True))
 
     def describe(self) -> str:
         """Return the path."""
@@ -66,7 +67,7 @@ class MapFile:
 
     def digest(self) -> str:
         """Return the SHA-256 of the file's bytes; mixed with the decoding's version where the map is turned."""
-        return _file_digest(self.path, DECODING if is_decoded_anew(self.path, as_colours=False) else None)
+        return _file_digest(self.path, _version(self.path, as_colours=False))
 
     def describe(self) -> str:
         """Return the path."""
@@ -170,6 +171,18 @@ def resize_nearest(
     rows = ((np.arange(size[0]) + 0.5) * values.shape[0] / size[0]).astype(np.int64)
     columns = ((np.arange(size[1]) + 0.5) * values.shape[1] / size[1]).astype(np.int64)
     return values[rows[:, None], columns[None, :]]
+
+
+def _version(path: Path, as_colours: bool) -> int | None:
+    """Return the decoding's version if it is part of a file's digest; a file that stays is looked into once."""
+    status = require_file(path)
+    identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return DECODING if _is_decoded_anew(path, as_colours, identity) else None
+
+
+@lru_cache(maxsize=1 << 14)
+def _is_decoded_anew(path: Path, as_colours: bool, identity: tuple[int, ...]) -> bool:
+    return is_decoded_anew(path, as_colours)
 
 
 def _file_digest(path: Path, version: int | None = None) -> str:
