@@ -34,9 +34,11 @@ _TURNS = {
 """How an image of each EXIF orientation is turned upright; 1 is upright."""
 _SWAPS_SIDES = 5
 """From this orientation on, height and width change places."""
-_LATE_EXIF = (b"eXIf", b"XML:com.adobe.xmp", b"Raw profile type")
-_TAIL_BYTES = 1 << 17
-"""Where a PNG file keeps its orientation if it does not stand before the pixels."""
+_PNG, _PNG_PALETTE, _JPEG, _JPEG_PIXELS = b"\x89PNG\r\n\x1a\n", b"\x03", b"\xff\xd8\xff", b"\xff\xda"
+_EARLY_EXIF = (b"Exif", b"eXIf", b"adobe", b"Raw profile type")
+"""What precedes an orientation in a PNG or JPEG file: EXIF, XMP, ImageMagick's text."""
+_LATE_EXIF, _TAIL_BYTES = b"eXIf", 1 << 16
+"""A PNG file may state its orientation behind the pixels, near its end."""
 _WIDE = 65535 // 255
 
 
@@ -77,10 +79,20 @@ def picture_size(path: Path) -> tuple[int, int]:
         return (height, width) if _orientation(picture) < _SWAPS_SIDES else (width, height)
 
 
-def is_decoded_anew(path: Path, as_colours: bool) -> bool:
+def is_decoded_anew(data: bytes, where: str, as_colours: bool) -> bool:
     """Return whether the first version of labelfree read other pixels: palettes as indices, images not turned."""
-    with _opened(path, str(path)) as picture:
+    if _states_no_orientation(data) and not (as_colours and data[25:26] == _PNG_PALETTE):
+        return False
+    with _opened(data, where) as picture:
         return (as_colours and picture.mode == "P") or _orientation(picture) != 1
+
+
+def _states_no_orientation(data: bytes) -> bool:
+    """Return True for most PNG and JPEG files that need not be turned, without parsing them."""
+    if data.startswith(_PNG):
+        head = data[: data.find(b"IDAT")]
+        return _LATE_EXIF not in data[-_TAIL_BYTES:] and not any(mark in head for mark in _EARLY_EXIF)
+    return data.startswith(_JPEG) and not any(mark in data[: data.find(_JPEG_PIXELS)] for mark in _EARLY_EXIF)
 
 
 @contextmanager
@@ -111,7 +123,7 @@ def _stream(source: Path | bytes) -> BinaryIO:
 
 
 def require_file(path: Path) -> None:
-    """Refuse what is missing, empty or no regular file, before opening it: a FIFO would never answer."""
+    """Refuse what is missing, empty or no regular file, before it is opened: a FIFO would never answer."""
     try:
         status = path.stat()
     except FileNotFoundError as error:
@@ -123,6 +135,15 @@ def require_file(path: Path) -> None:
         raise InputError(f"{path}: is {kind}, not a file; put the image in its place or take it away.")
     if not status.st_size:
         raise InputError(f"{path}: is empty; copy the file again.")
+
+
+def read_file(path: Path) -> bytes:
+    """Return the bytes of a regular file."""
+    require_file(path)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({reason(error)}); copy the file again.") from error
 
 
 def reason(error: Exception) -> str:
@@ -160,7 +181,7 @@ def _tail_has_exif(picture: Image.Image) -> bool:
     stream.seek(max(0, stream.seek(0, io.SEEK_END) - _TAIL_BYTES))
     tail = stream.read()
     stream.seek(place)
-    return any(mark in tail for mark in _LATE_EXIF)
+    return _LATE_EXIF in tail
 
 
 def _grey(values: NDArray[np.uint8]) -> NDArray[np.uint8]:  # [H, W] -> [H, W, 3]

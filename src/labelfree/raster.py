@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from labelfree.decoding import decode_colours, decode_values, is_decoded_anew, reason, require_file
+from labelfree.decoding import decode_colours, decode_values, is_decoded_anew, read_file, reason, require_file
 from labelfree.errors import InputError
 
 DECODING = 2
@@ -47,7 +47,7 @@ class ImageFile:
 
     def digest(self) -> str:
         """Return the SHA-256 of the file's bytes; mixed with the decoding's version where that changed the colours."""
-        return _file_digest(self.path, DECODING if is_decoded_anew(self.path, as_colours=True) else None)
+        return _digest(self.path, as_colours=True)
 
     def describe(self) -> str:
         """Return the path."""
@@ -66,7 +66,7 @@ class MapFile:
 
     def digest(self) -> str:
         """Return the SHA-256 of the file's bytes; mixed with the decoding's version where the map is turned."""
-        return _file_digest(self.path, DECODING if is_decoded_anew(self.path, as_colours=False) else None)
+        return _digest(self.path, as_colours=False)
 
     def describe(self) -> str:
         """Return the path."""
@@ -86,7 +86,7 @@ class ArrayFile:
     def digest(self) -> str:
         """Return the SHA-256 of the file's bytes."""
         self._mapped()
-        return _file_digest(self.path)
+        return hashlib.sha256(read_file(self.path)).hexdigest()
 
     def describe(self) -> str:
         """Return the path."""
@@ -172,11 +172,10 @@ def resize_nearest(
     return values[rows[:, None], columns[None, :]]
 
 
-def _file_digest(path: Path, version: int | None = None) -> str:
-    """Return the SHA-256 of a file's bytes, or of a version and that."""
-    try:
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({reason(error)}); copy the file again.") from error
-    return content if version is None else hashlib.sha256(f"{version} {content}".encode()).hexdigest()
+def _digest(path: Path, as_colours: bool) -> str:
+    """Return the SHA-256 of an image file's bytes, or of the decoding's version and that where it matters."""
+    data = read_file(path)
+    content = hashlib.sha256(data).hexdigest()
+    if not is_decoded_anew(data, str(path), as_colours):
+        return content
+    return hashlib.sha256(f"{DECODING} {content}".encode()).hexdigest()
