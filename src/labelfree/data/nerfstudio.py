@@ -118,7 +118,7 @@ class NerfstudioSource:
         return Calibration(f"{self.path}: {kind}", f"{FILE}: {kind}", tuple(self._doubts(entries)))
 
     def _doubts(self, entries: list[dict[str, Any]]) -> Iterator[str]:
-        """Yield the first frame in which the file's values or the angle of view say something else than what is used."""
+        """Yield how the first frame with two different statements of its intrinsics contradicts itself."""
         for entry in entries:
             name, file = entry["name"], entry["file_path"]
             shown = picture_size(self._file(file))

@@ -56,17 +56,15 @@ class CaptureSource:
         """Return what is missing, empty or truncated, and why files cannot be matched; images are not decoded."""
         found: list[str] = []
         try:
-            faults, files = look_at_parts(
-                self.folder,
-                self.description,
-                slice(0, None if self.limit is None else self.limit * self.every, self.every),
-            )
+            end = None if self.limit is None else self.limit * self.every
+            faults, files = look_at_parts(self.folder, self.description, slice(0, end, self.every))
             found += [*faults, *file_faults(files, thorough)]
-            if not found:
-                self.frames()
+            frames = () if found else self.frames()
             path = self.cloud_path()
             if path is not None:
                 read_ply(path)
+            elif frames and all(frame.depth is None for frame in frames):
+                found.append(self.no_cloud())
         except InputError as error:
             found.append(str(error))
         return tuple(found)

@@ -34,7 +34,7 @@ def _survey_captures(path: Path, root: Path | None, options: ReadOptions, progre
         found = faults_of(source, thorough=True)
         problems += found
         if not found:
-            frames += sum(1 for _ in source.frames()) if isinstance(source, CaptureSource) else 0
+            frames += len(source.frames()) if isinstance(source, CaptureSource) else 0
         progress(place + 1, len(scenes))
     given = "" if root is None else f" --root {root}"
     classes = "" if scenes.classes is not None else " --classes 'wall, floor, chair'"

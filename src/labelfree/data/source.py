@@ -142,7 +142,7 @@ def calibrations_of(sources: Sequence[SceneSource]) -> list[Calibration]:
     """Return the calibrations of the scenes that have one and can be read."""
     found = []
     for source in sources if sources and isinstance(sources[0], CalibratedSource) else ():
-        with contextlib.suppress(InputError):
+        with contextlib.suppress(InputError, OSError):
             found.append(cast(CalibratedSource, source).calibration())
     return found
 

@@ -263,7 +263,7 @@ def test_lost_frames_are_left_out_and_counted(tmp_path: Path) -> None:
     assert depth is not None
     assert np.allclose(depth, 1.502)
     survey = SCANNET.survey(tmp_path, None, ReadOptions(every=1), lambda done, total: None)
-    assert survey.notes == (
+    assert survey.notes[:2] == (
         "1 frames without a finite pose are left out",
         "1 scans have no mesh; their depth maps are fused",
     )

@@ -123,8 +123,8 @@ def survey_scannet(path: Path, root: Path | None, options: ReadOptions, progress
     fused = sum(source.files.mesh() is None for source in sources)
     notes = [f"{lost} frames without a finite pose are left out"] if lost else []
     notes += _without_label_file(sources)
-    notes += calibration_notes(calibrations_of(sources))
     notes += [f"{fused} scans have no mesh; their depth maps are fused"] if fused else []
+    notes += calibration_notes(calibrations_of(sources))
     split = f" --split {options.split}" if options.split else ""
     return Survey(
         "scannet",

@@ -164,7 +164,7 @@ class ScanSource:
             self._look_at_points()
         except InputError as error:
             found.append(str(error))
-        return tuple(found)
+        return tuple(dict.fromkeys(found))
 
     def _look_at_points(self) -> None:
         mesh = self.files.mesh()
