@@ -117,14 +117,12 @@ def _settings(config: RunConfig) -> dict[str, Value]:
     model stands under its content.
     """
     train = replace(config.train, workers=0, tensorboard=False, checkpoint_seconds=0.0)
-    teachers = replace(config.teachers, clip="", sam="")
     networks = replace(config.networks, backbone_weights=None, backbone_weights_3d=None)
     labels = replace(config.labels, keep_frames=False)
     plain = RunConfig()
     same = replace(
         config,
         train=train,
-        teachers=teachers,
         networks=networks,
         labels=labels,
         predict=plain.predict,

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelfree.comparison import Labeller, NetworkLabels, TeacherLabels
+from labelfree.config import Unseen
 from labelfree.delivery import spread
 from labelfree.evaluation.tables import MethodResult
 from labelfree.outputs import OutputFolder
-from labelfree.prediction import Prediction
+from labelfree.prediction import Prediction, without_guesses
 from labelfree.progress import Progress
 from labelfree.raster import resize_nearest
 from labelfree.results.cloud_view import CloudLayer, CloudView, label_layer
@@ -44,8 +45,12 @@ class RunResults:
     facts: tuple[tuple[str, str], ...]
 
 
-def save_predictions(scenes: Sequence[Scene], labeller: Labeller, out: Path) -> tuple[ClassShare, ...]:
+def save_predictions(
+    scenes: Sequence[Scene], labeller: Labeller, out: Path, unseen: Unseen = "nearest"
+) -> tuple[ClassShare, ...]:
     """Write a labeller's labels of every point and pixel; return how much each class received.
+
+    With `unseen="ignore"` points that no image saw are written without a label.
 
     Scene NAME gives `points/NAME.ply` and `.npy`, and per frame `pixels/NAME/FRAME.png` with an overlay.
     """
@@ -57,6 +62,7 @@ def save_predictions(scenes: Sequence[Scene], labeller: Labeller, out: Path) -> 
             outputs.claim(scene_files(scene, out))
             if not scene.images_only:
                 cloud = labeller.points(scene)
+                cloud = without_guesses(cloud) if unseen == "ignore" else cloud
                 vocabulary = cloud.vocabulary
                 save_prediction(cloud, out / "points")
                 points.append(cloud.labels)

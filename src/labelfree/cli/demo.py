@@ -17,11 +17,13 @@ from labelfree.evaluation.tables import MethodResult, comparison_table
 from labelfree.lab.dataset import LabSize, write_lab
 from labelfree.lab.oracle import TruthLabels
 from labelfree.lab.rooms import CLASS_NAMES
+from labelfree.leftovers import remove_leftovers
 from labelfree.method.label_switching import Source
+from labelfree.outputs import OutputFolder
 from labelfree.pipeline import label_frames, load_teachers, make_fabric
 from labelfree.reporting import RunResults, report, save_predictions
 from labelfree.results.curves import read_metrics
-from labelfree.results.export import save_results
+from labelfree.results.export import claim_scenes, save_results
 from labelfree.run import open_run
 from labelfree.run_lock import run_lock
 from labelfree.settings import read_settings
@@ -59,6 +61,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     config = replace(read_settings(recipe_path(options.recipe), overrides), seed=options.seed)
     require_cotraining(config, "demo")
     with run_lock(options.out, "demo"):
+        remove_leftovers(options.out)
         return _demo(options, config)
 
 
@@ -72,6 +75,8 @@ def _demo(options: argparse.Namespace, config: RunConfig) -> int:
     started = time.monotonic()
     teachers = load_teachers(config.teachers, config.labels, names, out / "cache", fabric.device)
     this_run = open_run(train_scenes, names, config, out, teachers, fabric)
+    claim_scenes(OutputFolder(out), held_out.names[:ROOMS_REPORTED], (*this_run.files(), "results.json", "report.html"))
+    this_run.begin()
     label_frames(train_scenes, teachers, config.labels, fabric.device, "label training rooms")
     label_frames(held_out, teachers, config.labels, fabric.device, "label held-out rooms")
     clock.label, started = time.monotonic() - started, time.monotonic()

@@ -13,8 +13,10 @@ from labelfree.comparison import TeacherLabels
 from labelfree.config import RunConfig
 from labelfree.errors import InputError
 from labelfree.identity import IDENTITY, labels_identity, require_same, write_identity
+from labelfree.leftovers import remove_leftovers
 from labelfree.outputs import OutputFolder
 from labelfree.pipeline import label_frames, load_teachers, pick_device
+from labelfree.prediction import without_guesses
 from labelfree.results.export import cloud_files, file_stem, picture_files, require_distinct, save_prediction
 from labelfree.run import SETTINGS, TRAINING
 from labelfree.run_lock import run_lock
@@ -40,6 +42,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     config = run_config(options, overrides)
     part, parts = parse_shard(options.shard)
     with run_lock(options.out, "label", "" if parts == 1 else f"{part}-of-{parts}"):
+        remove_leftovers(options.out)
         return _label(options, config, part, parts)
 
 
@@ -68,7 +71,8 @@ def _label(options: argparse.Namespace, config: RunConfig, part: int, parts: int
             write_png(folder / "masks" / f"{frame.name}.png", teachers.masks.mask_ids(frame, size))
             save_prediction(voted.pixels(scene, frame), folder / "refined", frame.load_image())
         if not scene.images_only:
-            save_prediction(voted.points(scene), options.out / "points")
+            cloud = voted.points(scene)
+        save_prediction(without_guesses(cloud) if config.predict.unseen == "ignore" else cloud, options.out / "points")
     print(f"labels of {len(mine)} scenes are in {options.out}")
     return 0
 

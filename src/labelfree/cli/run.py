@@ -29,15 +29,19 @@ from labelfree.data.check import render_reports
 from labelfree.data.collection import layout_of
 from labelfree.data.next_step import real_work_command
 from labelfree.delivery import choose, short_training
+from labelfree.leftovers import remove_leftovers
+from labelfree.outputs import OutputFolder
 from labelfree.pipeline import label_frames, load_teachers, make_fabric
 from labelfree.reporting import RunResults, report, save_predictions
 from labelfree.results.curves import read_metrics
-from labelfree.results.export import save_results
+from labelfree.results.export import claim_scenes, save_results
 from labelfree.run import open_run
 from labelfree.run_lock import run_lock
 from labelfree.systems import cotrain_run
 from labelfree.training.checkpoint import METRICS
 from labelfree.training.plan import steps_per_epoch
+
+REPORTS = ("results.json", "report.html")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,6 +59,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     config = run_config(options, overrides)
     require_cotraining(config, "run")
     with run_lock(options.out, "run"):
+        remove_leftovers(options.out)
         return _run(options, config)
 
 
@@ -68,6 +73,8 @@ def _run(options: argparse.Namespace, config: RunConfig) -> int:
     fabric = make_fabric(options.device, options.processes, config.train.precision)
     teachers = load_teachers(config.teachers, config.labels, names, cache_dir(options), fabric.device)
     this_run = open_run(scenes, names, config, options.out, teachers, fabric)
+    claim_scenes(OutputFolder(options.out), scenes.names, (*this_run.files(), *REPORTS))
+    this_run.begin()
     marks.append(("label", time.monotonic()))
     label_frames(scenes, teachers, config.labels, fabric.device)
     marks.append(("train", time.monotonic()))
@@ -80,7 +87,7 @@ def _run(options: argparse.Namespace, config: RunConfig) -> int:
     delivery = choose(voted, networks, scenes, names)
     steps = config.train.epochs * steps_per_epoch(len(scenes), config.train, fabric.world_size)
     doubts = short_training(steps, config.train.epochs)
-    shares = save_predictions(scenes, delivery.labeller, options.out)
+    shares = save_predictions(scenes, delivery.labeller, options.out, config.predict.unseen)
     if delivery.labeller is not networks:
         shares += save_predictions(scenes, networks, this_run.networks_folder)
     methods = measure(scenes, (clip, voted, networks), names, "the capture itself", scenes.measured)

@@ -18,6 +18,8 @@ from labelfree.cli.arguments import (
 )
 from labelfree.cli.settings import run_config
 from labelfree.errors import InputError
+from labelfree.leftovers import remove_leftovers
+from labelfree.outputs import OutputFolder
 from labelfree.pipeline import label_frames, load_teachers, make_fabric
 from labelfree.run import open_run
 from labelfree.run_lock import run_lock
@@ -43,6 +45,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     if options.resume and not checkpoint.is_file():
         raise InputError(f"{checkpoint}: there is no checkpoint to resume; leave out --resume to start.")
     with run_lock(options.out, "train"):
+        remove_leftovers(options.out)
         require_points(options)
         scenes = open_data(options)
         names = vocabulary(options, scenes)
@@ -50,6 +53,8 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
         fabric = make_fabric(options.device, options.processes, config.train.precision)
         teachers = load_teachers(config.teachers, config.labels, names, cache_dir(options), fabric.device)
         this_run = open_run(scenes, names, config, options.out, teachers, fabric)
+        OutputFolder(options.out).claim(options.out / file for file in this_run.files())
+        this_run.begin()
         label_frames(scenes, teachers, config.labels, fabric.device)
         labeller = run_system(this_run)
     print(f"{labeller.name}: {labeller.note}; the trained networks are in {this_run.networks_folder}")
