@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -12,11 +14,13 @@ from lightning_fabric import Fabric
 
 from labelfree.config import RunConfig, TeacherConfig
 from labelfree.errors import InputError
+from labelfree.hub import folder_or_hub_name
 from labelfree.lab.teacher_weights import LAB as LAB
 from labelfree.lab.teacher_weights import shipped
 from labelfree.nets.segmenters import Segmenter, Segmenter2D, Segmenter3D
 from labelfree.precision import Precision, fabric_precision
 from labelfree.progress import Progress
+from labelfree.ranges import shown
 from labelfree.scene import Frame, Scene
 from labelfree.side_by_side import side_by_side
 from labelfree.teachers.cache import TeacherCache
@@ -54,7 +58,7 @@ def _load_namer(
 ) -> PixelNamer:
     from labelfree.teachers.clip import DenseClip
 
-    source = _source(config.clip, "clip")
+    source = teacher_source(config.clip, "clip")
     if _holds_files(source):
         return LabelFiles(Path(source), vocabulary)
     clip = DenseClip.from_pretrained(source, config.clip_options, device)
@@ -66,18 +70,21 @@ def _load_masks(
 ) -> MaskMaker:
     from labelfree.teachers.sam import SamTeacher
 
-    source = _source(config.sam, "sam")
+    source = teacher_source(config.sam, "sam")
     if _holds_files(source):
         return MaskFiles(Path(source))
     return SamMasks(SamTeacher.from_pretrained(source, config.sam_options, device), cache, labels.latent_width)
 
 
-def _source(name: str, model_type: str) -> str:
+def teacher_source(name: str, model_type: str) -> str:
     """Return the folder or hub name that is meant; a folder may hold the model in a subfolder named after its type."""
     if (own := shipped(name, model_type)) is not None:
         return str(own)
-    nested = Path(name) / model_type
-    return str(nested) if (nested / "config.json").is_file() else name
+    folder = folder_or_hub_name(name, "config.json and model.safetensors, or with maps per frame")
+    if folder is None:
+        return name
+    nested = folder / model_type
+    return str(nested if (nested / "config.json").is_file() else folder)
 
 
 def _holds_files(source: str) -> bool:
@@ -139,20 +146,36 @@ def label_frames(
 
 
 def pick_device(device: str) -> torch.device:
-    """Return the device that `auto`, `cpu` or `cuda` means here."""
+    """Return the device that `auto`, `cpu`, `cuda` or `cuda:1` means here."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise InputError(f"--device is {device} but PyTorch sees no CUDA device here; use --device cpu.")
+    kind, colon, index = device.partition(":")
+    if kind not in {"cpu", "cuda", "mps"} or (colon and (kind != "cuda" or not re.fullmatch("[0-9]{1,3}", index))):
+        raise InputError(f"--device is {shown(device)}: give auto, cpu, cuda or cuda:N.")
+    found = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[kind]
+    if not found:
+        raise InputError(f"--device is {device} but PyTorch sees no {kind.upper()} device here; use --device cpu.")
+    if colon and int(index) >= found:
+        raise InputError(
+            f"--device is {device} but PyTorch sees {found} CUDA device(s), cuda:0 first; give one of them."
+        )
     return torch.device(device)
 
 
 def make_fabric(device: str = "auto", processes: int = 1, precision: Precision = "auto") -> Fabric:
     """Return Lightning Fabric on a device, in one process or several."""
-    accelerator = pick_device(device).type
+    chosen = pick_device(device)
+    accelerator, index = chosen.type, chosen.index
+    places = torch.cuda.device_count() if accelerator == "cuda" else os.cpu_count() or 1
+    if not 1 <= processes <= places:
+        what = "CUDA devices" if accelerator == "cuda" else "CPU cores"
+        raise InputError(f"--processes is {processes}: give 1 to {places}, the number of {what} here.")
+    if index is not None and processes > 1:
+        raise InputError(f"--processes is {processes} but --device {device} is a single one; use --device cuda.")
+    devices: int | list[int] = processes if index is None else [index]
     strategy = "ddp" if processes > 1 else "auto"
     number_format = fabric_precision(accelerator, precision)
-    fabric = Fabric(accelerator=accelerator, strategy=strategy, devices=processes, precision=number_format)
+    fabric = Fabric(accelerator=accelerator, strategy=strategy, devices=devices, precision=number_format)
     if processes > 1:
         fabric.launch()
     return fabric

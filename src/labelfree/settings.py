@@ -17,8 +17,8 @@ from labelfree.errors import InputError
 from labelfree.ranges import shown
 from labelfree.typed import typed
 
-MAX_OVERRIDE = 10_000
-"""Longest value that is read from the command line."""
+MAX_OVERRIDE, MAX_BRACKETS = 4096, 100
+"""Longest value that is read from the command line, and its most brackets: YAML takes minutes for thousands."""
 
 MAX_DEPTH = 9
 """Deepest key of an override that is looked up at all."""
@@ -77,6 +77,8 @@ def _value(key: str, text: str) -> Any:
     """Return the plain data that an override's text is in YAML."""
     if len(text) > MAX_OVERRIDE:
         raise InputError(f"--{key} has {len(text):,} characters: give at most {MAX_OVERRIDE:,}, or a YAML file.")
+    if text.count("[") + text.count("{") > MAX_BRACKETS:
+        raise InputError(f"--{key} is {shown(text)}: nested too deeply; write it like [1, 2].")
     try:
         if any(isinstance(token, (yaml.AliasToken, yaml.AnchorToken)) for token in yaml.scan(text)):
             raise InputError(f"--{key} is {shown(text)}: write values out; anchors (&) and aliases (*) are not read.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from labelfree.documents import parse_yaml, read_text
 from labelfree.errors import InputError
+from labelfree.ranges import shown
 
 IGNORE_LABEL = 255
 """Label of pixels and points that belong to no class, everywhere in the library."""
@@ -22,6 +24,9 @@ LARGEST_FILE = 1 << 20
 
 MAX_CLASSES = 255
 """Labels are uint8 and 255 is the ignore label."""
+
+MAX_NAME = 200
+"""Longest class name or synonym; CLIP reads no more than 77 tokens of a sentence."""
 
 PRESETS_DIR = Path(__file__).parent / "vocabularies"
 
@@ -52,6 +57,12 @@ class Vocabulary:
             raise InputError(
                 f"Class name {[n.strip() for n in self.names].index('')} of the vocabulary is empty: remove it."
             )
+        for name in (*self.names, *(word for words in self.synonyms for word in words)):
+            if len(name) > MAX_NAME or any(unicodedata.category(letter) in {"Cc", "Cs"} for letter in name):
+                raise InputError(
+                    f"Class name {shown(name)} has {len(name):,} characters: give at most {MAX_NAME}, none of them a "
+                    "control character."
+                )
         repeated = sorted({name for name in self.names if self.names.count(name) > 1})
         if repeated:
             raise InputError(f"Class name '{repeated[0]}' stands more than once in the vocabulary: keep it once.")
@@ -120,16 +131,16 @@ class Vocabulary:
     @classmethod
     def parse(cls, text: str) -> Vocabulary:
         """Read `--classes`: a comma list of names, the name of a preset such as `scannet20`, or a vocabulary file."""
-        preset = PRESETS_DIR / f"{text}.yaml"
-        if preset.parent == PRESETS_DIR and preset.is_file():
-            return cls.from_file(preset)
+        presets = {path.stem: path for path in sorted(PRESETS_DIR.glob("*.yaml"))}
+        if text in presets:
+            return cls.from_file(presets[text])
         if Path(text).suffix in {".yaml", ".yml", ".txt", ".json"}:
             return cls.from_file(Path(text))
         names = [name.strip() for name in text.split(",") if name.strip()]
         if len(names) < 2:
-            known = ", ".join(sorted(path.stem for path in PRESETS_DIR.glob("*.yaml")))
             raise InputError(
-                f"--classes {text!r} is neither a comma list of two or more names, nor a file, nor a preset ({known})."
+                f"--classes {shown(text)} is neither a comma list of two or more names, nor a file, nor a preset "
+                f"({', '.join(presets)})."
             )
         return cls.from_names(names)
 

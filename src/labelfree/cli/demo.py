@@ -10,6 +10,7 @@ from pathlib import Path
 
 from labelfree.cli.arguments import command_line, with_preset_colours
 from labelfree.cli.settings import facts, notices, require_cotraining
+from labelfree.cli.terminal import say
 from labelfree.comparison import NetworkLabels, TeacherLabels, measure
 from labelfree.config import RunConfig, recipe_path
 from labelfree.data.collection import SceneCollection, open_scenes
@@ -21,6 +22,7 @@ from labelfree.leftovers import remove_leftovers
 from labelfree.method.label_switching import Source
 from labelfree.outputs import OutputFolder
 from labelfree.pipeline import label_frames, load_teachers, make_fabric
+from labelfree.preflight import check_out, preflight
 from labelfree.reporting import RunResults, report, save_predictions
 from labelfree.results.curves import read_metrics
 from labelfree.results.export import claim_scenes, save_results
@@ -60,6 +62,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Build rooms, label, refine, train, evaluate, report; run again after an interruption, the command resumes."""
     config = replace(read_settings(recipe_path(options.recipe), overrides), seed=options.seed)
     require_cotraining(config, "demo")
+    check_out(options.out)
     with run_lock(options.out, "demo"):
         remove_leftovers(options.out)
         return _demo(options, config)
@@ -71,6 +74,8 @@ def _demo(options: argparse.Namespace, config: RunConfig) -> int:
     folders = write_lab(out / "data", options.seed, size)
     train_scenes, held_out = open_scenes(folders.train), open_scenes(folders.held_out)
     names = with_preset_colours(Vocabulary.from_names(CLASS_NAMES))
+    for note in preflight(config, train_scenes, names, out, out / "cache", measured=False):
+        say(note)
     fabric = make_fabric(options.device, precision=config.train.precision)
     started = time.monotonic()
     teachers = load_teachers(config.teachers, config.labels, names, out / "cache", fabric.device)

@@ -17,6 +17,7 @@ from labelfree.leftovers import remove_leftovers
 from labelfree.outputs import OutputFolder
 from labelfree.pipeline import label_frames, load_teachers, pick_device
 from labelfree.prediction import without_guesses
+from labelfree.preflight import check_out
 from labelfree.results.export import cloud_files, file_stem, picture_files, require_distinct, save_prediction
 from labelfree.run import SETTINGS, TRAINING
 from labelfree.run_lock import run_lock
@@ -41,6 +42,8 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Label every frame and cloud; frames already in the cache cost nothing."""
     config = run_config(options, overrides)
     part, parts = parse_shard(options.shard)
+    check_out(options.out, options.data)
+    check_out(cache_dir(options), options.data, "--cache")
     with run_lock(options.out, "label", "" if parts == 1 else f"{part}-of-{parts}"):
         remove_leftovers(options.out)
         return _label(options, config, part, parts)

@@ -23,15 +23,19 @@ from labelfree.cli.arguments import (
     vocabulary,
 )
 from labelfree.cli.settings import facts, notices, require_cotraining, run_config
-from labelfree.comparison import NetworkLabels, TeacherLabels, measure
+from labelfree.cli.terminal import say
+from labelfree.comparison import Labeller, NetworkLabels, TeacherLabels, measure
 from labelfree.config import RunConfig
 from labelfree.data.check import render_reports
-from labelfree.data.collection import layout_of
+from labelfree.data.collection import SceneCollection, layout_of
 from labelfree.data.next_step import real_work_command
 from labelfree.delivery import choose, short_training
+from labelfree.errors import InputError
+from labelfree.evaluation.tables import MethodResult
 from labelfree.leftovers import remove_leftovers
 from labelfree.outputs import OutputFolder
 from labelfree.pipeline import label_frames, load_teachers, make_fabric
+from labelfree.preflight import check_out, preflight
 from labelfree.reporting import RunResults, report, save_predictions
 from labelfree.results.curves import read_metrics
 from labelfree.results.export import claim_scenes, save_results
@@ -40,6 +44,7 @@ from labelfree.run_lock import run_lock
 from labelfree.systems import cotrain_run
 from labelfree.training.checkpoint import METRICS
 from labelfree.training.plan import steps_per_epoch
+from labelfree.vocabulary import Vocabulary
 
 REPORTS = ("results.json", "report.html")
 
@@ -58,6 +63,8 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Check, label, train, predict, report; run again after an interruption, the command resumes."""
     config = run_config(options, overrides)
     require_cotraining(config, "run")
+    check_out(options.out, options.data)
+    check_out(cache_dir(options), options.data, "--cache")
     with run_lock(options.out, "run"):
         remove_leftovers(options.out)
         return _run(options, config)
@@ -70,6 +77,8 @@ def _run(options: argparse.Namespace, config: RunConfig) -> int:
     names = vocabulary(options, opened)
     scenes = told(opened.counted_by(names))
     print(render_reports(require_sound(opened), max_rows=0))
+    for note in preflight(config, scenes, names, options.out, cache_dir(options), options.processes):
+        say(note)
     fabric = make_fabric(options.device, options.processes, config.train.precision)
     teachers = load_teachers(config.teachers, config.labels, names, cache_dir(options), fabric.device)
     this_run = open_run(scenes, names, config, options.out, teachers, fabric)
@@ -90,7 +99,7 @@ def _run(options: argparse.Namespace, config: RunConfig) -> int:
     shares = save_predictions(scenes, delivery.labeller, options.out, config.predict.unseen)
     if delivery.labeller is not networks:
         shares += save_predictions(scenes, networks, this_run.networks_folder)
-    methods = measure(scenes, (clip, voted, networks), names, "the capture itself", scenes.measured)
+    methods, unmeasured = _measured(scenes, (clip, voted, networks), names)
     marks.append(("end", time.monotonic()))
     timings = tuple((name, after - start) for (name, start), (_, after) in itertools.pairwise(marks))
     save_results(
@@ -105,7 +114,7 @@ def _run(options: argparse.Namespace, config: RunConfig) -> int:
             f"{len(scenes)} scene(s) with {sum(len(scene.frames) for scene in scenes)} images and "
             f"{sum(len(scene) for scene in scenes):,} points were labelled with {len(names)} classes, without a label.",
         ),
-        notices=(delivery.reason, *doubts, *notices(config, teachers, real_work)),
+        notices=(*unmeasured, delivery.reason, *doubts, *notices(config, teachers, real_work)),
         command=command_line(),
         vocabulary=names,
         methods=methods,
@@ -118,3 +127,14 @@ def _run(options: argparse.Namespace, config: RunConfig) -> int:
         print(sentence)
     print(f"labelled clouds, images, networks and report.html are in {options.out}")
     return 0
+
+
+def _measured(
+    scenes: SceneCollection, labellers: Sequence[Labeller], names: Vocabulary
+) -> tuple[tuple[MethodResult, ...], tuple[str, ...]]:
+    """Return the results, or none and the reason: ground truth that cannot be read must not cost the report."""
+    try:
+        return measure(scenes, labellers, names, "the capture itself", scenes.measured), ()
+    except InputError as error:
+        say(error)
+        return (), (f"Nothing was measured: {error}",)

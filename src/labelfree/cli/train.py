@@ -17,10 +17,12 @@ from labelfree.cli.arguments import (
     vocabulary,
 )
 from labelfree.cli.settings import run_config
+from labelfree.cli.terminal import say
 from labelfree.errors import InputError
 from labelfree.leftovers import remove_leftovers
 from labelfree.outputs import OutputFolder
 from labelfree.pipeline import label_frames, load_teachers, make_fabric
+from labelfree.preflight import check_out, preflight
 from labelfree.run import open_run
 from labelfree.run_lock import run_lock
 from labelfree.systems import run_system
@@ -44,12 +46,18 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     checkpoint = options.out / "training" / CHECKPOINT
     if options.resume and not checkpoint.is_file():
         raise InputError(f"{checkpoint}: there is no checkpoint to resume; leave out --resume to start.")
+    check_out(options.out, options.data)
+    check_out(cache_dir(options), options.data, "--cache")
     with run_lock(options.out, "train"):
         remove_leftovers(options.out)
         require_points(options)
         scenes = open_data(options)
         names = vocabulary(options, scenes)
         require_sound(scenes)
+        for note in preflight(
+            config, scenes, names, options.out, cache_dir(options), options.processes, measured=False
+        ):
+            say(note)
         fabric = make_fabric(options.device, options.processes, config.train.precision)
         teachers = load_teachers(config.teachers, config.labels, names, cache_dir(options), fabric.device)
         this_run = open_run(scenes, names, config, options.out, teachers, fabric)

@@ -16,6 +16,7 @@ from torch import Tensor
 from labelfree.atomic import atomic_file, write_text
 from labelfree.documents import read_json
 from labelfree.errors import InputError
+from labelfree.hub import folder_or_hub_name, hub_answers
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
@@ -95,19 +96,18 @@ def _file_checksum(path: Path) -> str:
 
 def fetch_folder(folder_or_hub_id: str | Path, files: tuple[str, ...]) -> Path:
     """Return the local folder that is meant; a hub name such as `owner/model` is downloaded first."""
-    folder = Path(folder_or_hub_id).expanduser()
-    if folder.is_dir():
+    folder = folder_or_hub_name(folder_or_hub_id, " and ".join(files))
+    if folder is not None:
         return folder
     text = str(folder_or_hub_id)
-    if isinstance(folder_or_hub_id, Path) or text.startswith((".", "/", "~")) or text.count("/") != 1:
-        raise InputError(f"{text}: no such folder; give a folder with {' and '.join(files)}, or a hub name.")
+    answers = hub_answers(text)
     from huggingface_hub import snapshot_download  # costs half a second, and most runs never need it
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(text, allow_patterns=list(files)))
+        return Path(snapshot_download(text, allow_patterns=list(files), local_files_only=not answers))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0] if answers else "no connection"
         raise InputError(
             f"{text}: no such folder, and the hub did not answer with it ({reason}); check the name and the network, "
             "or download the model and give its folder."

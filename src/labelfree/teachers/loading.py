@@ -15,6 +15,7 @@ from torch import nn
 
 from labelfree.documents import read_json
 from labelfree.errors import InputError
+from labelfree.hub import folder_or_hub_name, hub_answers
 from labelfree.nets.pretrained import first_not_finite
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
@@ -30,13 +31,7 @@ _WEIGHT_FILES = (
 
 def local_folder(name_or_folder: str | Path) -> Path | None:
     """Return the folder that is meant, or None for a name on the hub such as `openai/clip-vit-base-patch16`."""
-    folder = Path(name_or_folder).expanduser()
-    if folder.is_dir():
-        return folder
-    text = str(name_or_folder)
-    if isinstance(name_or_folder, Path) or text.startswith((".", "/", "~")) or text.count("/") != 1:
-        raise InputError(f"{text}: no such folder; give one with config.json and model.safetensors, or a hub name.")
-    return None
+    return folder_or_hub_name(name_or_folder, "config.json and model.safetensors")
 
 
 def load_pretrained(
@@ -51,14 +46,20 @@ def load_pretrained(
     if folder is not None:
         _check_folder(folder, model_type)
     source = str(name_or_folder if folder is None else folder)
+    local = folder is not None or not hub_answers(source)
     try:
         with _quiet_transformers():
-            config = model_class.config_class.from_pretrained(source)
+            config = model_class.config_class.from_pretrained(source, local_files_only=local)
             for path, value in (config_changes or {}).items():
                 part, _, key = path.rpartition(".")
                 setattr(getattr(config, part) if part else config, key, value)
             model, report = model_class.from_pretrained(
-                source, config=config, dtype=torch.float32, attn_implementation="sdpa", output_loading_info=True
+                source,
+                config=config,
+                dtype=torch.float32,
+                attn_implementation="sdpa",
+                output_loading_info=True,
+                local_files_only=local,
             )
     except Exception as error:  # transformers raises errors of any kind about a damaged config.json
         remedy = (

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from labelfree.errors import InputError
+from labelfree.hub import hub_answers
 from labelfree.teachers.loading import local_folder
 
 BPE_MERGES = 49152 - 256 - 2
@@ -100,7 +101,7 @@ def _from_hub(name: str) -> Callable[[str], list[int]]:
     from transformers import CLIPTokenizer
 
     try:
-        tokenizer = CLIPTokenizer.from_pretrained(name)
+        tokenizer = CLIPTokenizer.from_pretrained(name, local_files_only=not hub_answers(name))
     except (OSError, ValueError) as error:
         raise InputError(
             f"{name}: its tokenizer cannot be loaded from the hub ({str(error).splitlines()[0]}); "
