@@ -16,6 +16,7 @@ from labelfree.cli.arguments import (
     command_line,
     given_data,
     open_data,
+    require_depth,
     require_points,
     require_sound,
     told,
@@ -48,6 +49,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     config = run_config(options, overrides)
     require_cotraining(config, "run")
     require_points(options)
+    require_depth(options, config)
     opened = open_data(options, tell=False)
     names = vocabulary(options, opened)
     scenes = told(opened.counted_by(names))

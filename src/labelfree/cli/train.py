@@ -12,6 +12,7 @@ from labelfree.cli.arguments import (
     add_teachers,
     cache_dir,
     open_data,
+    require_depth,
     require_points,
     require_sound,
     vocabulary,
@@ -38,6 +39,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Train; the same command after an interruption goes on where it stopped."""
     config = run_config(options, overrides)
     require_points(options)
+    require_depth(options, config)
     scenes = open_data(options)
     names = vocabulary(options, scenes)
     checkpoint = options.out / "training" / CHECKPOINT
