@@ -138,6 +138,17 @@ def test_broken_files_are_named_and_can_be_left_out(folder: Path, capsys: pytest
     assert [frame.name for frame in open_scenes(folder, options=ReadOptions(skip_broken=True))[0].frames] == ["2"]
 
 
+def test_images_alone_have_no_truth(folder: Path, finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = [str(folder / "images"), "--layout", "images"]
+    assert main(["check", str(folder / "images")]) == 2
+    assert "--layout images takes its images alone" in capsys.readouterr().err
+    assert main(["check", *given]) == 0
+    assert main(["evaluate", str(finished), *given]) == 2
+    said = capsys.readouterr().err
+    assert "has no ground truth" in said
+    assert "label:" not in said  # nothing was labelled for it
+
+
 def test_every_and_limit_count_images(folder: Path) -> None:
     (folder / "own.yaml").write_text("layout: images\nevery: 2\n")
     names = [
@@ -152,10 +163,13 @@ def test_a_capture_without_poses_is_no_folder_of_images(
 ) -> None:
     assert layout_of(folder) is IMAGE_FOLDER
     (folder / "depth").mkdir()
+    for index in range(3):
+        Image.fromarray(np.full((30, 40), 900, np.uint16)).save(folder / "depth" / f"{index}.png")
     assert layout_of(folder) is None
     assert main(["check", str(folder)]) == 2
-    assert "no scene here" in (said := capsys.readouterr().err)
-    assert "--layout images evaluates its images alone" in said
+    said = capsys.readouterr().err
+    assert "a 3D capture needs a pose for each image" in said
+    assert "--layout images takes its images alone" in said
     assert main(["check", str(folder), "--layout", "images"]) == 0
     capture = tmp_path / "capture"
     make_capture(2).write(capture, np.ones((9, 3), np.float32))
@@ -164,7 +178,7 @@ def test_a_capture_without_poses_is_no_folder_of_images(
     assert main(["check", str(capture)]) == 2
     said = capsys.readouterr().err
     assert "a 3D capture needs a pose for each image" in said
-    assert "--layout images evaluates its images alone" in said
+    assert "--layout images takes its images alone" in said
     assert main(["check", str(capture), "--layout", "images"]) == 0
     assert open_scenes(capture, layout="images").classes == CLASSES
 

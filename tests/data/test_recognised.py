@@ -68,6 +68,14 @@ def test_rows_of_tum(scene: Path) -> None:
     np.testing.assert_allclose(open_scenes(scene)[0].frames[4].camera_to_world[:3, 3], [0, 0, 4])
 
 
+def test_images_under_another_name(scene: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (scene / "color").rename(scene / "rgb")
+    (scene / "intrinsic.txt").rename(scene / "K.txt")
+    for data in (scene, scene.parent):
+        assert main(["check", str(data)]) == 0
+        assert "images are read from rgb/" in capsys.readouterr().err
+
+
 def test_the_default_files_come_first(scene: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (scene / "trajectory.log").write_text("not poses\n")
     assert main(["check", str(scene)]) == 0

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from labelfree.cli.terminal import say as say
+from labelfree.config import RunConfig
 from labelfree.data.check import CheckReport, check_collection, raise_problems
 from labelfree.data.collection import SceneCollection, layout_of, open_scenes
 from labelfree.data.next_step import GivenData
@@ -92,6 +93,16 @@ def require_points(options: argparse.Namespace) -> None:
         raise InputError(
             f"{options.data}: has images but no points, so that nothing can be trained on it: measure a finished run "
             "on it with 'labelfree evaluate', or predict."
+        )
+
+
+def require_depth(options: argparse.Namespace, config: RunConfig) -> None:
+    """Stop before any work where the recipe pairs points through depth maps and the data cannot have any."""
+    layout = layout_of(options.data, options.layout)
+    if layout is not None and not layout.depth and config.pairing.rule == "rgbd":
+        raise InputError(
+            f"{options.data}: is LiDAR data without depth maps, through which recipe '{options.recipe}' pairs points "
+            f"(pairing.rule: rgbd); use --recipe {layout.recipe}."
         )
 
 

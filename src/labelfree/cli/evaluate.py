@@ -51,6 +51,8 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     own = layout_of(options.data, options.layout)
     if scenes.classes is None and own is not None and own.images_only:
         _require_known_ids(scenes, names)
+    if not any(_has_truth(scene) for scene in scenes):
+        raise InputError(f"{options.data}: has no ground truth: neither label images nor a labelled cloud.")
     labellers: list[Labeller] = [networks]
     if not options.networks_only and not any(scene.frames for scene in scenes):
         print(f"{options.data}: has no pictures, so that CLIP and SAM have nothing to say: the networks alone")
@@ -62,13 +64,17 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     title = f"{options.data}, {options.split}" if options.split else str(options.data)
     methods = measure(scenes, labellers, names, title, scenes.measured)
     if not any(method.modalities() for method in methods):
-        raise InputError(f"{options.data}: has no ground truth: neither label pictures nor a labelled cloud.")
+        raise InputError(f"{options.data}: has no ground truth: its labels are all ignored ones (255).")
     print(comparison_table(methods).markdown())
     measured = {name for method in methods for name, _ in method.modalities()}
     for modality in sorted(measured):
         print(f"\n{modality}\n{class_table(methods, names, modality).markdown()}")
     save_results(options.out / "evaluation.json", methods, {"data": str(options.data)})
     return 0
+
+
+def _has_truth(scene: Scene) -> bool:
+    return scene.labels is not None or any(frame.labels is not None for frame in scene.frames)
 
 
 def _require_known_ids(scenes: Iterable[Scene], names: Vocabulary) -> None:

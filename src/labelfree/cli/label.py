@@ -7,7 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from labelfree.atomic import write_png, write_text
-from labelfree.cli.arguments import add_classes, add_data, add_teachers, cache_dir, open_data, require_sound, vocabulary
+from labelfree.cli.arguments import (
+    add_classes,
+    add_data,
+    add_teachers,
+    cache_dir,
+    open_data,
+    require_depth,
+    require_sound,
+    vocabulary,
+)
 from labelfree.cli.settings import run_config
 from labelfree.comparison import TeacherLabels
 from labelfree.config import RunConfig
@@ -41,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Label every frame and cloud; frames already in the cache cost nothing."""
     config = run_config(options, overrides)
+    require_depth(options, config)
     part, parts = parse_shard(options.shard)
     check_out(options.out, options.data)
     check_out(cache_dir(options), options.data, "--cache")

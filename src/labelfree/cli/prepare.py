@@ -14,6 +14,7 @@ from labelfree.cli.arguments import (
     given_data,
     open_data,
     read_options,
+    require_depth,
     vocabulary,
 )
 from labelfree.cli.settings import run_config
@@ -43,6 +44,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     own = layout_of(options.data, options.layout)
     options.recipe = options.recipe or ("quick" if own is None else own.recipe)
     config = run_config(options, overrides)
+    require_depth(options, config)
     bar: list[Progress] = []
 
     def progress(done: int, total: int) -> None:

@@ -17,6 +17,7 @@ from labelfree.cli.arguments import (
     command_line,
     given_data,
     open_data,
+    require_depth,
     require_points,
     require_sound,
     told,
@@ -73,6 +74,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
 def _run(options: argparse.Namespace, config: RunConfig) -> int:
     marks = [("check", time.monotonic())]
     require_points(options)
+    require_depth(options, config)
     opened = open_data(options, tell=False)
     names = vocabulary(options, opened)
     scenes = told(opened.counted_by(names))

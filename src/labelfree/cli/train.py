@@ -12,6 +12,7 @@ from labelfree.cli.arguments import (
     add_teachers,
     cache_dir,
     open_data,
+    require_depth,
     require_points,
     require_sound,
     vocabulary,
@@ -51,6 +52,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     with run_lock(options.out, "train"):
         remove_leftovers(options.out)
         require_points(options)
+        require_depth(options, config)
         scenes = open_data(options)
         names = vocabulary(options, scenes)
         require_sound(scenes)

@@ -21,7 +21,7 @@ from labelfree.data.nuimages.layout import NUIMAGES
 from labelfree.data.nuscenes.layout import NUSCENES
 from labelfree.data.patterns import Pattern, natural_order
 from labelfree.data.posed_rgbd import CaptureSource
-from labelfree.data.recognised import recognised
+from labelfree.data.recognised import recognised, recognised_images
 from labelfree.data.relabelling import id_table, relabelled
 from labelfree.data.scannet.layout import SCANNET
 from labelfree.data.source import Layout, OpenedDataset, ReadOptions, SceneSource, calibrations_of, faults_of
@@ -138,11 +138,12 @@ def _open_captures(path: Path, root: Path | None, options: ReadOptions) -> Opene
     if options.split is not None:
         raise InputError(f"{path}: a capture has no splits; leave '{options.split}' out.")
     description, base = _resolve(path, root)
+    description, said_of_images = recognised_images(description, base)
     folders = _scene_folders(base, description)
     if not folders:
         raise InputError(_nothing_found(base, description, path))
     single = folders == [base]
-    sources, notes = list[CaptureSource](), list[str]()
+    sources, notes = list[CaptureSource](), list(said_of_images)
     for folder in folders:
         name = (description.name if single else None) or folder.resolve().name
         own, said = recognised(description, folder, base)
@@ -179,8 +180,9 @@ def _scene_folders(base: Path, description: Description) -> list[Path]:
 def _nothing_found(base: Path, description: Description, path: Path) -> str:
     looked = f"{base}: no scene here: neither it nor a folder in it has pictures '{description.images}'"
     if path.is_dir():
-        alone = f"{ALONE}; or " if images_of(base) is not None else ""
-        return f"{looked}; {alone}lay the files out as docs/own-data.md shows, or describe them in a YAML file."
+        sweeps = "LiDAR sweeps need one with layout: lidar (docs/datasets.md)"
+        hint = f"; {sweeps}" if any(base.glob("*.bin")) else f"; {ALONE}" if images_of(base) is not None else ""
+        return f"{looked}; lay the files out as docs/own-data.md shows, or describe them in a YAML file{hint}."
     return f"{looked}; give the capture's folder with --root DIR, or mend key 'images' of {path}."
 
 

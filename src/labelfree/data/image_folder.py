@@ -30,7 +30,7 @@ IMAGES, LABELS = ("images", "image", "color", "rgb"), ("labels", "label")
 """Folders that are looked for; only the first of each is taken without `--layout`."""
 IMAGE_ENDINGS, LABEL_ENDINGS = "*.{png,jpg,jpeg,bmp,webp,tif,tiff}", "*.png"
 CLASSES_FILE = "classes.txt"
-ALONE = "--layout images evaluates its images alone"
+ALONE = "--layout images takes its images alone, to predict and evaluate"
 """What is said of a capture that cannot be read in 3D."""
 SIGNS_OF_3D = (
     "depth",
@@ -155,7 +155,9 @@ def _source(
     description, base = _described(path, root)
     found = Pattern(description.images).find(base)
     if not found:
-        raise InputError(f"{base}: no image matches '{description.images}'; check the folder or key 'images'.")
+        raise InputError(
+            f"{base}: no image matches '{description.images}'; give the folder with --root DIR, or check key 'images'."
+        )
     labels = {} if description.labels is None else Pattern(description.labels).find_for(base, found)
     images = [LabelledImage(name, file, labels.get(name)) for name, file in found.items()]
     images = images[:: options.stride(description.every)][: options.limit]
@@ -195,8 +197,10 @@ def _described(path: Path, root: Path | None) -> tuple[FolderDescription, Path]:
 
 
 def images_of(folder: Path) -> str | None:
-    """Return the name of the folder in it that would be read as its images."""
-    return next((name for name in IMAGES if (folder / name).is_dir()), None)
+    """Return the pattern of the images in a folder of images, or in the folder itself; None where there are none."""
+    named = next((name for name in IMAGES if (folder / name).is_dir()), None)
+    pattern = IMAGE_ENDINGS if named is None else f"{named}/{IMAGE_ENDINGS}"
+    return pattern if Pattern(pattern).matches_in(folder) else None
 
 
 def _default(folder: Path) -> FolderDescription:
@@ -204,12 +208,12 @@ def _default(folder: Path) -> FolderDescription:
     labels = next((name for name in LABELS if (folder / name).is_dir()), None)
     if images is None:
         raise InputError(
-            f"{folder}: holds none of the folders {', '.join(IMAGES)}; describe it in a YAML file with layout: {NAME} "
-            "and images: (docs/datasets.md)."
+            f"{folder}: holds no images, neither in {', '.join(f'{name}/' for name in IMAGES)} nor itself; describe it "
+            f"in a YAML file with layout: {NAME} and images: (docs/datasets.md)."
         )
     file = folder / CLASSES_FILE
     return FolderDescription(
-        f"{images}/{IMAGE_ENDINGS}",
+        images,
         None if labels is None else f"{labels}/{LABEL_ENDINGS}",
         dict(enumerate(Vocabulary.from_file(file).names)) if file.is_file() else None,
     )

@@ -138,7 +138,7 @@ def _find_poses(
         if not files:
             raise InputError(
                 f"{folder}: no pose file matches '{description.poses}' and there is no trajectory.log or poses.txt; a "
-                "3D capture needs a pose for each image: check key 'poses'; --layout images evaluates its images alone."
+                "3D capture needs a pose for each image: check key 'poses'; --layout images takes its images alone."
             )
         found, broken = dict[str, StoredPose](), dict[str, str]()
         for name in names:

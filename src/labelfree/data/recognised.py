@@ -11,8 +11,23 @@ from labelfree.data.poses import is_trajectory_log
 
 POSES = ("trajectory.log", "poses.txt", "trajectory.txt", "traj.txt", "groundtruth.txt")
 """Files of all poses as Redwood, Open3D, TUM and Replica name them; any other `.log` of poses counts if it is one."""
-INTRINSICS = ("intrinsics.txt", "intrinsic.json", "camera_intrinsic.json", "camera_primesense.json")
-"""The last three as Open3D writes them."""
+IMAGES = ("images", "rgb", "image")
+"""Folders of colour images."""
+INTRINSICS = ("intrinsics.txt", "K.txt", "intrinsic.json", "camera_intrinsic.json", "camera_primesense.json")
+"""Those in JSON as Open3D writes them."""
+
+
+def recognised_images(description: Description, base: Path) -> tuple[Description, tuple[str, ...]]:
+    """Return the description with the pattern by which scenes are found: the default one, or another tool's folder."""
+    if "images" in description.stated:
+        return description, ()
+    own = Pattern(description.images)
+    folders = [base, *(child for child in base.iterdir() if child.is_dir())]
+    for pattern in (own, *(Pattern(f"{name}/{description.images.split('/')[-1]}") for name in IMAGES)):
+        if any(pattern.matches_in(folder) for folder in folders):
+            notes = () if pattern == own else (f"images are read from {pattern.text} in {base}",)
+            return replace(description, images=pattern.text), notes
+    return description, ()
 
 
 def recognised(description: Description, folder: Path, shared: Path) -> tuple[Description, tuple[str, ...]]:

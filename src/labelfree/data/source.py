@@ -146,6 +146,8 @@ class Layout:
     """The verb that begins the work: `label` where it is done in parts, on several machines."""
     images_only: bool = False
     """Whether there are images without points: nothing can be trained on them."""
+    depth: bool = True
+    """Whether frames may have depth maps, through which recipes for RGB-D data pair points with pixels."""
 
 
 def calibrations_of(sources: Sequence[SceneSource]) -> list[Calibration]:

@@ -128,3 +128,13 @@ def test_a_rig_from_prepare_to_the_report(
         assert "RUN is the folder of a finished run" in said
         words = [str(tmp_path / "runs" / "kitti-object") if word == "RUN" else word for word in recommended(said)]
         assert main(words) == 0
+
+
+@pytest.mark.parametrize("verb", ["prepare", "label", "train", "run"])
+def test_a_recipe_for_depth_maps_is_refused_before_any_work(
+    verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [*unnamed_rig(tmp_path, tmp_path), "--classes", "car, road", "--recipe", "scannet"]
+    assert main([verb, *given, *(() if verb == "prepare" else ("--out", str(tmp_path / "out")))]) == 2
+    assert "use --recipe nuscenes" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -89,4 +89,4 @@ def survey_kitti_object(path: Path, root: Path | None, options: ReadOptions, pro
     return replace(found, counts=(replace(sweeps, official=official or None), pictures))
 
 
-KITTI_OBJECT = Layout(NAME, recognises, open_kitti_object, survey_kitti_object, "nuscenes")
+KITTI_OBJECT = Layout(NAME, recognises, open_kitti_object, survey_kitti_object, "nuscenes", depth=False)

@@ -96,4 +96,4 @@ def survey_semantic_kitti(path: Path, root: Path | None, options: ReadOptions, p
     return replace(found, counts=(replace(sweeps, official=official), pictures))
 
 
-SEMANTIC_KITTI = Layout(NAME, recognises, open_semantic_kitti, survey_semantic_kitti, "nuscenes")
+SEMANTIC_KITTI = Layout(NAME, recognises, open_semantic_kitti, survey_semantic_kitti, "nuscenes", depth=False)

@@ -289,4 +289,4 @@ def survey_sweeps(
     return Survey(layout, counts, tuple(problems), notes, frames, classes)
 
 
-LIDAR = Layout(LAYOUT, is_rig, open_rig, survey_rig, "nuscenes")
+LIDAR = Layout(LAYOUT, is_rig, open_rig, survey_rig, "nuscenes", depth=False)

@@ -148,5 +148,12 @@ def survey_nuscenes(path: Path, root: Path | None, options: ReadOptions, progres
 
 
 NUSCENES = Layout(
-    "nuscenes", recognises, open_nuscenes, survey_nuscenes, "nuscenes", preset="nuscenes16", first_verb="label"
+    "nuscenes",
+    recognises,
+    open_nuscenes,
+    survey_nuscenes,
+    "nuscenes",
+    preset="nuscenes16",
+    first_verb="label",
+    depth=False,
 )
