@@ -20,6 +20,8 @@ from labelfree.nets.sparse.layers import (
 )
 
 LEVELS = 4
+ENTRANCE = "conv0p1s1"
+"""MinkowskiEngine's name of the first convolution."""
 
 KERNELS = (3, 5, 7)
 """Sizes that the first convolution may have."""
@@ -114,12 +116,18 @@ def load_trunk(
     network: MinkUNet,
     weights: Mapping[str, Tensor],
     source: str = "weights",
+    entrance: bool = True,
 ) -> list[str]:
-    """Load weights of a MinkUNet of the same shape, without their classifier; returns the names that were left out."""
-    left_out = [name for name in weights if name.startswith("final.")]
+    """Load weights of a MinkUNet of the same shape, without their classifier; returns the names that were left out.
+
+    Without `entrance` the first convolution stays as it is: the one part that depends on the features of the points.
+    """
+    first = () if entrance else (f"{ENTRANCE}.",)
+    left_out = [name for name in weights if name.startswith(("final.", *first))]
     kept = {name: value for name, value in weights.items() if name not in set(left_out)}
     own = network.state_dict()
     missing = [name for name in own if name not in kept and not name.endswith("num_batches_tracked")]
+    missing = [name for name in missing if entrance or not name.startswith(f"{ENTRANCE}.")]
     unknown = [name for name in kept if name not in own]
     unlike = [name for name, value in kept.items() if name in own and own[name].shape != value.shape]
     if missing or unknown or unlike:

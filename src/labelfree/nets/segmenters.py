@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from labelfree.errors import InputError
 from labelfree.nets.deeplabv3 import DeepLabV3, load_published
-from labelfree.nets.minkunet import KERNELS, VARIANTS, MinkUNet, MinkUNetShape, load_trunk
+from labelfree.nets.minkunet import ENTRANCE, KERNELS, VARIANTS, MinkUNet, MinkUNetShape, load_trunk
 from labelfree.nets.pretrained import read_model, read_weights, write_model
 from labelfree.nets.resnet import RESNETS, ResNet
 from labelfree.nets.sparse.rows import blend_rows
@@ -319,8 +319,14 @@ class Segmenter3D(Segmenter):
         return self.network
 
     def load_backbone(self, weights: str | Path) -> list[str]:
-        """Start from the weights of a MinkUNet of the same shape (file, folder, hub name); returns names left out."""
-        return load_trunk(self.network, read_weights(weights), str(weights))
+        """Start from the weights of a MinkUNet of the same shape (file, folder, hub name); returns names left out.
+
+        The first convolution is left out where the points have no colour and the weights read other features.
+        """
+        tensors, kernel = read_weights(weights), f"{ENTRANCE}.kernel"
+        fits = kernel not in tensors or tensors[kernel].shape == self.network.state_dict()[kernel].shape
+        colour = self.config.in_channels == COLOUR_CHANNELS
+        return load_trunk(self.network, tensors, str(weights), entrance=colour or fits)
 
     def forward(self, voxels: Voxels) -> Output3D:
         """Run network and heads on every voxel."""
