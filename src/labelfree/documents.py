@@ -60,9 +60,10 @@ def open_file(path: Path, fix: str = RESTORE) -> Iterator[BinaryIO]:
             raise InputError(f"{path}: no such file; {fix}.") from error
         except ValueError as error:  # a NUL character, or one that no file name can hold
             raise InputError(f"{str(path)!r}: is no file name ({error}); {fix}.") from error
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            os.close(handle)
+            raise InputError(f"{path}: is not a regular file (a folder, pipe or device); {fix}.")
         with os.fdopen(handle, "rb") as file:
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise InputError(f"{path}: is not a regular file (a folder, pipe or device); {fix}.")
             yield file
 
 
@@ -125,9 +126,7 @@ def read_array(path: Path, fix: str = "copy the file again") -> NDArray[Any]:
     with open_file(path, fix):
         pass
     try:
-        mapped = np.load(path, mmap_mode="r", allow_pickle=False)  # a map cannot be longer than its file
-        if not isinstance(mapped, np.ndarray):
-            raise ValueError("an archive of arrays")
+        mapped = np.lib.format.open_memmap(path, mode="r")  # a map cannot be longer than its file
         if mapped.dtype.kind not in "biuf":
             raise ValueError(f"its values are {mapped.dtype}, expected real numbers")
         return np.array(mapped)

@@ -19,7 +19,7 @@ from PIL import Image
 
 from labelfree.documents import one_line, open_file
 from labelfree.errors import InputError
-from labelfree.raster import ArrayFile, ImageFile, Raster
+from labelfree.raster import ArrayFile, Raster
 from labelfree.scene import Frame
 
 COPY = "copy the file again"
@@ -27,6 +27,14 @@ PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
 TAIL = 32
 """Bytes at the end of a JPEG file where its end marker is looked for first."""
 PIECE = 1 << 20
+LONGEST_HEADER = 1 << 16
+PLY_BYTES = {
+    **dict.fromkeys(("char", "uchar", "int8", "uint8"), 1),
+    **dict.fromkeys(("short", "ushort", "int16", "uint16"), 2),
+    **dict.fromkeys(("int", "uint", "float", "int32", "uint32", "float32"), 4),
+    **dict.fromkeys(("double", "float64"), 8),
+}
+FEWEST_CORNERS = {"face": 3}
 _MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])", re.DOTALL)
 """A marker of JPEG outside compressed data, where 0xFF is followed by 0 or a restart marker."""
 _END, _ALONE = 0xD9, (0x01, 0xD8)
@@ -73,10 +81,10 @@ def check_raster(raster: Raster, thorough: bool) -> None:
     """Raise an `InputError` if the stored bytes of a raster are not whole."""
     if isinstance(raster, Checkable):
         raster.check(thorough)
-    elif isinstance(raster, ImageFile):
-        check_image(raster.path, thorough)
     elif isinstance(raster, ArrayFile):
         raster.shape()
+    elif isinstance(path := getattr(raster, "path", None), Path):  # an image file, of colours or of numbers
+        check_image(path, thorough)
 
 
 def check_image(path: Path, thorough: bool = False, fix: str = COPY) -> tuple[int, int]:
@@ -109,6 +117,26 @@ def check_packed(file: BinaryIO, size: int, where: str, thorough: bool, fix: str
     if fault is not None:
         raise InputError(f"{where}: is truncated or damaged after {size} bytes ({fault}); {fix}.")
     return shape
+
+
+def check_ply(path: Path) -> None:
+    """Raise an `InputError` if a binary PLY file is shorter than its header says, faces taken as triangles."""
+    with open_file(path) as file:
+        size, head = os.fstat(file.fileno()).st_size, file.read(LONGEST_HEADER)
+    header, found, _ = head.partition(b"end_header")
+    if not found or b"format binary" not in header:
+        return
+    least, element, count = len(header) + len(found) + 1, "", 0
+    for line in header.decode("ascii", "replace").splitlines():
+        match line.split():
+            case ["element", element, text] if text.isdecimal():
+                count = int(text)
+            case ["property", "list", length, kind, _]:
+                least += count * (PLY_BYTES.get(length, 0) + FEWEST_CORNERS.get(element, 0) * PLY_BYTES.get(kind, 0))
+            case ["property", kind, _]:
+                least += count * PLY_BYTES.get(kind, 0)
+    if size < least:
+        raise InputError(f"{path}: is cut off after {size} of at least {least} bytes; copy or export it again.")
 
 
 def check_bytes(data: bytes, where: str, thorough: bool, fix: str = COPY) -> tuple[int, int]:

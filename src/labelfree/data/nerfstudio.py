@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from labelfree.data.calibrations import Calibration, StatedIntrinsics, calibration_notes, doubts
 from labelfree.data.fusion import FusionOptions, fuse_cached
-from labelfree.data.integrity import frame_faults
+from labelfree.data.integrity import check_ply, check_raster
 from labelfree.data.patterns import natural_order
 from labelfree.data.ply import PlyCloud, read_ply
 from labelfree.data.poses import CameraAxes, PoseConvention, scaled_intrinsics
@@ -92,18 +92,32 @@ class NerfstudioSource:
         found: list[str] = []
         for entry in entries:
             try:
-                found += frame_faults([self._frame(entry, entry["name"])], thorough)
+                broken = tuple(self._broken(entry, thorough))
+                found += broken
+                if not broken:
+                    self._frame(entry, entry["name"])
             except InputError as error:
                 found.append(str(error))
         try:
             path = self._cloud_path()
             if path is not None:
+                check_ply(path)
                 read_ply(path)
             elif not found and not any("depth_file_path" in entry for entry in entries):
                 found.append(self._nothing_in_3d())
         except InputError as error:
             found.append(str(error))
         return tuple(found)
+
+    def _broken(self, entry: dict[str, Any], thorough: bool) -> Iterator[str]:
+        """Yield what is wrong with the files of a frame."""
+        for find in (lambda: ImageFile(self._file(entry["file_path"])), lambda: self._depth(entry)):
+            try:
+                raster = find()
+                if raster is not None:
+                    check_raster(raster, thorough)
+            except InputError as error:
+                yield str(error)
 
     def calibration(self) -> Calibration:
         """Return whether the intrinsics are the file's or each frame's, and where two statements disagree."""

@@ -105,7 +105,7 @@ def _descend(folder: Path, parts: list[str], captured: tuple[str, ...]) -> Itera
     for path, names in entries:
         if rest and path.is_dir():
             yield from _descend(path, rest, names)
-        elif not rest and path.is_file():
+        elif not rest and (path.is_file() or path.is_symlink()):  # a broken link is a missing file
             yield "_".join(names) or path.stem, path
 
 

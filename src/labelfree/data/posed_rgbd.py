@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from labelfree.data.calibrations import DEPTH_INTRINSICS, Calibration, StatedIntrinsics, disagreement, readings_of
 from labelfree.data.description import Description, Pinhole
 from labelfree.data.fusion import FusionOptions, fuse_cached
-from labelfree.data.integrity import file_faults
+from labelfree.data.integrity import check_ply, file_faults
 from labelfree.data.matching import FrameFiles, MatchedFrames, look_at_parts, match_frames
 from labelfree.data.patterns import Pattern
 from labelfree.data.ply import PlyCloud, read_ply
@@ -61,6 +61,7 @@ class CaptureSource:
             frames = () if found else self.frames()
             path = self.cloud_path()
             if path is not None:
+                check_ply(path)
                 read_ply(path)
             elif frames and all(frame.depth is None for frame in frames):
                 found.append(self.no_cloud())

@@ -7,7 +7,7 @@ The reader in Python writes `color/0.jpg`, `depth/0.png`, `pose/0.txt` and `intr
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -124,7 +124,14 @@ class ExportedFrames:
         kind = used.where.removeprefix(f"{self.folder}/")
         if used.where.startswith(str(self.scan_info)):
             kind = f"the scan's own .txt{used.where.removeprefix(str(self.scan_info))}"
-        return Calibration(used.where, kind, doubts(used, others))
+        return Calibration(used.where, kind, (*doubts(used, others), *self._unread(used)))
+
+    def _unread(self, used: StatedIntrinsics) -> Iterator[str]:
+        """Yield the files that look like intrinsics but have none of the names that are read."""
+        known = {self.folder / file for file in (*DEPTH_INTRINSICS, *COLOUR_INTRINSICS)}
+        for path in sorted({*self.folder.glob("*intrinsic*"), *self.folder.glob("*intrinsic*/*")}):
+            if path.is_file() and path not in known and "extrinsic" not in path.name:
+                yield f"{path} is not read, the intrinsics are those of {used.where}; rename it, or remove one of them."
 
 
 def stated_in_lines(path: Path, keys: tuple[str, ...], depth_size: tuple[int, int]) -> StatedIntrinsics:

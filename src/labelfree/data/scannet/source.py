@@ -14,7 +14,7 @@ from labelfree.atomic import write_text
 from labelfree.data.archives import member_names
 from labelfree.data.calibrations import Calibration, StatedIntrinsics, doubts
 from labelfree.data.fusion import FusionOptions, fuse_cached
-from labelfree.data.integrity import frame_faults
+from labelfree.data.integrity import check_ply, frame_faults
 from labelfree.data.ply import PlyCloud, read_ply
 from labelfree.data.poses import read_pose_file
 from labelfree.data.scannet.exports import SCAN_KEYS, ExportedFrames, stated_in_lines
@@ -173,7 +173,12 @@ class ScanSource:
     def _look_at_points(self) -> None:
         mesh = self.files.mesh()
         if mesh is not None:
+<<<<<<< HEAD
             self._point_labels(mesh, len(read_ply(mesh, labels=False).points))
+=======
+            check_ply(mesh)
+            self._point_labels(mesh, len(read_ply(mesh).points))
+>>>>>>> h-layouts
         elif self.files.part("_vh_clean_2.labels.ply") or self.files.part("_vh_clean_2.0.010000.segs.json"):
             missing = f"{self.files.folder}/{self.name}_vh_clean_2.ply"
             raise InputError(f"{missing}: is missing, and there are labels of its vertices; download it again.")
