@@ -173,12 +173,8 @@ class ScanSource:
     def _look_at_points(self) -> None:
         mesh = self.files.mesh()
         if mesh is not None:
-<<<<<<< HEAD
-            self._point_labels(mesh, len(read_ply(mesh, labels=False).points))
-=======
             check_ply(mesh)
-            self._point_labels(mesh, len(read_ply(mesh).points))
->>>>>>> h-layouts
+            self._point_labels(mesh, len(read_ply(mesh, labels=False).points))
         elif self.files.part("_vh_clean_2.labels.ply") or self.files.part("_vh_clean_2.0.010000.segs.json"):
             missing = f"{self.files.folder}/{self.name}_vh_clean_2.ply"
             raise InputError(f"{missing}: is missing, and there are labels of its vertices; download it again.")
