@@ -1,0 +1,241 @@
+"""Cases of damage: inputs in every layout, command lines, and the state that commands leave behind."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.faults.damage import damage
+from benchmarks.faults.forks import Limits, Outcome, run
+from benchmarks.faults.golden import PATCHES, RECIPE, STATES, STREET, Golden, State, environment, restore
+from benchmarks.faults.options import bad_command
+from benchmarks.faults.verdict import (
+    DIFFERENCE,
+    LEFTOVER,
+    OUTSIDE,
+    OVERWRITTEN,
+    Listing,
+    Verdict,
+    difference,
+    judge,
+    results,
+    temporaries,
+)
+
+Rng = np.random.Generator
+BINARY_STATE = {".pt", ".safetensors", ".npz", ".npy", ".frame"}
+PREDICTED, LABELLED = ("--out", "out/pred"), ("--out", "out/labels")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A tree, the options that read it, and the network that labels it."""
+
+    name: str
+    data: tuple[str, ...]
+    network: str = "room"
+    inputs: tuple[str, ...] = ()
+    """Further inputs beside the tree, which are not damaged."""
+    commands: tuple[tuple[str, ...], ...] = ()
+    """Commands of its own in the place of those of every layout."""
+
+    def command(self, random: Rng) -> tuple[str, ...]:
+        """Draw a command that reads the tree."""
+        if self.commands:
+            return self.commands[int(random.integers(len(self.commands)))]
+        recipe = STREET if self.network == "street" else RECIPE
+        verbs: dict[str, tuple[str, ...]] = {
+            "check": ("check", *self.data),
+            "prepare": ("prepare", *self.data),
+            "label": ("label", *self.data, *LABELLED, *recipe, "--limit", "1"),
+            "predict": ("predict", "out/net", *self.data, *PREDICTED),
+            "evaluate": ("evaluate", "out/net", *self.data, "--networks-only"),
+            "measure": ("evaluate", "out/net", *self.data, "--limit", "1"),
+            "run": ("run", *self.data, "--out", "out/run", *recipe, "--train.epochs=1", "--switch.start_epoch=0"),
+            "submission": ("predict", "out/net", *self.data, *PREDICTED, "--submission"),
+        }
+        shares = {
+            "check": 26,
+            "prepare": 22,
+            "label": 10,
+            "predict": 20,
+            "evaluate": 10,
+            "measure": 4,
+            "run": 4,
+            "submission": 4,
+        }
+        chosen = verbs[str(random.choice(list(shares), p=np.array(list(shares.values())) / sum(shares.values())))]
+        return (*chosen, "--skip-broken") if random.random() < 0.12 else chosen
+
+
+TEACHERS = ("label", "in/room", *LABELLED, *RECIPE, "--limit", "1")
+IMAGES = tuple(
+    ("predict", "out/net", f"in/room/{what}", *PREDICTED)
+    for what in ("color", "color", "cloud.ply", "color/000000.png")
+)
+LAYOUTS = (
+    Layout("room", ("in/room",)),
+    Layout("room", ("in/room",), commands=IMAGES),
+    Layout("fused", ("in/fused",)),
+    Layout("rooms", ("in/rooms",)),
+    Layout("described", ("in/described/capture.yaml",)),
+    Layout("scannet", ("in/scannet",)),
+    Layout("sens", ("in/sens",)),
+    Layout("exports", ("in/exports",)),
+    Layout("nuscenes", ("in/nuscenes", "--split", "val"), "street"),
+    Layout("nuimages", ("in/nuimages", "--split", "val"), "street"),
+    Layout("nerfstudio", ("in/nerfstudio", ), commands=(
+        ("check", "in/nerfstudio"), ("prepare", "in/nerfstudio"), ("predict", "out/net", "in/nerfstudio", *PREDICTED),
+        ("label", "in/nerfstudio", *LABELLED, *RECIPE, "--classes", "wall, floor, table", "--limit", "1"),
+    )),
+    Layout("kitti", ("in/kitti",), "street"),
+    Layout("rig", ("in/rig/rig.yaml",), "street"),
+    Layout("images", ("in/images",), commands=(("predict", "out/net", "in/images", *PREDICTED),)),
+    Layout("maps", (), inputs=("room",), commands=((*TEACHERS, "--clip", "in/maps/clip", "--sam", "in/maps/masks"),)),
+    Layout("scores", (), inputs=("room",), commands=((*TEACHERS, "--clip", "in/scores/clip", "--sam", "in/scores/masks"),)),
+    Layout("models", (), inputs=("room",), commands=((*TEACHERS, "--clip", "in/models/clip", "--sam", "in/models/sam"),)),
+    Layout("classes", (), inputs=("room",), commands=((*TEACHERS, "--classes", "in/classes/lab16.yaml"),)),
+    Layout("tiny.yaml", (), inputs=("room",), commands=(TEACHERS, ("run", "in/room", "--out", "out/run", *RECIPE))),
+)  # fmt: skip
+
+
+@dataclass
+class Case:
+    """One case laid out in a folder."""
+
+    identity: str
+    group: str
+    folder: Path
+    """Where commands run."""
+    root: Path
+    """The case's own folder, several levels above."""
+    command: tuple[str, ...]
+    damage: str = ""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What every case needs."""
+
+    golden: Golden
+    work: Path
+    seed: int
+    limits: Limits
+
+    def random(self, kind: int, number: int) -> Rng:
+        """Return the randomness of one case: the same whichever others are carried out."""
+        return np.random.default_rng([self.seed, kind, number])
+
+    def run(self, case: Case, **more: object) -> Outcome:
+        """Carry out a case's command."""
+        return run(
+            case.command, case.folder, self.limits, environment=environment(case.folder), patches=PATCHES, **more
+        )
+
+
+def layout_case(bench: Bench, identity: str, random: Rng) -> tuple[Case, Verdict]:
+    """Damage an input, carry out a verb on it."""
+    layout = LAYOUTS[int(random.integers(len(LAYOUTS)))]
+    command = layout.command(random)
+    recipe = () if layout.name == "tiny.yaml" else ("tiny.yaml", "street.yaml")
+    root = bench.work / identity
+    folder = bench.golden.lay_out(root, (layout.name, *layout.inputs, *recipe), layout.network)
+    if command[0] in {"label", "run"}:
+        bench.golden.put_cache(folder)
+    case = Case(identity, f"layout {layout.name}", folder, root, command)
+    target = folder / "in" / layout.name
+    case.damage = (
+        damage(random, target) if target.is_dir() else damage(random, folder / "in", lambda path: path == target)
+    )
+
+    def mend() -> None:
+        make_readable(folder / "in")
+        restore_over(bench.golden.folder / "in" / layout.name, target)
+
+    return case, _protected(bench, case, mend)
+
+
+def option_case(bench: Bench, identity: str, random: Rng) -> tuple[Case, Verdict]:
+    """Carry out a command line with something wrong in it."""
+    root = bench.work / identity
+    folder = bench.golden.lay_out(root, ("room", "tiny.yaml", "classes", "lab-tiny.yaml"), "room")
+    command, what = bad_command(random, folder)
+    case = Case(identity, f"options {command[0]}", folder, root, command, what)
+    return case, _protected(bench, case, lambda: None, strict=False)
+
+
+def state_case(bench: Bench, identity: str, random: Rng) -> tuple[Case, Verdict]:
+    """Damage what an earlier command left, repeat the command: it refuses, or its results are those of no damage."""
+    state = STATES[int(random.integers(len(STATES)))]
+    root = bench.work / identity
+    folder = bench.golden.lay_out(root, state.inputs, state.network)
+    case = Case(identity, f"state {state.name}", folder, root, state.command)
+    if state.network:
+        bench.run(case)
+        damaged = folder / "home"
+    else:
+        bench.golden.put_state(state, folder)
+        damaged = folder / "out"
+    case.damage = damage(random, damaged, _is_state(random))
+    found = _protected(bench, case, lambda: None)
+    if found.kind == "completed":
+        wrong = difference(bench.golden.expected[state.name], results(folder / "out"))
+        if wrong and not _only_the_damaged(wrong, case.damage):
+            return case, Verdict(DIFFERENCE, wrong)
+    return case, found
+
+
+def _is_state(random: Rng) -> Callable[[Path], bool]:
+    """Return which files are damaged: half of the time weights and caches alone, never what was only handed over."""
+    handed, binary = {"pixels", "points", "figure", "pred"}, random.random() < 0.5
+
+    def wanted(path: Path) -> bool:
+        parts = path.parts[path.parts.index("c") + 1 :]
+        if "cache" in parts or "data" in parts:
+            return not binary or path.suffix not in {".json", ".txt"}
+        return not handed & set(parts) and (not binary or path.suffix in BINARY_STATE)
+
+    return wanted
+
+
+def _only_the_damaged(wrong: str, done: str) -> bool:
+    """Whether the only difference is the damaged file itself, which the command does not read or write."""
+    name = done.partition(":")[0]
+    return wrong in {f"1 differ ({name})", f"1 are missing ({name})"} and "networks" not in name
+
+
+def _protected(bench: Bench, case: Case, mend: Callable[[], None], strict: bool = True) -> Verdict:
+    """Carry out a case's command; nothing outside `out` may change, and no temporary file may outlive the next run."""
+    without = (case.folder / "out", case.folder / "home") if strict else ()
+    make = Listing.of(case.root, without)
+    outcome = bench.run(case)
+    found = judge(outcome, bench.limits)
+    after = Listing.of(case.root, without)
+    kept = {name: content for name, content in make.entries.items() if strict or f"{case.folder.name}/in" in name}
+    if changed := after.changed(Listing(kept)):
+        return Verdict(OVERWRITTEN, f"{changed[0]} ({found.kind})")
+    if strict and (added := after.added(make)):
+        return Verdict(OUTSIDE, f"{added[0]} ({found.kind})")
+    if found.sound and temporaries(case.folder):
+        mend()
+        again = judge(bench.run(case), bench.limits)
+        if left := temporaries(case.folder):
+            return Verdict(LEFTOVER, f"{left[0]} after the next run, which is {again.kind}")
+    return found
+
+
+def make_readable(folder: Path) -> None:
+    """Undo modes that keep anyone out."""
+    for path in [folder, *folder.rglob("*")]:
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def restore_over(source: Path, target: Path) -> None:
+    """Put an undamaged tree in the place of a damaged one."""
+    shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
+    restore(source, target)

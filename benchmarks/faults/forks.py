@@ -1,0 +1,265 @@
+"""Carry out a `labelfree` command in a forked child: imports are paid once, limits and a stop hold for each child."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import re
+import resource
+import select
+import signal
+import struct
+import sys
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+
+GIB = 1 << 30
+CAP_READ_ANYWAY = 0b110
+"""CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH, by which root ignores the modes of files."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a command on small inputs may take."""
+
+    cpu_seconds: float = 60.0
+    idle_seconds: float = 10.0
+    """Seconds without any CPU time: such a process waits for something that never comes."""
+    wall_seconds: float = 600.0
+    address_bytes: int = 6 * GIB
+    """Address space above what the parent has."""
+    peak_bytes: int = 3 * GIB
+    """Resident memory above what the parent has."""
+    file_bytes: int | None = None
+    """RLIMIT_FSIZE, which stands in for a full disk where none can be mounted."""
+
+
+@dataclass(frozen=True)
+class Stop:
+    """A signal to a command, so many seconds after it began."""
+
+    signal: signal.Signals
+    after_s: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a command."""
+
+    command: tuple[str, ...]
+    code: int
+    """Exit code; minus the signal's number where a signal ended it."""
+    stdout: str
+    stderr: str
+    seconds: float
+    cpu_seconds: float
+    peak_bytes: int
+    """Resident memory above the parent's."""
+    hang: str = ""
+    stopped: bool = False
+    """Whether the stop found it still running."""
+
+
+@dataclass
+class Running:
+    """A command under way."""
+
+    command: tuple[str, ...]
+    pid: int
+    logs: tuple[Path, Path]
+    started: float
+    limits: Limits
+    stop: Stop | None = None
+    stopped: bool = False
+    hang: str = ""
+    busy: tuple[float, float] = field(default=(0.0, 0.0))
+    """CPU seconds when last seen, and when they last grew."""
+
+
+def start(
+    command: Sequence[str],
+    folder: Path,
+    limits: Limits,
+    stop: Stop | None = None,
+    environment: Mapping[str, str] | None = None,
+    patches: Mapping[str, object] | None = None,
+    real: bool = False,
+) -> Running:
+    """Start `labelfree COMMAND` in `folder`; `real` starts a new interpreter in place of a fork of this one.
+
+    `patches` replaces attributes, given as `module:name`, where they exist.
+    """
+    logs = folder / f".stdout-{time.monotonic_ns()}", folder / f".stderr-{time.monotonic_ns()}"
+    sys.stdout.flush()
+    sys.stderr.flush()
+    began = time.monotonic()
+    pid = os.fork()
+    if pid == 0:
+        _child(command, folder, logs, limits, {**(environment or {})}, patches or {}, real)
+    return Running(tuple(command), pid, logs, began, limits, stop, busy=(0.0, began))
+
+
+def finish(running: Running) -> Outcome:
+    """Wait for a command and return what became of it."""
+    handle = os.pidfd_open(running.pid)
+    try:
+        while not select.select([handle], [], [], _patience(running))[0]:
+            _look_after(running)
+        _, status, usage = os.wait4(running.pid, 0)
+    finally:
+        os.close(handle)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(running.pid, signal.SIGKILL)  # children that it left behind
+    seconds = time.monotonic() - running.started
+    texts = [path.read_bytes().decode("utf-8", "replace") if path.exists() else "" for path in running.logs]
+    for path in running.logs:
+        path.unlink(missing_ok=True)
+    peak = max(0, usage.ru_maxrss * 1024 - resident_bytes())
+    code = os.waitstatus_to_exitcode(status)
+    used = usage.ru_utime + usage.ru_stime
+    return Outcome(running.command, code, *texts, seconds, used, peak, running.hang, running.stopped)
+
+
+def run(command: Sequence[str], folder: Path, limits: Limits, **more: object) -> Outcome:
+    """Carry out a command; see `start`."""
+    return finish(start(command, folder, limits, **more))  # type: ignore[arg-type]
+
+
+def warm(modules: Path, commands: Sequence[Sequence[str]], folder: Path, environment: Mapping[str, str]) -> None:
+    """Import what a child with LABELFREE_MODULES set needed, then carry out commands here, for the caches they fill.
+
+    The commands must not train: PyTorch's backward refuses to run in a fork of a process that has run it.
+    """
+    for name in modules.read_text().split():
+        if name not in sys.modules and not name.startswith("__"):
+            with contextlib.suppress(Exception):
+                import_module(name)
+    setattr(re, "_MAXCACHE", 1 << 16)  # noqa: B010  transformers compiles more patterns than Python keeps
+    kept, here = dict(os.environ), Path.cwd()
+    os.chdir(folder)
+    os.environ.update(environment)
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+        for command in commands:
+            import_module("labelfree.cli.main").main(list(command))
+    os.chdir(here)
+    os.environ.clear()
+    os.environ.update(kept)
+    if (threads := len(list(Path("/proc/self/task").iterdir()))) > 1:
+        print(f"{threads} threads before the first fork", file=sys.stderr)
+
+
+def resident_bytes() -> int:
+    """Return the resident memory of this process."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _patience(running: Running) -> float:
+    if running.stop is None or running.stopped:
+        return 0.25
+    return min(0.25, max(0.0, running.started + running.stop.after_s - time.monotonic()))
+
+
+def _look_after(running: Running) -> None:
+    """Send the stop when its time has come; kill a command that is beyond its limits."""
+    now, limits = time.monotonic(), running.limits
+    if running.stop is not None and not running.stopped and now >= running.started + running.stop.after_s:
+        os.kill(running.pid, running.stop.signal)
+        running.stopped = True
+        return
+    used = _cpu_seconds(running.pid)
+    if used > running.busy[0]:
+        running.busy = used, now
+    if used > limits.cpu_seconds:
+        running.hang = f"more than {limits.cpu_seconds:g} s of CPU time"
+    elif now - running.busy[1] > limits.idle_seconds:
+        running.hang = f"idle for {limits.idle_seconds:g} s"
+    elif now - running.started > limits.wall_seconds:
+        running.hang = f"more than {limits.wall_seconds:g} s"
+    if running.hang:
+        os.killpg(running.pid, signal.SIGKILL)
+
+
+def _cpu_seconds(pid: int) -> float:
+    try:
+        words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return sum(map(int, words[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
+def _child(
+    command: Sequence[str],
+    folder: Path,
+    logs: tuple[Path, Path],
+    limits: Limits,
+    environment: dict[str, str],
+    patches: Mapping[str, object],
+    real: bool,
+) -> None:
+    """Be the command; never returns."""
+    code = 1
+    try:
+        os.setpgid(0, 0)
+        for number, path in enumerate((Path("/dev/null"), *logs)):
+            opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            os.dup2(opened, number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the campaign runs in the background
+        os.chdir(folder)
+        os.environ.update(environment)
+        _limit(limits)
+        if real:
+            os.execv(sys.executable, [sys.executable, "-m", "labelfree", *command])
+        _drop_override()
+        code = _call(command, patches)
+        if "LABELFREE_MODULES" in environment:
+            Path(environment["LABELFREE_MODULES"]).write_text("\n".join(sys.modules))
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(BaseException):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code & 255)
+
+
+def _call(command: Sequence[str], patches: Mapping[str, object]) -> int:
+    for place, value in patches.items():
+        module, _, name = place.partition(":")
+        with contextlib.suppress(ImportError):
+            if hasattr(found := import_module(module), name):
+                setattr(found, name, value)
+    main = import_module("labelfree.cli.main").main
+    sys.argv = ["labelfree", *command]
+    sys.modules["__main__"].__spec__ = None  # processes that Fabric launches are told by argv, not by this campaign
+    try:
+        return int(main(list(command)) or 0)
+    except SystemExit as stop:
+        if isinstance(stop.code, str):
+            print(stop.code, file=sys.stderr)
+            return 1
+        return int(stop.code or 0)
+
+
+def _limit(limits: Limits) -> None:
+    size = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE") + limits.address_bytes
+    resource.setrlimit(resource.RLIMIT_AS, (size, size))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if limits.file_bytes is not None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limits.file_bytes, limits.file_bytes))
+
+
+def _drop_override() -> None:
+    """Let modes of files hold for root too, so that unreadable files and read-only folders can be tried."""
+    libc = ctypes.CDLL(None)
+    header = ctypes.create_string_buffer(struct.pack("<Ii", 0x20080522, 0))
+    data = ctypes.create_string_buffer(24)
+    if libc.capget(header, data) == 0:
+        values = list(struct.unpack("<6I", data.raw))
+        values[0] &= ~CAP_READ_ANYWAY
+        libc.capset(header, ctypes.create_string_buffer(struct.pack("<6I", *values)))

@@ -1,0 +1,235 @@
+"""What undisturbed commands make: networks to predict with, finished and interrupted runs, the results to compare with."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.faults.forks import Limits, Outcome, Stop, finish, run, start, warm
+from benchmarks.faults.inputs import inner, write_inputs
+from benchmarks.faults.verdict import results
+
+RECIPE, STREET = ("--recipe", "in/tiny.yaml"), ("--recipe", "in/street.yaml")
+RUN = ("run", "in/room", "--out", "out/run", *RECIPE)
+KEPT = ("train", "in/fused", "--out", "out/run", *RECIPE, "--labels.keep_frames=true")
+LABEL = ("label", "in/fused", "--out", "out/labels", *RECIPE)
+TABLE = ("table", "2", "--world", "in/lab-tiny.yaml", "--seeds", "1", "--rooms", "1", "--held-out-rooms", "1")
+TABLE += (
+    "--views",
+    "2",
+    "--rows",
+    "baseline,wo_refine",
+    "--out",
+    "out/table",
+    "--train.epochs=2",
+    "--switch.start_epoch=1",
+)
+DEMO = ("demo", "--rooms", "2", "--held-out", "1", "--out", "out/demo", *RECIPE, "--train.epochs=2")
+PREDICT = ("predict", "out/run", "in/room", "--out", "out/pred")
+EVALUATE = ("evaluate", "out/run", "in/room")
+FIGURE = ("figure", "out/run", "in/room", "--to", "out/figure")
+INDEX = ("predict", "out/net", "in/nuscenes", "--out", "out/pred")
+NOT_COPIED = shutil.ignore_patterns("report.html")
+NOT_OF_A_NETWORK = shutil.ignore_patterns("report.html", "training", "pixels", "points", "cache", ".*")
+PATCHES = {"labelfree.data.nuscenes.index:CACHED_FROM_BYTES": 0}
+"""The index of nuScenes is kept for tables of any size, so that a tiny one can be damaged."""
+BUILDING = Limits(cpu_seconds=300, idle_seconds=60)
+
+
+@dataclass(frozen=True)
+class State:
+    """A folder that commands have left, and the command that is repeated on it after damage."""
+
+    name: str
+    inputs: tuple[str, ...]
+    first: tuple[str, ...]
+    command: tuple[str, ...]
+    steps: int | None = None
+    """The first command was killed after so many steps; None: it came to its end."""
+    network: str = ""
+    """A network that is laid into `out/net`."""
+
+
+STATES = (
+    State("interrupted run", ("room", "tiny.yaml"), RUN, RUN, steps=2),
+    State("interrupted train, kept frames", ("fused", "tiny.yaml"), KEPT, KEPT, steps=2),
+    State("finished run, again", ("room", "tiny.yaml"), RUN, RUN),
+    State("finished run, predict", ("room", "tiny.yaml"), RUN, PREDICT),
+    State("finished run, evaluate", ("room", "tiny.yaml"), RUN, EVALUATE),
+    State("finished run, figure", ("room", "tiny.yaml"), RUN, FIGURE),
+    State("finished label", ("fused", "tiny.yaml"), LABEL, LABEL),
+    State("interrupted table", ("lab-tiny.yaml",), TABLE, TABLE, steps=1),
+    State("interrupted demo", ("tiny.yaml",), DEMO, DEMO, steps=3),
+    State("nuScenes index", ("nuscenes",), INDEX, INDEX, network="street"),
+)
+
+DISTURBED: dict[str, State] = {
+    "label": State("label", ("fused", "tiny.yaml"), LABEL, LABEL),
+    "train": State("train", ("fused", "tiny.yaml"), KEPT, KEPT),
+    "run": State("run", ("room", "tiny.yaml"), RUN, RUN),
+    "demo": State("demo", ("tiny.yaml",), DEMO, DEMO),
+    "table": State("table", ("lab-tiny.yaml",), TABLE, TABLE),
+    "predict": State("predict", ("room",), (), ("predict", "out/net", "in/room", "--out", "out/pred"), network="room"),
+}
+"""Commands that are killed, run out of disk, or run twice at once: nothing is there before them."""
+
+
+@dataclass
+class Golden:
+    """The folder of everything undamaged, and what was measured on the way."""
+
+    folder: Path
+    expected: dict[str, dict[str, str]]
+    """Results of the repeated command of each state and of each disturbed command."""
+    seconds: dict[str, float]
+    """How long each disturbed command takes."""
+    sizes: dict[str, int]
+    """Bytes that each disturbed command leaves."""
+
+    def lay_out(self, case: Path, inputs: Sequence[str], network: str = "") -> Path:
+        """Make a case's folder with some of the inputs; return the folder that commands run in."""
+        shutil.rmtree(case, ignore_errors=True)
+        folder = inner(case)
+        (folder / "out").mkdir(parents=True)
+        (folder / "home").mkdir()
+        (folder / "in").mkdir()
+        for name in inputs:
+            restore(self.folder / "in" / name, folder / "in" / name)
+        if network:
+            shutil.copytree(self.folder / "nets" / network, folder / "out" / "net")
+        return folder
+
+    def put_cache(self, folder: Path) -> None:
+        """Put the teachers' outputs for undamaged images into a case's `out`: only damaged ones are then computed."""
+        shutil.copytree(self.folder / "cache", folder / "out" / "cache")
+
+    def put_state(self, state: State, folder: Path) -> None:
+        """Put what the first command left into a case's `out`."""
+        shutil.copytree(self.folder / "states" / state.name, folder / "out", dirs_exist_ok=True)
+
+
+def restore(source: Path, target: Path) -> None:
+    """Copy a file or a folder."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(source, target) if source.is_dir() else shutil.copy(source, target)
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Return the variables of a case: no network, caches of its own."""
+    home = str(folder / "home")
+    return {
+        "HF_HUB_OFFLINE": "1",
+        "XDG_CACHE_HOME": home,
+        "HOME": home,
+        "TOKENIZERS_PARALLELISM": "false",
+        "COLUMNS": "120",
+    }
+
+
+def build(folder: Path, wanted: Sequence[str]) -> Golden:
+    """Write inputs, carry out the undisturbed commands, and import what they needed.
+
+    `wanted` names the states to prepare, all that a campaign uses.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    write_inputs(folder / "in")
+    shutil.copy(folder / "in" / "tiny.yaml", folder / "in" / "lab-tiny.yaml")
+    golden = Golden(folder, {}, {}, {})
+    _networks(golden)
+    made: dict[tuple[object, ...], str] = {}
+    for state in STATES:
+        if state.name in wanted:
+            _state(golden, state, made)
+    for name, state in DISTURBED.items():
+        if name in wanted:
+            _disturbed(golden, name, state)
+    return golden
+
+
+def _networks(golden: Golden) -> None:
+    """Train the networks of both worlds, keep maps of labels and masks, and warm this process on the way."""
+    street = ("train", "in/nuscenes", "--out", "out/run", *STREET, "--limit", "2", "--train.epochs=1")
+    street += ("--switch.start_epoch=0", "--split", "train")
+    label = ("label", "in/room", "--out", "out/labels", *RECIPE)
+    folder = golden.lay_out(golden.folder / "work", ("room", "nuscenes", "tiny.yaml", "street.yaml"))
+    modules = golden.folder / "modules"
+    recording = environment(folder) | {"LABELFREE_MODULES": str(modules)}
+    for name, command in (("room", RUN), ("street", street)):
+        _succeed(run(command, folder, BUILDING, environment=recording))
+        shutil.move(folder / "out" / "run", folder / "out" / name)
+        shutil.copytree(folder / "out" / name, golden.folder / "nets" / name, ignore=NOT_OF_A_NETWORK)
+        if name == "room":
+            read = (label, ("predict", "out/room", "in/room", "--out", "out/pred"), ("evaluate", "out/room", "in/room"))
+            warm(modules, read, folder, environment(folder))
+    shutil.copytree(folder / "out" / "cache", golden.folder / "cache")
+    for kind in ("clip", "masks"):
+        shutil.copytree(folder / "out" / "labels" / "room" / kind, golden.folder / "in" / "maps" / kind)
+    _write_scores(golden.folder / "in" / "maps" / "clip", golden.folder / "in" / "scores" / "clip")
+    shutil.copytree(golden.folder / "in" / "maps" / "masks", golden.folder / "in" / "scores" / "masks")
+
+
+def _write_scores(labels: Path, scores: Path) -> None:
+    """Write score maps, two as arrays, the rest as safetensors."""
+    import numpy as np
+    from PIL import Image
+    from safetensors.numpy import save_file
+
+    scores.mkdir(parents=True)
+    for index, path in enumerate(sorted(labels.glob("*.png"))):
+        with Image.open(path) as opened:
+            chosen = (np.array(opened)[None] == np.arange(16)[:, None, None]).astype(np.float32)
+        if index < 2:
+            np.save(scores / f"{path.stem}.npy", chosen)
+        else:
+            save_file({"scores": chosen}, scores / f"{path.stem}.safetensors")
+
+
+def _state(golden: Golden, state: State, made: dict[tuple[object, ...], str]) -> None:
+    """Carry out a state's first command, unless another state begins alike, keep what it left, and go on from there."""
+    folder = golden.lay_out(golden.folder / "work", state.inputs, state.network)
+    kept = golden.folder / "states" / state.name
+    if (like := made.get((state.first, state.steps))) is not None:
+        shutil.copytree(golden.folder / "states" / like, kept)
+        shutil.copytree(kept, folder / "out", dirs_exist_ok=True)
+    elif state.steps is not None:
+        _interrupt(state, folder)
+    elif state.first != state.command or not state.network:
+        _succeed(run(state.first, folder, BUILDING, environment=environment(folder), patches=PATCHES))
+    if like is None and not state.network:
+        shutil.copytree(folder / "out", kept, ignore=NOT_COPIED)
+        made[(state.first, state.steps)] = state.name
+    _succeed(run(state.command, folder, BUILDING, environment=environment(folder), patches=PATCHES))
+    golden.expected[state.name] = results(folder / "out")
+
+
+def _interrupt(state: State, folder: Path) -> None:
+    """Kill the first command as soon as it has written so many steps."""
+    running = start(state.first, folder, BUILDING, environment=environment(folder))
+    wanted, deadline = state.steps or 0, time.monotonic() + 120
+    while not any(len(path.read_text().splitlines()) >= wanted for path in folder.rglob("metrics.jsonl")):
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.002)
+    running.stop = Stop(signal.SIGKILL, 0.0)
+    finish(running)
+
+
+def _disturbed(golden: Golden, name: str, state: State) -> None:
+    folder = golden.lay_out(golden.folder / "work", state.inputs, state.network)
+    outcome = run(state.command, folder, BUILDING, environment=environment(folder))
+    _succeed(outcome)
+    golden.expected[name], golden.seconds[name] = results(folder / "out"), outcome.seconds
+    golden.sizes[name] = sum(path.stat().st_size for path in (folder / "out").rglob("*") if path.is_file())
+
+
+def _succeed(outcome: Outcome) -> None:
+    if outcome.code != 0:
+        text = json.dumps(
+            {"command": outcome.command, "code": outcome.code, "stderr": outcome.stderr[-2000:]}, indent=1
+        )
+        raise SystemExit(f"An undisturbed command fails, so nothing can be compared with it: {text}")
