@@ -207,7 +207,7 @@ def test_output_is_escaped(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         ("--device=banana", "--device is 'banana': give auto, cpu, cuda"),
         ("--device=cuda:999", "--device is cuda:999"),
         ("--processes=0", "--processes is 0"),
-        ("--processes=100000", "--processes is 100000"),
+        ("--processes=-3", "--processes is -3"),
         ("--threads=0", "--threads is 0"),
         ("--classes=", "neither a comma list"),
         ("--classes=,", "neither a comma list"),

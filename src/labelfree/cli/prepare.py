@@ -41,6 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Print counts, every problem, what labels will take, the next command; exit code 2 if there are problems."""
+    if options.measure < 0:
+        raise InputError(f"--measure is {options.measure}: give 0 (not measured) or more pictures.")
     own = layout_of(options.data, options.layout)
     options.recipe = options.recipe or ("quick" if own is None else own.recipe)
     config = run_config(options, overrides)
@@ -64,8 +66,6 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
 
 def _measured(options: argparse.Namespace, config: RunConfig) -> float:
     """Return the seconds that both teachers take for a picture, on some of the first scene's."""
-    if options.measure < 1:
-        raise InputError(f"--measure is {options.measure}: give 1 or more pictures.")
     scenes = open_data(options, tell=False)
     scene = scenes[0]
     few = replace(scene, frames=scene.frames[: options.measure])

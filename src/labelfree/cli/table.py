@@ -20,6 +20,8 @@ from labelfree.lab.rooms import CLASS_NAMES
 from labelfree.lab.street.dataset import StreetSize
 from labelfree.leftovers import remove_leftovers
 from labelfree.outputs import OutputFolder
+from labelfree.pipeline import pick_device
+from labelfree.preflight import check_extras, check_out, check_teachers
 from labelfree.results.environment import PACKAGE, git_revision
 from labelfree.results.report import duration
 from labelfree.tables.data import Captures, LabRooms, LabStreets, TableData, weights_digest
@@ -82,11 +84,13 @@ class Plan:
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Do the runs that are missing, write the table after each, print it; repeated, the command goes on."""
     table = paper_table(options.number)
+    pick_device(options.device)
     plans = [_plan(options, table, world, out, overrides) for world, out in _worlds(options)]
     for plan in plans:
         stem = plan.schedule.out / f"table{table.number}"
         worlds = [stem.with_name(f"{stem.name}-worlds.md")] if len(plans) > 1 and plan is plans[0] else []
         OutputFolder(plan.schedule.out).claim([stem.with_suffix(".json"), stem.with_suffix(".md"), *worlds])
+        _check(plan)
     pages = [_carry_out(plan, table, options.device) for plan in plans]
     page = pages[0]
     if len(plans) > 1:
@@ -104,6 +108,15 @@ def _plan(options: argparse.Namespace, table: PaperTable, world: str, out: Path,
     whole = settings[table.row(table.full).path]
     schedule = Schedule(settings, f"{data.identity} {weights_digest(whole)}", out)
     return Plan(world, tuple(rows), seeds, data, schedule, cache)
+
+
+def _check(plan: Plan) -> None:
+    """Refuse, before the first run, what would stop a later one."""
+    check_out(plan.schedule.out)
+    check_out(plan.cache, what="--cache")
+    for row in plan.rows:
+        check_extras(plan.schedule.settings[row.path])
+        check_teachers(plan.schedule.settings[row.path])
 
 
 def _carry_out(plan: Plan, table: PaperTable, device: str) -> str:
