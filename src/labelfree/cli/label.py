@@ -111,6 +111,6 @@ def _scene_files(scene: Scene, out: Path) -> list[Path]:
 def parse_shard(text: str) -> tuple[int, int]:
     """Return (i, n) of `i/n`."""
     part, found, parts = text.partition("/")
-    if not found or not part.isdigit() or not parts.isdigit() or not 1 <= int(part) <= int(parts):
+    if not found or not part.isdecimal() or not parts.isdecimal() or not 1 <= int(part) <= int(parts):
         raise InputError(f"--shard is '{text}': write i/n with 1 <= i <= n, such as 3/16.")
     return int(part), int(parts)

@@ -87,10 +87,10 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     pick_device(options.device)
     plans = [_plan(options, table, world, out, overrides) for world, out in _worlds(options)]
     for plan in plans:
+        _check(plan)
         stem = plan.schedule.out / f"table{table.number}"
         worlds = [stem.with_name(f"{stem.name}-worlds.md")] if len(plans) > 1 and plan is plans[0] else []
         OutputFolder(plan.schedule.out).claim([stem.with_suffix(".json"), stem.with_suffix(".md"), *worlds])
-        _check(plan)
     pages = [_carry_out(plan, table, options.device) for plan in plans]
     page = pages[0]
     if len(plans) > 1:
