@@ -19,6 +19,7 @@ TINY = (
     "--networks.net_2d.aspp_channels=8",
     "--networks.net_3d.planes=[8,8,8,8,8,8,8,8]",
     "--networks.backbone_weights=null",
+    "--networks.backbone_weights_3d=null",
     "--train.images_per_scene=1",
     "--train.epochs=2",
     "--switch.start_epoch=1",
