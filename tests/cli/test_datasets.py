@@ -72,7 +72,7 @@ def test_nuscenes_and_then_nuimages(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main(["predict", run, str(pictures), "--split", "val", "--submission", "--out", str(taken)]) == 2
     assert "--submission is for points" in capsys.readouterr().err
     assert main(["train", str(pictures), "--split", "val", "--out", str(tmp_path / "no")]) == 2
-    assert "has pictures but no points" in capsys.readouterr().err
+    assert "has images but no points" in capsys.readouterr().err
 
 
 def test_captures_are_prepared_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,6 +37,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
         size = LabSize(train_rooms=options.rooms, held_out_rooms=options.held_out, train_views=options.views)
         folders = write_lab(options.out, options.seed, size)
         print(f"rooms are in {folders.train} and {folders.held_out}")
+        _recommend(folders.train)
         return 0
     if options.layout == SCANNET:
         write_scannet(options.out, options.seed, options.scenes, options.views)
@@ -44,5 +45,9 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
         write_nuimages(options.out, options.seed, options.scenes)
     else:
         write_nuscenes(options.out, options.seed, options.scenes)
-    print(f"written; next: {shlex.join(['labelfree', 'prepare', str(options.out)])}")
+    _recommend(options.out, *(("--split", "val") if options.layout == NUIMAGES else ()))
     return 0
+
+
+def _recommend(folder: Path, *words: str) -> None:
+    print(f"written; next: {shlex.join(['labelfree', 'prepare', str(folder), *words])}")

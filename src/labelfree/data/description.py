@@ -122,7 +122,7 @@ def _value(key: str, value: Any, where: str) -> Any:
         case "depth_scale" | "voxel_m" | "max_depth_m":
             return _positive(value, where)
         case "every":
-            return _count(value, where)
+            return count_value(value, where)
         case "intrinsics":
             return pinhole_value(value, where) if isinstance(value, dict) else text_value(value, where)
         case "intrinsics_size":
@@ -170,7 +170,8 @@ def _positive(value: Any, where: str) -> float:
     return float(value)
 
 
-def _count(value: Any, where: str) -> int:
+def count_value(value: Any, where: str) -> int:
+    """Return a whole number from 1."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise InputError(f"{where} is {shown(value)}, expected a whole number from 1.")
     return value
@@ -180,7 +181,7 @@ def size_value(value: Any, where: str) -> tuple[int, int]:
     """Return (height, width)."""
     if not isinstance(value, list) or len(value) != 2:
         raise InputError(f"{where} is {shown(value)}, expected [height, width].")
-    return _count(value[0], where), _count(value[1], where)
+    return count_value(value[0], where), count_value(value[1], where)
 
 
 def pinhole_value(value: Mapping[Any, Any], where: str) -> Pinhole:

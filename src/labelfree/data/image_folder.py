@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labelfree.data.description import refuse_unknown, size_value, text_value
+from labelfree.data.description import count_value, refuse_unknown, text_value
 from labelfree.data.integrity import check_image
 from labelfree.data.lidar_rig.description import raw_classes, raw_ignored, says_layout
 from labelfree.data.lidar_rig.source import RawLabels
@@ -169,7 +169,8 @@ def _source(
         if not images:
             raise InputError(f"{base}: no image is left after leaving out the broken ones; {notes[-1]}")
     table = class_table(description.classes, description.ignored)
-    table[IGNORE_LABEL] = IGNORE_LABEL if IGNORE_LABEL not in (description.classes or {}) else table[IGNORE_LABEL]
+    if IGNORE_LABEL not in (description.classes or {}):
+        table[IGNORE_LABEL] = IGNORE_LABEL
     return description, FolderSource(description.name or base.resolve().name, tuple(images), table), tuple(notes)
 
 
@@ -232,7 +233,7 @@ def _description(data: dict[str, Any], path: Path, base: Path) -> FolderDescript
     def text(key: str) -> str | None:
         return None if data.get(key) is None else text_value(data[key], f"{path}: {key}")
 
-    every = size_value([data["every"], 1], f"{path}: every")[0] if "every" in data else 1
+    every = count_value(data.get("every", 1), f"{path}: every")
     ignored = raw_ignored(data.get("ignored", []), f"{path}: ignored")
     classes = _classes(data.get("classes"), path, base)
     images, labels = text("images") or f"{IMAGES[0]}/{IMAGE_ENDINGS}", text("labels")

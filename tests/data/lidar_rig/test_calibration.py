@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
-from kitti_drive import KITTI, PROJECTION, VELODYNE_TO_CAMERA, drive
+from kitti_drive import KITTI, PROJECTION, ROOT, VELODYNE_TO_CAMERA, drive
 
 from labelfree.cli.main import main
 from labelfree.data.collection import open_scenes
+from labelfree.data.lidar_rig.description import read_rig
+from labelfree.errors import InputError
 
 WHOLE = np.vstack([VELODYNE_TO_CAMERA, [0, 0, 0, 1]])
 POSE = np.linalg.inv(WHOLE)
@@ -128,3 +131,21 @@ def test_a_pattern_without_a_star(tmp_path: Path, capsys: pytest.CaptureFixture[
             path = describe(tmp_path / "two", camera | {"images": images}, incomplete=incomplete)
             assert main(["check", str(path)]) == 2
             assert words in capsys.readouterr().err
+
+
+def test_the_example_of_the_manual(tmp_path: Path) -> None:
+    """The calibration that docs/datasets.md shows is that of the drive, and its descriptions can be read."""
+    section = (ROOT / "docs" / "datasets.md").read_text(encoding="utf-8").split("### Calibration in files")[1]
+    stored, cameras, steps, images = re.findall(r"```yaml\n(.*?)```", section, re.DOTALL)
+    drive(tmp_path)
+    (tmp_path / "image_2").rename(tmp_path / "left")
+    (tmp_path / "rig.yaml").write_text(stored)
+    (tmp_path / "own.yaml").write_text(f"layout: lidar\npoints: velodyne/*.bin\n{cameras}")
+    assert main(["check", str(tmp_path / "own.yaml")]) == 0
+    assert len(open_scenes(tmp_path / "own.yaml")[0].frames) == 1
+    path = describe(tmp_path, yaml.safe_load(steps))
+    assert len(read_rig(path).cameras[0].calibration()) == 3
+    (tmp_path / "images.yaml").write_text(images)
+    assert main(["check", str(tmp_path / "images.yaml")]) == 2  # there are no such images, but the keys are right
+    with pytest.raises(InputError, match="no image matches 'leftImg8bit"):
+        open_scenes(tmp_path / "images.yaml")

@@ -130,6 +130,13 @@ def test_a_rig_from_prepare_to_the_report(
         assert main(words) == 0
 
 
+@pytest.mark.parametrize("layout", ["posed-rgbd", "nuimages"])
+def test_what_lab_write_recommends(layout: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    size = ["--scenes", "2", "--rooms", "1", "--held-out", "1", "--views", "1"]
+    assert main(["lab", "write", "--layout", layout, "--out", str(tmp_path / "my lab"), *size]) == 0
+    assert main(recommended(capsys.readouterr().out)) == 0
+
+
 @pytest.mark.parametrize("verb", ["prepare", "label", "train", "run"])
 def test_a_recipe_for_depth_maps_is_refused_before_any_work(
     verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
