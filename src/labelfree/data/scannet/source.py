@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from labelfree.data.scannet.labels import (
 )
 from labelfree.data.scannet.sens import SensFile, open_sens, open_sens_header
 from labelfree.decoding import picture_size
+from labelfree.documents import read_json
 from labelfree.errors import InputError
 from labelfree.raster import ImageFile, MapFile, Raster
 from labelfree.scene import Frame, Scene
@@ -164,11 +166,22 @@ class ScanSource:
             found += frame_faults(self.frames(found), thorough)
         except InputError as error:
             found += [] if found else [str(error)]
-        try:
-            self._look_at_points()
-        except InputError as error:
-            found.append(str(error))
+        for look in (self._look_at_points, *(self._alternatives() if thorough else ())):
+            try:
+                look()
+            except InputError as error:
+                found.append(str(error))
         return tuple(dict.fromkeys(found))
+
+    def _alternatives(self) -> Iterator[Callable[[], object]]:
+        """Yield how to read the files that others are preferred to."""
+        if self.files.frames is not None and (path := self.files.part(".sens")) is not None:
+            yield partial(open_sens, path)
+        for ending in ("_vh_clean_2.0.010000.segs.json", ".aggregation.json", "_vh_clean.aggregation.json"):
+            if (path := self.files.part(ending)) is not None:
+                yield partial(read_json, path, fix="download the scan again")
+        if (path := self.files.part("_2d-label-filt.zip")) is not None:
+            yield partial(member_names, path)
 
     def _look_at_points(self) -> None:
         mesh = self.files.mesh()
