@@ -25,7 +25,7 @@ from benchmarks.faults.campaign import (
 )
 from benchmarks.faults.cases import Bench
 from benchmarks.faults.forks import Limits
-from benchmarks.faults.golden import DISTURBED, STATES, build
+from benchmarks.faults.golden import DISTURBED, SHORT_STATES, SHORT_VERBS, STATES, build
 
 TOLD_EVERY_S = 30.0
 
@@ -38,14 +38,20 @@ def main() -> int:
     names = (
         [options.only] if options.only else identities(options.mutations, options.kills, options.disks, options.writers)
     )
-    golden = build(work / "golden", _needed(names))
-    bench = Bench(golden, work / "cases", options.seed, Limits(cpu_seconds=options.time_limit))
+    states = STATES[:SHORT_STATES] if options.short else STATES
+    verbs = tuple(DISTURBED)[:SHORT_VERBS] if options.short else tuple(DISTURBED)
+    kinds = {name.rpartition("-")[0] for name in names}
+    wanted = [state.name for state in states] if "state" in kinds else []
+    wanted += verbs if kinds & {"kill", "disk", "writers"} else []
+    golden = build(work / "golden", wanted)
+    limits = Limits(cpu_seconds=options.time_limit)
+    bench = Bench(golden, work / "cases", options.seed, limits, states, verbs)
     print(f"golden state after {time.monotonic() - started:.0f} s in {work}", file=sys.stderr, flush=True)
     if options.only:
         return _one(bench, options.only)
     results = _told(bench, names, options.jobs)
     print(counts_table(results))
-    print(f"\n{len(failures(results))} distinct failures\n{failures_text(results, options.seed)}")
+    print(f"\n{len(failures(results))} distinct failures\n{failures_text(results, _repeat(options))}")
     seconds = time.monotonic() - started
     used = sum(result.cpu_seconds for result in results)
     print(f"\n{len(results)} cases in {seconds:.0f} s with {options.jobs} jobs, {used:.0f} CPU seconds")
@@ -66,16 +72,15 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=2, help="cases at once")
     parser.add_argument("--work", type=Path, default=None, help="folder for everything (default: a new one in /tmp)")
     parser.add_argument("--out", type=Path, default=None, help="JSON with counts and failures")
+    parser.add_argument("--short", action="store_true", help="fewer kinds of state and of killed commands: a minute")
     parser.add_argument("--only", default=None, help="repeat one case, such as layout-0123, and keep its files")
     parser.add_argument("--time-limit", type=float, default=60.0, help="CPU seconds of a command; more is a hang")
     return parser.parse_args()
 
 
-def _needed(names: list[str]) -> list[str]:
-    """Return the states and disturbed commands that some cases start from."""
-    kinds = {name.rpartition("-")[0] for name in names}
-    states = [state.name for state in STATES] if "state" in kinds else []
-    return states + (list(DISTURBED) if kinds & {"kill", "disk", "writers"} else [])
+def _repeat(options: argparse.Namespace) -> str:
+    """Return the command that repeats a case."""
+    return f"python -m benchmarks.faults --seed {options.seed}{' --short' if options.short else ''} --only"
 
 
 def _told(bench: Bench, names: list[str], jobs: int) -> list[Result]:

@@ -109,7 +109,7 @@ def failures(results: Sequence[Result]) -> dict[tuple[str, str], list[Result]]:
     return dict(sorted(found.items(), key=lambda item: (item[0][0], -len(item[1]))))
 
 
-def failures_text(results: Sequence[Result], seed: int) -> str:
+def failures_text(results: Sequence[Result], repeat: str) -> str:
     """Return each distinct failure once: how often, an example, how to repeat it."""
     lines = []
     for (verdict, _), found in failures(results).items():
@@ -117,7 +117,7 @@ def failures_text(results: Sequence[Result], seed: int) -> str:
         lines += [f"- **{verdict}** x {len(found)}: {first.message}", f"  {first.group}: {first.damage[:200]}"]
         lines += [f"  `labelfree {' '.join(first.command)[:200]}`"]
         names = " ".join(result.identity for result in found[:SHOWN])
-        lines += [f"  `python -m benchmarks.faults --seed {seed} --only {first.identity}` (also: {names})"]
+        lines += [f"  `{repeat} {first.identity}` (also: {names})"]
     return "\n".join(lines)
 
 

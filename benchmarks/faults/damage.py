@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-
 from benchmarks.faults.formats import ARRAY, PLY, POINTS, SAFETENSORS, SENS, TORCH
 from benchmarks.faults.images import IMAGE
 from benchmarks.faults.values import HOSTILE_NAMES, damage_tree
@@ -224,22 +223,24 @@ def _utf16(random: Rng, path: Path) -> str:
 
 GENERIC: tuple[Damage, ...] = (
     bit_flips, bit_flips, _early_bit_flip, _noise, _truncate, _truncate, _empty, _delete, _append, _sparse, _folder,
-    _parent_as_file, _fifo, _link(""), _link("/dev/zero"), _link("missing"), _unreadable, _unreadable_folder, _swap, _copy,
+    _parent_as_file, _fifo, _link(""), _link("/dev/zero"), _link("missing"), _unreadable, _unreadable_folder, _swap,
+    _copy,
     _hostile_name,
 )  # fmt: skip
 TEXT: tuple[Damage, ...] = (
     _line(_line_deleted), _line(_line_doubled), _line(_word_replaced), _line(_word_replaced), _line(_word_replaced),
-    _bytes_inserted(b"\0", "NUL"), _bytes_inserted(b"\xff\xfe", "invalid UTF-8"), _bytes_inserted(b"\x1b]0;x\x07", "control"),
+    _bytes_inserted(b"\0", "NUL"), _bytes_inserted(b"\xff\xfe", "invalid UTF-8"), _bytes_inserted(b"\x1b]0;x\x07",
+    "control"),
     _utf16,
 )  # fmt: skip
 TREE: tuple[Damage, ...] = (*[damage_tree] * 12, *TEXT)
 
 BY_SUFFIX: Mapping[str, Sequence[Damage]] = {
-    **{suffix: TEXT for suffix in (".txt", ".tsv", ".csv", ".log")},
-    **{suffix: TREE for suffix in (".json", ".yaml", ".yml", ".jsonl")},
-    **{suffix: IMAGE for suffix in (".png", ".jpg", ".jpeg")},
-    **{suffix: ARRAY for suffix in (".npy", ".npz")},
-    **{suffix: POINTS for suffix in (".bin", ".label")},
+    **dict.fromkeys((".txt", ".tsv", ".csv", ".log"), TEXT),
+    **dict.fromkeys((".json", ".yaml", ".yml", ".jsonl"), TREE),
+    **dict.fromkeys((".png", ".jpg", ".jpeg"), IMAGE),
+    **dict.fromkeys((".npy", ".npz"), ARRAY),
+    **dict.fromkeys((".bin", ".label"), POINTS),
     ".ply": PLY,
     ".sens": SENS,
     ".safetensors": SAFETENSORS,

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-
 from benchmarks.faults.cases import Bench, Case
 from benchmarks.faults.forks import Limits, Outcome, Stop, finish, run, start
 from benchmarks.faults.golden import DISTURBED, environment
@@ -27,12 +26,11 @@ from benchmarks.faults.verdict import (
 )
 
 Rng = np.random.Generator
-VERBS = tuple(DISTURBED)
 KILLED_BY = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 AGAIN_SHARE = 0.3
 """Of killed commands, those whose repetition is killed once more."""
 REAL_EVERY = 6
-"""One kill of so many is of a new interpreter in the place of a fork."""
+"""One kill after so many others is of a new interpreter in the place of a fork."""
 IMPORT_SECONDS = 6.0
 SPARE_BYTES = 64 << 20
 
@@ -50,11 +48,12 @@ class Disk:
             _mount("-o", f"remount,size={SPARE_BYTES}", str(self.folder))
 
 
-def kill_case(bench: Bench, identity: str, random: Rng, verbs: tuple[str, ...] = VERBS) -> tuple[Case, Verdict]:
+def kill_case(bench: Bench, identity: str, random: Rng) -> tuple[Case, Verdict]:
     """Kill a command, repeat it to its end: the results are those of an undisturbed one."""
     number = int(identity.rpartition("-")[2])
+    verbs = bench.verbs
     verb, by = verbs[number % len(verbs)], KILLED_BY[number // len(verbs) % len(KILLED_BY)]
-    real = number % REAL_EVERY == REAL_EVERY - 1 and len(verbs) == len(VERBS)
+    real = number % (REAL_EVERY + 1) == REAL_EVERY
     case = _lay_out(bench, identity, verb, f"kill {by.name}")
     seconds = bench.golden.seconds[verb]
     times = [float(random.uniform(0, seconds)) for _ in range(2 if random.random() < AGAIN_SHARE else 1)]
@@ -71,7 +70,7 @@ def kill_case(bench: Bench, identity: str, random: Rng, verbs: tuple[str, ...] =
 
 def disk_case(bench: Bench, identity: str, random: Rng) -> tuple[Case, Verdict]:
     """Fill the disk under a command, make room, repeat it."""
-    verb = VERBS[int(identity.rpartition("-")[2]) % len(VERBS)]
+    verb = bench.verbs[int(identity.rpartition("-")[2]) % len(bench.verbs)]
     case = _lay_out(bench, identity, verb, "disk")
     size = int(bench.golden.sizes[verb] * random.uniform(0.02, 0.95)) // 4096 * 4096 + 4096
     with _small_disk(case.folder / "out", size) as disk:
@@ -88,9 +87,9 @@ def disk_case(bench: Bench, identity: str, random: Rng) -> tuple[Case, Verdict]:
         return case, _repeated(bench, case, verb)
 
 
-def writers_case(bench: Bench, identity: str, random: Rng, verbs: tuple[str, ...] = VERBS) -> tuple[Case, Verdict]:
+def writers_case(bench: Bench, identity: str, random: Rng) -> tuple[Case, Verdict]:
     """Start a command twice at once on one folder: each ends well or is refused, the results are those of one."""
-    verb = verbs[int(identity.rpartition("-")[2]) % len(verbs)]
+    verb = bench.verbs[int(identity.rpartition("-")[2]) % len(bench.verbs)]
     case = _lay_out(bench, identity, verb, "writers")
     case.damage = "two at once"
     limits = replace(bench.limits, idle_seconds=bench.limits.wall_seconds)  # one may wait for the other

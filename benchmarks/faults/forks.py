@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import re
 import resource
 import select
 import signal
@@ -128,29 +127,6 @@ def finish(running: Running) -> Outcome:
 def run(command: Sequence[str], folder: Path, limits: Limits, **more: object) -> Outcome:
     """Carry out a command; see `start`."""
     return finish(start(command, folder, limits, **more))  # type: ignore[arg-type]
-
-
-def warm(modules: Path, commands: Sequence[Sequence[str]], folder: Path, environment: Mapping[str, str]) -> None:
-    """Import what a child with LABELFREE_MODULES set needed, then carry out commands here, for the caches they fill.
-
-    The commands must not train: PyTorch's backward refuses to run in a fork of a process that has run it.
-    """
-    for name in modules.read_text().split():
-        if name not in sys.modules and not name.startswith("__"):
-            with contextlib.suppress(Exception):
-                import_module(name)
-    setattr(re, "_MAXCACHE", 1 << 16)  # noqa: B010  transformers compiles more patterns than Python keeps
-    kept, here = dict(os.environ), Path.cwd()
-    os.chdir(folder)
-    os.environ.update(environment)
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
-        for command in commands:
-            import_module("labelfree.cli.main").main(list(command))
-    os.chdir(here)
-    os.environ.clear()
-    os.environ.update(kept)
-    if (threads := len(list(Path("/proc/self/task").iterdir()))) > 1:
-        print(f"{threads} threads before the first fork", file=sys.stderr)
 
 
 def resident_bytes() -> int:

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-
 from benchmarks.faults.images import BOMB_BLOCK, zeros
 
 Rng = np.random.Generator
@@ -48,7 +47,8 @@ def _ply_header(random: Rng, path: Path) -> str:
     end = data.index(b"end_header")
     lines = data[:end].split(b"\n")
     at = int(random.integers(len(lines) - 1))
-    new = (b"", b"property list uchar int x", b"property double x", b"format ascii 1.0", b"format binary_big_endian 1.0",
+    new = (b"", b"property list uchar int x", b"property double x", b"format ascii 1.0",
+    b"format binary_big_endian 1.0",
            b"comment \x1b[2J", b"property quux y", b"element vertex")  # fmt: skip
     lines[at] = new[int(random.integers(len(new)))]
     path.write_bytes(b"\n".join(lines) + data[end:])

@@ -82,7 +82,8 @@ def _write_described(room: Path, folder: Path) -> None:
     keys = {"fx": (0, 0), "fy": (1, 1), "cx": (0, 2), "cy": (1, 2)}
     described = {
         "name": "office", "images": "rgb/*.png", "depth": "range/*.png", "depth_scale": 1000, "poses": "poses.txt",
-        "pose_is": "camera_to_world", "camera_axes": "opencv", "intrinsics": {k: float(matrix[v]) for k, v in keys.items()},
+        "pose_is": "camera_to_world", "camera_axes": "opencv", "intrinsics": {k: float(matrix[v]) for k,
+        v in keys.items()},
         "cloud": "scan.ply", "labels": "truth/*.png", "classes": "classes.txt", "every": 1, "incomplete": "error",
     }  # fmt: skip
     (folder / "capture.yaml").write_text(yaml.safe_dump(described, sort_keys=False))
@@ -159,7 +160,8 @@ def _write_rig(folder: Path) -> None:
     camera.pop("labels")
     described = {
         "layout": "lidar", "points": "velodyne/*.bin", "columns": ["x", "y", "z", "intensity"], "intensity_scale": 255,
-        "point_labels": "labels/*.label", "cameras": {"image_2": camera}, "classes": {10: "car", 40: "road", 50: "building"},
+        "point_labels": "labels/*.label", "cameras": {"image_2": camera}, "classes": {10: "car", 40: "road",
+        50: "building"},
         "ignored": [0], "max_range_m": 60.0, "every": 1, "incomplete": "error",
     }  # fmt: skip
     (folder / "rig.yaml").write_text(yaml.safe_dump(described, sort_keys=False))

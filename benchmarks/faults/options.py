@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import yaml
-
 from benchmarks.faults.golden import RECIPE
+
 from labelfree.config import RunConfig
 
 Rng = np.random.Generator
@@ -32,32 +32,42 @@ NUMBERS = (
 )
 PATHS = (
     "missing", "missing/deep/er", "in/room/intrinsic.txt", "in/room/intrinsic.txt/x", "in/room", ".", "", "/dev/null",
-    "/dev/zero", "in/locked", "in/locked/x", "in/read-only/x", "in/fifo", "in/loop", "in/empty", "~/x", "x" * 300, "in/bin",
+    "/dev/zero", "in/locked", "in/locked/x", "in/read-only/x", "in/fifo", "in/loop", "in/empty", "~/x", "x" * 300,
+    "in/bin",
     "\x1b]0;owned\x07x", "../../../x\ny", "in/room/color", "in/room/cloud.ply", "-",
 )  # fmt: skip
 WORDS = ("", " ", ",", "x", "none", "None", "a,a", "../../x", "/", "x" * 5000, "\x1b[2J", "nope/nope", "lab", "cuda:99")
 DEVICES = ("cuda", "cuda:9", "tpu", "", "meta", "mps", "cpu:7", "CPU", "xla", "auto,cpu", "-1", "cuda:-1")
 CLASSES = (
-    "", ",", "one", "a,a", "a,,b", ",".join(f"c{index}" for index in range(300)), "\x1b[2J,b", "../../x, b", "missing.yaml",
+    "", ",", "one", "a,a", "a,,b", ",".join(f"c{index}" for index in range(300)), "\x1b[2J,b", "../../x, b",
+    "missing.yaml",
     "in/locked", "in/room", "in/bin", "in/fifo", "wall, floor", "wall,floor\nceiling", "x" * 5000 + ",b", "in/bad.yaml",
 )  # fmt: skip
 OVERRIDES = (
-    "--train.epochs=[", "--train=3", "--train.epochs={", "--train", "--=3", "--train.=3", "--.train=3", "--train..epochs=1",
-    "--train.epochs", "--labels.image_size=48", "--labels.image_size=[0, 0]", "--labels.image_size=[48]", "--labels=null",
+    "--train.epochs=[", "--train=3", "--train.epochs={", "--train", "--=3", "--train.=3", "--.train=3",
+    "--train..epochs=1",
+    "--train.epochs", "--labels.image_size=48", "--labels.image_size=[0, 0]", "--labels.image_size=[48]",
+    "--labels=null",
     "--labels.image_size=[-1, 64]", "--labels.image_size=[48, 64, 3]", "--labels.image_size=[48.5, 64]", "--seed=null",
-    "--labels.image_size=[300000, 300000]", "--networks.net_2d.width=100000000", "--train.epochs=&a [*a]", "--train.epochs=@",
-    "--train.epochs=" + "[" * 5000, "--train.epochs=!!python/object/apply:os.mkdir [owned]", "--system=magic", "--a.b.c=d",
+    "--labels.image_size=[300000, 300000]", "--networks.net_2d.width=100000000", "--train.epochs=&a [*a]",
+    "--train.epochs=@",
+    "--train.epochs=" + "[" * 5000, "--train.epochs=!!python/object/apply:os.mkdir [owned]", "--system=magic",
+    "--a.b.c=d",
     "--networks.net_3d.planes=[]", "--networks.net_3d.planes=[8]", "--networks.net_3d.voxel_m=0", "--memory_gb=-1",
     "--networks.net_3d.voxel_m=-0.1", "--pairing.tolerance_m=-1", "--pairing.tolerance_m=.nan", "--train.workers=-1",
-    "--train.modalities=[]", "--train.modalities=2d", "--switch.start_epoch=-1", "--labels.latent_width=0", "--teachers=lab",
+    "--train.modalities=[]", "--train.modalities=2d", "--switch.start_epoch=-1", "--labels.latent_width=0",
+    "--teachers=lab",
     "--networks.backbone_weights=missing", "--networks.backbone_weights=in/room", "--networks.backbone_weights=in/bin",
     "--networks.backbone_weights_3d=in/locked", "--teachers.sam_options.points_per_side=0", "--train.precision=float7",
     "--teachers.clip_options.window=0", "--teachers.clip_options.stride=-1", "--train.learning_rate=.nan", "--help=3",
-    "--teachers.clip_options.scale=0", "--teachers.sam_options.points_per_batch=0", "--augment.crop_area=[2, 1]", "--x=\x1b[2J",
-    "--train.checkpoint_seconds=-5", "--train.checkpoint_seconds=.nan", "--networks.net_2d.output_stride=3", "--seed=-1",
+    "--teachers.clip_options.scale=0", "--teachers.sam_options.points_per_batch=0", "--augment.crop_area=[2, 1]",
+    "--x=\x1b[2J",
+    "--train.checkpoint_seconds=-5", "--train.checkpoint_seconds=.nan", "--networks.net_2d.output_stride=3",
+    "--seed=-1",
 )  # fmt: skip
 VALUES: tuple[Any, ...] = (
-    None, True, "x", "", [], {}, [1, 2, 3], -1, 0, 0.5, -0.5, float("nan"), float("inf"), "nan", [[]], {"a": 1}, -(2**70),
+    None, True, "x", "", [], {}, [1, 2, 3], -1, 0, 0.5, -0.5, float("nan"), float("inf"), "nan", [[]], {"a": 1},
+    -(2**70),
 )  # fmt: skip
 
 BASES: tuple[tuple[str, ...], ...] = (
@@ -69,20 +79,22 @@ BASES: tuple[tuple[str, ...], ...] = (
     ("evaluate", "out/net", "in/room", "--networks-only"),
     ("predict", "out/net", "in/room", "--out", "out/pred"),
     ("figure", "out/net", "in/room", "--to", "out/figure"),
-    ("table", "2", "--world", "in/lab-tiny.yaml", "--rows", "baseline", "--seeds", "1", "--rooms", "1", "--held-out-rooms", "1",
+    ("table", "2", "--world", "in/lab-tiny.yaml", "--rows", "baseline", "--seeds", "1", "--rooms", "1",
+     "--held-out-rooms", "1",
      "--views", "2", "--out", "out/table"),
     ("lab", "write", "--out", "out/lab", "--rooms", "1", "--held-out", "1", "--views", "2"),
-    ("demo", "--rooms", "1", "--held-out", "1", "--out", "out/demo", *RECIPE, "--train.epochs=1", "--switch.start_epoch=0"),
+    ("demo", "--rooms", "1", "--held-out", "1", "--out", "out/demo", *RECIPE, "--train.epochs=1",
+     "--switch.start_epoch=0"),
     ("info",),
 )  # fmt: skip
 OVERRIDABLE = ("prepare", "label", "train", "run", "table", "demo")
 
 OPTIONS: dict[str, tuple[str, ...]] = {
-    **{name: NUMBERS for name in ("--threads", "--every", "--limit", "--seed", "--scenes", "--rooms", "--held-out", "--views",
-                                  "--seeds", "--first-seed", "--held-out-rooms", "--measure", "--processes")},
-    **{name: PATHS for name in ("--out", "--root", "--cache", "--to", "--data", "--recipe")},
-    **{name: (*PATHS, *WORDS) for name in ("--clip", "--sam", "--world")},
-    **{name: WORDS for name in ("--layout", "--split", "--rows", "--shard", "--held-out-split", "--quux", "--resume")},
+    **dict.fromkeys(("--threads", "--every", "--limit", "--seed", "--scenes", "--rooms", "--held-out", "--views",
+    "--seeds", "--first-seed", "--held-out-rooms", "--measure", "--processes"), NUMBERS),
+    **dict.fromkeys(("--out", "--root", "--cache", "--to", "--data", "--recipe"), PATHS),
+    **dict.fromkeys(("--clip", "--sam", "--world"), (*PATHS, *WORDS)),
+    **dict.fromkeys(("--layout", "--split", "--rows", "--shard", "--held-out-split", "--quux", "--resume"), WORDS),
     "--device": DEVICES,
     "--classes": CLASSES,
 }  # fmt: skip
@@ -114,9 +126,8 @@ def bad_command(random: Rng, folder: Path) -> tuple[tuple[str, ...], str]:
     kinds: list[Callable[[Rng, list[str], Path], str]] = [_option, _option, _option, _position]
     if command[0] in OVERRIDABLE:
         kinds += [_override, _override, _setting, _recipe]
-    done = []
-    for _ in range(2 if random.random() < 0.15 else 1):
-        done.append(kinds[int(random.integers(len(kinds)))](random, command, folder))
+    count = 2 if random.random() < 0.15 else 1
+    done = [kinds[int(random.integers(len(kinds)))](random, command, folder) for _ in range(count)]
     return tuple(text.replace("\0", "") for text in command), "; ".join(done)
 
 
@@ -179,8 +190,10 @@ def _setting(random: Rng, command: list[str], folder: Path) -> str:
 
 def _recipe(random: Rng, command: list[str], folder: Path) -> str:
     """Give a recipe file that is not quite one."""
-    texts = ("", "3", "[]", "train: 3", "train: {epochs: [", "- a", "train: {epochs: x}", "\t", "train: null", "{1: 2}", "a: " * 50,
-             "train: &a [*a]", "x: " + "[" * 4000, "seed: 1\nseed: 2", "\x00", "networks: {net_2d: []}", "? [a]\n: b")  # fmt: skip
+    texts = ("", "3", "[]", "train: 3", "train: {epochs: [", "- a", "train: {epochs: x}", "\t", "train: null",
+    "{1: 2}", "a: " * 50,
+             "train: &a [*a]", "x: " + "[" * 4000, "seed: 1\nseed: 2", "\x00", "networks: {net_2d: []}",
+             "? [a]\n: b")  # fmt: skip
     text = texts[int(random.integers(len(texts)))]
     (folder / "in" / "lab-odd.yaml").write_text(text)
     _set(command, "--world" if command[0] == "table" else "--recipe", "in/lab-odd.yaml")

@@ -19,7 +19,8 @@ NESTING = 100_000
 BOMB_LEVELS = 30
 HOSTILE_NAMES = ("../../x", "../../../../x/y", "\x1b]0;owned\x07x", "a\nb", "x" * 5000, "..", ".", "", " ", "a/b")
 GARBAGE: tuple[Any, ...] = (
-    None, True, "x", [], {}, [None] * 3, {"a": 1}, -1, 0, 1, 0.5, -0.5, 1e308, math.inf, -math.inf, math.nan, 2**31, 2**63,
+    None, True, "x", [], {}, [None] * 3, {"a": 1}, -1, 0, 1, 0.5, -0.5, 1e308, math.inf, -math.inf, math.nan, 2**31,
+    2**63,
     -(2**63), 10**30, "1e400", "nan", *HOSTILE_NAMES,
 )  # fmt: skip
 PAYLOAD = "!!python/object/apply:os.mkdir [owned]"
