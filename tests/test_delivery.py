@@ -77,7 +77,7 @@ def test_labels_without_truth_are_left_out(tmp_path: Path) -> None:
 
 def test_short_training_is_told() -> None:
     assert short_training(1000, 60) == ()
-    assert "--train.epochs=200" in short_training(2, 2)[0]
+    assert "--train.epochs=60" in short_training(2, 2)[0]
 
 
 def test_spread() -> None:

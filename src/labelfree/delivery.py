@@ -26,7 +26,7 @@ LEAST_SHARE = 0.02
 """Share of the labels from which on a class must not be lost."""
 KEPT_SHARE = 0.5
 """Part of its share that a class must keep."""
-STEPS_TO_JUDGE = 200
+STEPS_TO_JUDGE = 60
 """Optimiser steps below which the networks' labels say little about the method."""
 SCENES_COMPARED = 16
 FRAMES_COMPARED = 256
