@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import load_file, save_file
 
 from labelfree.cli.main import main
 
@@ -50,7 +51,7 @@ def trained(room: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("--networks.net_3d.voxel_m=0.2", "networks.net_3d.voxel_m was"),
         ("--networks.net_2d.dropout=0.3", "networks.net_2d.dropout was"),
         ("--teachers.sam_options.points_per_side=5", "points_per_side was 4, is now 5"),
-        ("--networks.backbone_weights=lab", "networks.backbone_weights was"),
+        ("--networks.backbone_weights={backbone}", "networks.backbone_weights was None, is now weights"),
         ("--classes=wall, floor, chair", "--classes was"),
         ("--seed=3", "seed was 0, is now 3"),
         ("--sam={masks}", "--sam was"),
@@ -61,8 +62,11 @@ def test_another_configuration_is_refused_and_changes_nothing(
 ) -> None:
     for frame in sorted((room / "color").iterdir()):
         Image.fromarray(np.ones((48, 64), dtype=np.uint8)).save(tmp_path / f"{frame.stem}.png")
+    weights = load_file(trained / "networks" / "2d" / "model.safetensors")
+    prefix, backbone = "network.backbone.", tmp_path / "backbone.safetensors"
+    save_file({name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)}, backbone)
     before = contents(trained)
-    option, _, value = change.format(masks=tmp_path).partition("=")
+    option, _, value = change.format(masks=tmp_path, backbone=backbone).partition("=")
     given = [f"{option}={value}"] if "." in option else [option, value]
     assert train(room, trained, *given) == 2
     message = capsys.readouterr().err.strip().splitlines()[-1]

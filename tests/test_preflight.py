@@ -47,7 +47,7 @@ def test_ground_truth_outside_the_classes(scenes: SceneCollection) -> None:
         ("--networks.backbone_weights=./nope", "./nope: no such folder"),
         ("--networks.backbone_weights=nope.safetensors", "no such file"),
         ("--networks.net_2d.width=32", "set net_2d.backbone, width"),
-        ("--networks.backbone_weights_3d=lab", "net_3d.variant"),
+        ("--networks.net_3d.texture=false", "net_3d.variant"),
     ],
 )
 def test_starting_weights_that_do_not_fit(scenes: SceneCollection, override: str, message: str) -> None:

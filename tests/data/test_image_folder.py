@@ -82,7 +82,7 @@ def test_classes_of_the_folder_are_matched_by_name(folder: Path, finished: Path)
         ("layout: images\nimages: shots/*.jpg\n", "no image matches 'shots/*.jpg'"),
         ("layout: images\nlabels: labels/*_ids.png\nlabel: 3\n", "unknown key 'label'; did you mean 'labels'"),
         ("layout: images\nlabels: labels/?.png\nignored: [2]\nclasses: [wall]\n", "0.png: label 1 is neither among"),
-        ("layout: images\nclasses: names.txt\n", "names.txt: no such vocabulary file"),
+        ("layout: images\nclasses: names.txt\n", "names.txt: no such file"),
         ("layout: images\nclasses: [1, 2]\n", "classes is [1, 2], expected a name for each label id"),
         ("layout: images\nignored: [-1]\n", "ignored is [-1], expected a list of raw label ids"),
         ("layout: images\nroot: none\n", "the folder of images does not exist"),
@@ -131,8 +131,8 @@ def test_broken_files_are_named_and_can_be_left_out(folder: Path, capsys: pytest
     for verb in ("check", "prepare"):
         assert main([verb, str(folder)]) == 2
         said = capsys.readouterr().out
-        assert "images/0.jpg: cannot be read as an image" in said
-        assert "labels/1.png: cannot be read as an image" in said
+        assert "images/0.jpg: is empty" in said
+        assert "labels/1.png: is empty" in said
     assert main(["check", str(folder), "--skip-broken"]) == 0
     assert "image '0' is left out" in capsys.readouterr().err
     assert [frame.name for frame in open_scenes(folder, options=ReadOptions(skip_broken=True))[0].frames] == ["2"]

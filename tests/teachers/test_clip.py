@@ -196,7 +196,7 @@ def test_fingerprint_follows_what_changes_features(clip_folder, tmp_path):
     [
         ("no config", r"config\.json is missing"),
         ("no weights", r"model\.safetensors is missing"),
-        ("not json", "not a JSON object"),
+        ("not json", "is not JSON"),
         ("other model", "model_type is 'sam'"),
         ("half the weights", r"weights of CLIPModel are missing, first 'text_model"),
         ("cut short", "cannot load CLIPModel"),

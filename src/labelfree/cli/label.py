@@ -85,7 +85,8 @@ def _label(options: argparse.Namespace, config: RunConfig, part: int, parts: int
             save_prediction(voted.pixels(scene, frame), folder / "refined", frame.load_image())
         if not scene.images_only:
             cloud = voted.points(scene)
-        save_prediction(without_guesses(cloud) if config.predict.unseen == "ignore" else cloud, options.out / "points")
+            cloud = without_guesses(cloud) if config.predict.unseen == "ignore" else cloud
+            save_prediction(cloud, options.out / "points")
     print(f"labels of {len(mine)} scenes are in {options.out}")
     return 0
 
