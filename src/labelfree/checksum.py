@@ -27,10 +27,13 @@ class DamagedError(Exception):
 
 
 @contextmanager
-def checked_file(path: Path, sync: bool = False) -> Iterator[BinaryIO]:
-    """Open a file for writing front to back, as `atomic_file` does, and end it with its checksum."""
+def checked_file(path: Path, sync: bool = False, key: str = "") -> Iterator[BinaryIO]:
+    """Open a file for writing front to back, as `atomic_file` does, and end it with its checksum.
+
+    The checksum covers `key` too: what the content belongs to, so that a file in the place of another is found.
+    """
     with atomic_file(path, sync) as file:
-        hashed = _HashedWriter(file)
+        hashed = _HashedWriter(file, key)
         yield cast(BinaryIO, hashed)
         file.write(MARK + hashed.digest.digest())
 
@@ -50,23 +53,25 @@ def open_checked(path: Path) -> Iterator[BinaryIO]:
         yield file
 
 
-def read_checked(path: Path) -> bytes | None:
-    """Return what was written into a checked file; None where it is missing, unreadable or damaged."""
+def read_checked(path: Path, key: str = "") -> bytes | None:
+    """Return what was written into a checked file; None where it is missing, unreadable, damaged or of another key."""
     try:
         with path.open("rb") as file:
             content = file.read(max(0, os.fstat(file.fileno()).st_size - TRAILER_BYTES))
             trailer = file.read()
     except OSError:
         return None
-    return content if trailer == MARK + hashlib.sha256(content).digest() else None
+    digest = hashlib.sha256(key.encode())
+    digest.update(content)
+    return content if trailer == MARK + digest.digest() else None
 
 
 class _HashedWriter(io.BufferedIOBase):
     """Passes on what is written and hashes it on the way."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, key: str) -> None:
         self.file = file
-        self.digest = hashlib.sha256()
+        self.digest = hashlib.sha256(key.encode())
 
     def writable(self) -> bool:
         """Return that it takes bytes."""

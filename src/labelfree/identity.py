@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import Enum
@@ -14,6 +15,7 @@ import torch
 
 from labelfree.atomic import write_text
 from labelfree.config import RunConfig
+from labelfree.documents import read_json
 from labelfree.errors import InputError
 from labelfree.lab.teacher_weights import shipped
 from labelfree.nets.pretrained import read_weights
@@ -24,6 +26,8 @@ from labelfree.training.labelled_scenes import PairingConfig, Teachers, pairs_by
 from labelfree.vocabulary import Vocabulary
 
 IDENTITY = "identity.json"
+LARGEST_IDENTITY = 1 << 28
+"""Bytes; a line for each scene."""
 NAMED = 3
 """Differences that a message names; the others are counted."""
 DIGEST_LENGTH = 16
@@ -193,12 +197,9 @@ def _shown(name: str, value: Value) -> str:
 
 
 def _read(path: Path) -> Identity | None:
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         return None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: damaged; delete the folder to start again, or choose another --out.") from error
+    entries = read_json(path, LARGEST_IDENTITY, "delete the run folder to start again, or choose another --out")
     if not isinstance(entries, dict):
         raise InputError(f"{path}: damaged; delete the folder to start again, or choose another --out.")
     return Identity(entries)

@@ -14,6 +14,8 @@ _SHOW_OTHERS = warnings.showwarning
 def tell_data_warnings() -> None:
     """Print each `DataWarning` once as `labelfree: ...`; other warnings keep Python's form."""
     warnings.showwarning = _show
+    # Pillow's warning about large images; what is too large is refused in one sentence (`decoding.MAX_PIXELS`).
+    warnings.filterwarnings("ignore", message="Image size .* could be decompression bomb")
 
 
 def _show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:

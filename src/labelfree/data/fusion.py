@@ -93,7 +93,7 @@ def fuse_cached(frames: Sequence[Frame], options: FusionOptions, cache_dir: Path
     cloud = fuse(frames, options, with_labels)
     labels = np.empty(0, dtype=np.uint8) if cloud.labels is None else cloud.labels
     with atomic_file(path) as file:
-        np.savez(file, points_world=cloud.points_world, colours=cloud.colours, labels=labels)
+        np.savez(file, points_world=cloud.points_world, colours=cloud.colours, labels=labels, name=path.stem)
     return cloud
 
 
@@ -104,9 +104,12 @@ def _kept_cloud(path: Path, with_labels: bool) -> FusedCloud | None:
     try:
         with np.load(path, allow_pickle=False) as kept:
             points, colours, labels = kept["points_world"], kept["colours"], kept["labels"]
+            name = str(kept["name"])
     except (OSError, ValueError, KeyError, EOFError):
         return None
-    if (points.dtype, colours.dtype, labels.dtype) != (np.float32, np.uint8, np.uint8):
+    if name != path.stem or points.dtype not in (np.float32, np.float64):
+        return None
+    if (colours.dtype, labels.dtype) != (np.uint8, np.uint8):
         return None
     rows = len(points) if with_labels else 0
     if (points.shape, colours.shape, labels.shape) != ((len(points), 3), (len(points), 3), (rows,)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from labelfree.documents import read_text
+from labelfree.documents import read_json, read_text
 from labelfree.errors import InputError
 
 _LONGEST_LINE = 1000
@@ -153,10 +152,10 @@ def read_intrinsics(path: Path) -> NDArray[np.float64]:  # [3, 3]
 def _open3d_intrinsics(path: Path) -> NDArray[np.float64]:  # [9]
     """Return the matrix of Open3D's PinholeCameraIntrinsic row by row; the file has it column by column."""
     try:
-        values = np.array(json.loads(path.read_text(encoding="utf-8"))["intrinsic_matrix"], dtype=np.float64).ravel()
+        values = np.array(read_json(path)["intrinsic_matrix"], dtype=np.float64).ravel()
         return values.reshape(3, 3).T.ravel()
-    except OSError as error:
-        raise InputError(f"{path}: no such file of intrinsics.") from error
+    except InputError:
+        raise
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{path}: has no 'intrinsic_matrix' of nine numbers, as Open3D writes it; write fx fy cx cy into a .txt "

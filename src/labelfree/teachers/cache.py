@@ -26,24 +26,28 @@ KEY_LENGTH = 16
 class CacheShelf:
     """The outputs of one teacher with one set of options: a folder of files named by image content.
 
-    Every file ends with a checksum (see `labelfree.checksum`): a damaged one counts as missing, and is written again.
+    Every file ends with a checksum (see `labelfree.checksum`) of its content, shelf and image: a damaged one, or one in
+    the place of another, counts as missing and is written again.
     """
 
     folder: Path
 
     def arrays(self, image_digest: str) -> dict[str, NDArray[Any]] | None:
         """Return the stored arrays of an image, or None when there are none intact."""
-        stored = read_checked(self._path(image_digest, "safetensors"))
+        path = self._path(image_digest, "safetensors")
+        stored = read_checked(path, _key(path))
         return None if stored is None else load(stored)
 
     def put_arrays(self, image_digest: str, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Store arrays for an image."""
-        with checked_file(self._path(image_digest, "safetensors")) as file:
+        path = self._path(image_digest, "safetensors")
+        with checked_file(path, key=_key(path)) as file:
             file.write(save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
 
     def picture(self, image_digest: str) -> NDArray[Any] | None:
         """Return the stored label map (uint8) or mask-id map (uint16) of an image, or None if there is none intact."""
-        content = read_checked(self._path(image_digest, "png"))
+        path = self._path(image_digest, "png")
+        content = read_checked(path, _key(path))
         if content is None:
             return None
         with Image.open(io.BytesIO(content)) as picture:
@@ -52,11 +56,17 @@ class CacheShelf:
 
     def put_picture(self, image_digest: str, picture: NDArray[Any]) -> None:
         """Store a uint8 or uint16 map [H, W] for an image."""
-        with checked_file(self._path(image_digest, "png")) as file:
+        path = self._path(image_digest, "png")
+        with checked_file(path, key=_key(path)) as file:
             save_png(file, picture)
 
     def _path(self, image_digest: str, suffix: str) -> Path:
         return self.folder / f"{image_digest[:KEY_LENGTH]}.{suffix}"
+
+
+def _key(path: Path) -> str:
+    """Return what an entry belongs to: its shelf and its image."""
+    return f"{path.parent.name}/{path.name}"
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from labelfree.documents import open_file
 from labelfree.errors import InputError
 from labelfree.hub import hub_answers
 from labelfree.teachers.loading import local_folder
 
 BPE_MERGES = 49152 - 256 - 2
 """Merge rules that CLIP uses from bpe_simple_vocab_16e6.txt.gz, which holds more."""
+LARGEST_BPE = 1 << 24
+"""Bytes of the unpacked vocabulary that are read; OpenAI's has 3.2 million."""
 
 LEGACY_EOS = 2
 """With this `eos_token_id` transformers reads the sentence at its highest token id (OpenAI's own config files)."""
@@ -133,8 +137,11 @@ def _from_bpe_file(path: Path) -> Callable[[str], list[int]]:
     from transformers import CLIPTokenizer
 
     try:
-        lines = gzip.decompress(path.read_bytes()).decode("utf-8").split("\n")
-    except (OSError, ValueError, EOFError) as error:
+        with open_file(path, "copy the file again") as packed, gzip.open(packed) as text:
+            lines = text.read(LARGEST_BPE).decode("utf-8").split("\n")
+    except InputError:
+        raise
+    except (OSError, ValueError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: not a gzipped BPE vocabulary ({error}); copy the file again.") from error
     merges = [tuple(line.split()) for line in lines[1 : BPE_MERGES + 1]]
     if len(merges) != BPE_MERGES or any(len(merge) != 2 for merge in merges):

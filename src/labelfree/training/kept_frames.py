@@ -72,7 +72,7 @@ def read_frame(path: Path, size: tuple[int, int]) -> LabelledFrame | None:
     except (OSError, ValueError):  # not there, or it became shorter just now
         return None
     entry = np.asarray(mapped)
-    if entry["checksum"][0] != _checksum(entry):
+    if entry["checksum"][0] != _checksum(entry, path):
         return None
     point, row, column = entry["pairs"][0].astype(np.int64)
     return LabelledFrame(entry["image"][0], entry["labels"][0], entry["mask_ids"][0], point, row, column, None)
@@ -83,7 +83,7 @@ def write_frame(path: Path, frame: LabelledFrame) -> None:
     entry = np.zeros(1, _entry_type(frame.labels.shape, len(frame.pair_point)))
     entry["pairs"] = np.stack([frame.pair_point, frame.pair_row, frame.pair_column])
     entry["mask_ids"], entry["labels"], entry["image"] = frame.mask_ids, frame.labels, frame.image
-    entry["checksum"] = _checksum(entry)
+    entry["checksum"] = _checksum(entry, path)
     try:
         with atomic_file(path) as file:
             entry.tofile(file)
@@ -106,6 +106,6 @@ def _entry_type(size: tuple[int, ...], pairs: int) -> np.dtype[Any]:
     )
 
 
-def _checksum(entry: NDArray[Any]) -> int:
-    """Return the CRC-32 of all that follows the checksum."""
-    return zlib.crc32(entry.view(np.uint8)[entry.dtype["checksum"].itemsize :].data)
+def _checksum(entry: NDArray[Any], path: Path) -> int:
+    """Return the CRC-32 of the frame's key, which names the file, and of all that follows the checksum."""
+    return zlib.crc32(entry.view(np.uint8)[entry.dtype["checksum"].itemsize :].data, zlib.crc32(path.stem.encode()))

@@ -46,7 +46,9 @@ def read_sweep(path: Path, description: RigDescription) -> Sweep:
     if not kept.any():
         raise InputError(f"{path}: none of its {len(points)} points is a return within {description.max_range_m:g} m.")
     if intensity is not None:
-        intensity = np.nan_to_num(intensity[kept] * np.float32(description.intensity_scale))
+        with np.errstate(over="ignore", invalid="ignore"):
+            scaled = intensity[kept] * np.float32(description.intensity_scale)
+        intensity = np.nan_to_num(scaled, nan=0.0, posinf=0.0, neginf=0.0)
     return Sweep(points[kept], intensity, kept)
 
 
