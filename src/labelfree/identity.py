@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from labelfree.lab.teacher_weights import shipped
 from labelfree.nets.pretrained import read_weights
 from labelfree.progress import Progress
 from labelfree.scene import Scene
+from labelfree.settings import plain_data
 from labelfree.training.kept_frames import frame_key, points_digest
 from labelfree.training.labelled_scenes import PairingConfig, Teachers, pairs_by_depth, point_features
 from labelfree.vocabulary import Vocabulary
@@ -168,18 +168,8 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Value]:
         if isinstance(value, dict):
             flat |= _flat(value, f"{prefix}{name}.")
         else:
-            flat[prefix + name] = _plain(value)
+            flat[prefix + name] = plain_data(value)
     return flat
-
-
-def _plain(value: Any) -> Value:
-    match value:
-        case list() | tuple():
-            return [_plain(item) for item in value]
-        case Enum():
-            return value.value
-        case _:
-            return value
 
 
 def _digest(text: str) -> str:

@@ -48,7 +48,7 @@ def recipe(name: str | Path, *overrides: str) -> RunConfig:
 
 def settings_yaml(config: RunConfig) -> str:
     """Return the whole configuration as YAML that `read_settings` reads back."""
-    return yaml.safe_dump(_plain(asdict(config)), sort_keys=False)
+    return yaml.safe_dump(plain_data(asdict(config)), sort_keys=False)
 
 
 def _read_recipe(path: Path) -> dict[str, Any]:
@@ -121,12 +121,13 @@ def _check_keys(tree: Mapping[str, Any], schema: type[Any], source: str, prefix:
         _check_keys(value, hints[key], source, f"{prefix}{key}.")
 
 
-def _plain(value: Any) -> Any:
+def plain_data(value: Any) -> Any:
+    """Return settings as plain data, as YAML and JSON hold them."""
     match value:
         case dict():
-            return {key: _plain(item) for key, item in value.items()}
+            return {key: plain_data(item) for key, item in value.items()}
         case list() | tuple():
-            return [_plain(item) for item in value]
+            return [plain_data(item) for item in value]
         case Enum():
             return value.value
         case _:
