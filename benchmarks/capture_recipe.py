@@ -45,9 +45,9 @@ BEFORE = (
 VARIANTS: dict[str, tuple[str, ...]] = {
     "default": (),
     "before": BEFORE,
-    "half the steps": ("--train.epochs=60",),
-    "twice the steps": ("--train.epochs=240", "--switch.start_epoch=240"),
-    "stage two": ("--switch.start_epoch=80",),
+    "half the steps": ("--train.epochs=60", "--switch.start_epoch=40"),
+    "twice the steps": ("--train.epochs=240", "--switch.start_epoch=160"),
+    "stage one alone": ("--switch.start_epoch=120",),
     "no class weights": ("--train.class_balance=0",),
     "class weights 0.75": ("--train.class_balance=0.75",),
     "no 3D start": ("--networks.backbone_weights_3d=null",),
