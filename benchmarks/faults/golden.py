@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import time
@@ -221,13 +222,19 @@ def made_by(state: State, folder: Path) -> dict[str, str]:
 def _interrupt(state: State, folder: Path) -> None:
     """Kill the first command as soon as it has written so many steps."""
     running = start(state.first, folder, BUILDING, environment=environment(folder))
-    wanted, deadline = state.steps or 0, time.monotonic() + 120
-    while not any(len(path.read_text().splitlines()) >= wanted for path in folder.rglob("metrics.jsonl")):
-        if time.monotonic() > deadline:
-            break
+    over = os.WEXITED | os.WNOHANG | os.WNOWAIT
+    while _steps(folder) < (state.steps or 0) and os.waitid(os.P_PID, running.pid, over) is None:
         time.sleep(0.002)
     running.stop = Stop(signal.SIGKILL, 0.0)
     finish(running)
+
+
+def _steps(folder: Path) -> int:
+    """Return the steps that a running command has written; none while its folders are being moved."""
+    try:
+        return max((len(path.read_text().splitlines()) for path in folder.rglob("metrics.jsonl")), default=0)
+    except OSError:
+        return 0
 
 
 def _disturbed(golden: Golden, name: str, state: State) -> None:
