@@ -26,6 +26,7 @@ from benchmarks.faults.campaign import (
 from benchmarks.faults.cases import Bench
 from benchmarks.faults.forks import Limits
 from benchmarks.faults.golden import DISTURBED, SHORT_STATES, SHORT_VERBS, STATES, build
+from benchmarks.faults.verdict import SOUND
 
 TOLD_EVERY_S = 30.0
 
@@ -88,6 +89,9 @@ def _told(bench: Bench, names: list[str], jobs: int) -> list[Result]:
     told = started = time.monotonic()
     for result in carry_out_all(bench, names, jobs):
         results.append(result)
+        if result.verdict not in SOUND:
+            said = f"{result.identity}: {result.verdict}: {result.group}: {result.damage}: {result.message}"
+            print(" ".join(said.split())[:600], file=sys.stderr, flush=True)
         if (now := time.monotonic()) - told > TOLD_EVERY_S:
             told, bad = now, sum(len(found) for found in failures(results).values())
             rate = len(results) / (now - started)
