@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
+from torch.nn import functional
 
-from labelfree import Scene, Vocabulary
+from labelfree import Scene, Vocabulary, inference
 from labelfree.inference import nearby_seen, point_cosines, project_labels, project_scores, refine_cloud, refine_image
 from labelfree.method.latent_consistency import random_orthogonal
 from labelfree.method.pairing import Pairs
@@ -129,3 +131,13 @@ def test_cosines_of_points_are_those_of_their_voxels() -> None:
         features = net.semantic_features(voxels)
     expected = torch.stack([torch.cosine_similarity(features[v], text, dim=1) for v in voxels.inverse])
     torch.testing.assert_close(point_cosines(net, scene), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_a_large_image_is_labelled_in_bands(monkeypatch: pytest.MonkeyPatch) -> None:
+    logits = torch.randn(1, 3, 9, 13, generator=torch.Generator().manual_seed(1))
+    whole = functional.interpolate(logits, size=(50, 70), mode="bilinear", align_corners=False)[0].softmax(dim=0)
+    monkeypatch.setattr(inference, "MOST_LOGITS", 3 * 70 * 7)
+    labels, scores = inference._labels_at(logits, (50, 70))
+    assert labels.shape == scores.shape == (50, 70)
+    np.testing.assert_allclose(scores, whole.amax(dim=0).numpy(), atol=1e-5)
+    assert (labels == whole.argmax(dim=0).numpy()).mean() > 0.999

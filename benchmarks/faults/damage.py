@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from benchmarks.faults.formats import ARRAY, PLY, POINTS, SAFETENSORS, SENS, TORCH
@@ -30,6 +31,9 @@ def damage(random: Rng, root: Path, only: Callable[[Path], bool] = lambda path: 
     return "; ".join(done)
 
 
+NOT_POSSIBLE = (ValueError, KeyError, IndexError, TypeError, OSError, RecursionError, BadZipFile)
+
+
 def _damage_one(random: Rng, root: Path, only: Callable[[Path], bool]) -> str:
     target = _target(random, root, only)
     if target is None:
@@ -40,7 +44,7 @@ def _damage_one(random: Rng, root: Path, only: Callable[[Path], bool]) -> str:
     action = chosen[int(random.integers(len(chosen)))]
     try:
         done = action(random, target)
-    except (ValueError, KeyError, IndexError, TypeError, OSError, RecursionError):  # damaged before, or too small
+    except NOT_POSSIBLE:  # damaged before, or too small
         action = bit_flips
         done = action(random, target)
     return f"{target.relative_to(root)}: {done}"

@@ -41,6 +41,8 @@ def checked_file(path: Path, sync: bool = False, key: str = "") -> Iterator[Bina
 @contextmanager
 def open_checked(path: Path) -> Iterator[BinaryIO]:
     """Open a file that `checked_file` wrote, at its beginning and after comparing its checksum; else a DamagedError."""
+    if not path.is_file():
+        raise DamagedError(f"{path}: missing, or no regular file")
     with path.open("rb") as file:
         rest = os.fstat(file.fileno()).st_size - TRAILER_BYTES
         digest = hashlib.sha256()
@@ -56,6 +58,8 @@ def open_checked(path: Path) -> Iterator[BinaryIO]:
 def read_checked(path: Path, key: str = "") -> bytes | None:
     """Return what was written into a checked file; None where it is missing, unreadable, damaged or of another key."""
     try:
+        if not path.is_file():  # a FIFO would never answer
+            return None
         with path.open("rb") as file:
             content = file.read(max(0, os.fstat(file.fileno()).st_size - TRAILER_BYTES))
             trailer = file.read()

@@ -21,6 +21,8 @@ from labelfree.errors import InputError
 
 MAX_PIXELS = 178_956_970
 """Images with more pixels are refused: the limit at which Pillow suspects a decompression bomb."""
+MAX_BYTES = 1 << 30
+"""Larger files are refused: no image of so many pixels takes more."""
 _TRANSPOSE = Image.Transpose
 _TURNS = {
     2: _TRANSPOSE.FLIP_LEFT_RIGHT,
@@ -135,6 +137,8 @@ def require_file(path: Path) -> None:
         raise InputError(f"{path}: is {kind}, not a file; put the image in its place or take it away.")
     if not status.st_size:
         raise InputError(f"{path}: is empty; copy the file again.")
+    if status.st_size > MAX_BYTES:
+        raise InputError(f"{path}: has {status.st_size:,} bytes, at most {MAX_BYTES:,} are read; copy the file again.")
 
 
 def read_file(path: Path) -> bytes:

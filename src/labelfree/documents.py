@@ -38,6 +38,9 @@ _NUMPY_ERRORS = (
     *(OSError, ValueError, EOFError, LookupError, MemoryError, OverflowError, RecursionError, SyntaxError, TypeError),
 )
 
+LARGEST_SWEEP = 1 << 30
+"""Bytes of a file with the points of one LiDAR sweep, or with their labels."""
+
 
 @contextmanager
 def reading(path: Path, fix: str = RESTORE) -> Iterator[None]:
@@ -51,8 +54,8 @@ def reading(path: Path, fix: str = RESTORE) -> Iterator[None]:
 
 
 @contextmanager
-def open_file(path: Path, fix: str = RESTORE) -> Iterator[BinaryIO]:
-    """Open a regular file; a pipe, device or folder is refused and never waited for."""
+def open_file(path: Path, fix: str = RESTORE, largest: int | None = None) -> Iterator[BinaryIO]:
+    """Open a regular file of at most `largest` bytes; a pipe, device or folder is refused and never waited for."""
     with reading(path, fix):
         try:
             handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
@@ -63,17 +66,17 @@ def open_file(path: Path, fix: str = RESTORE) -> Iterator[BinaryIO]:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             os.close(handle)
             raise InputError(f"{path}: is not a regular file (a folder, pipe or device); {fix}.")
+        if largest is not None and os.fstat(handle).st_size > largest:
+            os.close(handle)
+            raise InputError(f"{path}: is larger than {largest / (1 << 20):g} MiB, the limit for such a file; {fix}.")
         with os.fdopen(handle, "rb") as file:
             yield file
 
 
 def read_bytes(path: Path, largest: int = LARGEST_TEXT, fix: str = RESTORE) -> bytes:
     """Return the content of a regular file of at most `largest` bytes."""
-    with open_file(path, fix) as file:
-        data = file.read(largest + 1)
-    if len(data) > largest:
-        raise InputError(f"{path}: is larger than {largest / (1 << 20):g} MiB, the limit for such a file; {fix}.")
-    return data
+    with open_file(path, fix, largest) as file:
+        return file.read(largest)
 
 
 def read_text(path: Path, largest: int = LARGEST_TEXT, fix: str = RESTORE, strict: bool = True) -> str:

@@ -24,6 +24,9 @@ from labelfree.scene import Scene
 from labelfree.training.labelled_scenes import point_features
 from labelfree.vocabulary import IGNORE_LABEL, Vocabulary
 
+MOST_LOGITS = 1 << 28
+"""Values of the logits of one image that are held at once: 1 GiB."""
+
 
 @torch.inference_mode()
 def predict_images(
@@ -40,11 +43,35 @@ def predict_images(
         pixels = torch.from_numpy(np.array(seen)).permute(2, 0, 1)[None].to(device).float() / 255.0
         with fast_autocast(device):
             logits = net(pixels.contiguous(memory_format=torch.channels_last)).logits.float()
-        logits = functional.interpolate(logits, size=image.shape[:2], mode="bilinear", align_corners=False)
-        labels, scores = _best(logits[0].cpu())
+        labels, scores = _labels_at(logits, (image.shape[0], image.shape[1]))
         name = names[index] if index < len(names) else ""
         predictions.append(Prediction(labels, net.vocabulary, scores, name=name))
     return predictions
+
+
+def _labels_at(
+    logits: Tensor,  # [1, K, h, w]
+    size: tuple[int, int],
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:  # [H, W], [H, W]
+    """Return labels and scores at a size; of a large image in bands of rows, so that memory stays bounded."""
+    if logits.shape[1] * size[0] * size[1] <= MOST_LOGITS:
+        whole = functional.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+        return _best(whole[0].cpu())
+    rows = max(1, MOST_LOGITS // (logits.shape[1] * size[1]))
+    bands = [_best(_band(logits, size, top, min(top + rows, size[0])).cpu()) for top in range(0, size[0], rows)]
+    return np.concatenate([labels for labels, _ in bands]), np.concatenate([scores for _, scores in bands])
+
+
+def _band(logits: Tensor, size: tuple[int, int], top: int, end: int) -> Tensor:  # [K, end - top, W]
+    """Return some rows of what bilinear interpolation to `size` gives."""
+    height = logits.shape[2]
+    rows = torch.arange(top, end, device=logits.device)
+    position = ((rows + 0.5) * (height / size[0]) - 0.5).clamp(0, height - 1)
+    above = position.floor().long()
+    below, share = (above + 1).clamp(max=height - 1), (position - above)[:, None]
+    mixed = torch.lerp(logits[0, :, above], logits[0, :, below], share)
+    wide = functional.interpolate(mixed[None], size=(len(rows), size[1]), mode="bilinear", align_corners=False)
+    return wide[0]
 
 
 @torch.inference_mode()

@@ -6,7 +6,6 @@ import errno
 import os
 import shutil
 import socket
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from labelfree.errors import InputError
+from labelfree.errors import DataWarning, InputError
 
 RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
 """Where launchers write the rank of a process; the first that is set counts, as in Lightning."""
@@ -90,7 +89,9 @@ def _acquire(lock_file: Path, note: Path, folder: Path) -> FileLock | None:
             raise InputError(
                 f"{folder}: cannot be written ({os.strerror(number or 0)}); choose another --out."
             ) from error
-        print(f"{folder}: this file system has no locks; do not start the same command twice.", file=sys.stderr)
+        warnings.warn(
+            f"{folder}: this file system has no locks; do not start the same command twice.", DataWarning, stacklevel=2
+        )
         return None
 
 

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import pickle
-import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 
 from labelfree.atomic import UnwritableError, atomic_file
 from labelfree.checksum import DamagedError, checked_file, open_checked
-from labelfree.errors import InputError
+from labelfree.errors import DataWarning, InputError
 from labelfree.leftovers import temporary_name
 from labelfree.metrics_file import parse_record, read_lines
 from labelfree.nets.pretrained import first_not_finite
@@ -113,11 +113,15 @@ def _last_intact(path: Path, previous: Path) -> dict[str, Any] | None:
     """Return a checkpoint; where it is damaged, put the previous one in its place and return that."""
     try:
         return read_state(path)
-    except InputError as error:
+    except InputError:
         with suppress(InputError):
             state = read_state(previous)
             if state is not None:
-                print(f"{error} Training resumes from {previous.name} instead.", file=sys.stderr)
+                warnings.warn(
+                    f"{path}: damaged; training resumes from {previous.name}, which is older.",
+                    DataWarning,
+                    stacklevel=2,
+                )
                 _keep_as(previous, path)
                 return state
         raise
@@ -190,7 +194,8 @@ class MetricsLog:
             elif record["step"] < step:
                 kept.append(line)
         if damaged:
-            print(f"{self.path}: dropped {damaged} damaged lines; the curves miss these steps.", file=sys.stderr)
+            dropped = f"{self.path}: dropped {damaged} damaged lines; the curves miss these steps."
+            warnings.warn(dropped, DataWarning, stacklevel=2)
         with atomic_file(self.path) as file:
             file.writelines(kept)
 

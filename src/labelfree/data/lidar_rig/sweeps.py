@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from labelfree.data.lidar_rig.description import RigDescription
 from labelfree.data.ply import read_ply
-from labelfree.documents import open_file, read_array
+from labelfree.documents import LARGEST_SWEEP, open_file, read_array
 from labelfree.errors import InputError
 from labelfree.vocabulary import IGNORE_LABEL
 
@@ -59,7 +59,7 @@ def _values(path: Path, columns: tuple[str, ...]) -> NDArray[np.floating]:
         if values.ndim != 2 or values.shape[1] != width:
             raise InputError(f"{path}: has shape {list(values.shape)}, columns names {width}: mend key 'columns'.")
         return np.asarray(values)
-    with open_file(path, "copy the file again") as file:
+    with open_file(path, "copy the file again", LARGEST_SWEEP) as file:
         size = os.fstat(file.fileno()).st_size
         if not size:
             raise InputError(f"{path}: is empty; copy the file again.")
@@ -76,7 +76,7 @@ def read_point_labels(path: Path, sweep: Sweep, table: NDArray[np.int64]) -> NDA
     if path.suffix == ".npy":
         raw = read_array(path).ravel().astype(np.int64)
     else:
-        with open_file(path, "copy the file again") as file:
+        with open_file(path, "copy the file again", LARGEST_SWEEP) as file:
             size = os.fstat(file.fileno()).st_size
             if size % 4:
                 raise InputError(f"{path}: {size} bytes are no whole number of uint32 labels; copy the file again.")

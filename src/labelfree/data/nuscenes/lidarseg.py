@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from labelfree.documents import open_file
+from labelfree.documents import LARGEST_SWEEP, open_file
 from labelfree.errors import InputError
 from labelfree.vocabulary import IGNORE_LABEL
 
@@ -69,7 +69,7 @@ def merging(ids: Mapping[str, int]) -> NDArray[np.uint8]:  # [256] raw id -> cla
 
 def read_lidarseg(path: Path, points: int, table: NDArray[np.uint8], highest: int) -> NDArray[np.uint8]:  # [N]
     """Return the class of each point of a sweep; a file of another length or with unknown ids is named."""
-    with open_file(path, "unpack lidarseg's labels of this key frame again") as file:
+    with open_file(path, "unpack lidarseg's labels of this key frame again", LARGEST_SWEEP) as file:
         raw = np.fromfile(file, dtype=np.uint8)
     if len(raw) != points:
         raise InputError(f"{path}: holds {len(raw)} labels for {points} points; unpack lidarseg again.")

@@ -15,7 +15,7 @@ from labelfree.atomic import atomic_file, write_text
 from labelfree.data.integrity import check_image
 from labelfree.data.nuscenes.index import NuScenesIndex
 from labelfree.data.nuscenes.lidarseg import HIGHEST_RAW_ID, read_lidarseg
-from labelfree.documents import open_file
+from labelfree.documents import LARGEST_SWEEP, open_file
 from labelfree.errors import InputError
 from labelfree.raster import ImageFile
 from labelfree.scene import Frame, Scene
@@ -146,7 +146,7 @@ class KeyFrameSource:
 
 def read_sweep(path: Path) -> NDArray[np.float32]:  # [N, 5] x, y, z in metres, intensity 0..255, ring
     """Return a turn of the LiDAR in its own frame; a file of another shape is named."""
-    with open_file(path, "unpack the archive of the LiDAR's file again") as file:
+    with open_file(path, "unpack the archive of the LiDAR's file again", LARGEST_SWEEP) as file:
         size = os.fstat(file.fileno()).st_size
         if not size or size % (4 * VALUES):
             raise _wrong_size(path, size)
