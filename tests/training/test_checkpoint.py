@@ -13,7 +13,7 @@ import torch
 from toy_training import SCENES, cpu, lines, toy_networks, toy_plan, weights
 
 from damage import single_bit_flips
-from labelfree.errors import InputError
+from labelfree.errors import DataWarning, InputError
 from labelfree.results.curves import read_metrics
 from labelfree.training.checkpoint import (
     CHECKPOINT,
@@ -59,7 +59,7 @@ def test_a_flipped_bit_never_gives_other_weights(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damaged", [CHECKPOINT, PREVIOUS])
-def test_the_checkpoint_before_stands_in(tmp_path: Path, damaged: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_checkpoint_before_stands_in(tmp_path: Path, damaged: str, recwarn: pytest.WarningsRecorder) -> None:
     toy = Toy()
     for step in (1, 2, 3):
         toy.step()
@@ -70,8 +70,8 @@ def test_the_checkpoint_before_stands_in(tmp_path: Path, damaged: str, capsys: p
         position = Toy(seed=1).load(tmp_path)
         assert position is not None
         assert position.step == (2 if damaged == CHECKPOINT else 3)
-    told = capsys.readouterr().err
-    assert told.count("Training resumes from checkpoint-previous.pt") == (damaged == CHECKPOINT)
+    told = [str(warning.message) for warning in recwarn]
+    assert any("training resumes from checkpoint-previous.pt" in text for text in told) == (damaged == CHECKPOINT)
     toy.save(tmp_path, 4)
     (tmp_path / CHECKPOINT).write_bytes(b"damaged")
     assert Toy(seed=1).load(tmp_path) is not None
@@ -145,16 +145,14 @@ DAMAGED_LINES = [
 
 
 @pytest.mark.parametrize("damage", DAMAGED_LINES, ids=lambda line: str(line[:20]))
-def test_damaged_metrics_are_dropped_and_counted(
-    tmp_path: Path, damage: bytes, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_damaged_metrics_are_dropped_and_counted(tmp_path: Path, damage: bytes) -> None:
     records = [json.dumps({"epoch": 0, "step": step, "ce": 1.0}).encode() for step in range(4)]
     path = tmp_path / METRICS
     path.write_bytes(b"\n".join([*records[:2], damage, *records[2:]]) + b'\n{"epoch": 0, "st')
     if damage != b'{"epoch": 0}':  # which is enough for the curves
         with pytest.raises(InputError, match=r"metrics\.jsonl: line 3 is not a JSON object"):
             read_metrics(path)
-    MetricsLog(tmp_path, Position(0, 3, 3))
+    with pytest.warns(DataWarning, match="dropped 1 damaged lines"):
+        MetricsLog(tmp_path, Position(0, 3, 3))
     assert [line["step"] for line in lines(tmp_path)] == [0, 1, 2]
-    assert "dropped 1 damaged lines" in capsys.readouterr().err
     read_metrics(path)
