@@ -32,6 +32,8 @@ AGAIN_SHARE = 0.3
 REAL_EVERY = 6
 """One kill after so many others is of a new interpreter in the place of a fork."""
 IMPORT_SECONDS = 6.0
+EARLIEST_SECONDS = 0.1
+"""Before this the command may not have begun: nothing handles a signal yet."""
 SPARE_BYTES = 64 << 20
 
 
@@ -56,7 +58,10 @@ def kill_case(bench: Bench, identity: str, random: Rng) -> tuple[Case, Verdict]:
     real = number % (REAL_EVERY + 1) == REAL_EVERY
     case = _lay_out(bench, identity, verb, f"kill {by.name}")
     seconds = bench.golden.seconds[verb]
-    times = [float(random.uniform(0, seconds)) for _ in range(2 if random.random() < AGAIN_SHARE else 1)]
+    times = [
+        float(random.uniform(EARLIEST_SECONDS, EARLIEST_SECONDS + seconds))
+        for _ in range(2 if random.random() < AGAIN_SHARE else 1)
+    ]
     case.damage = " and ".join(f"{by.name} after {time:.3f} of {seconds:.3f} s" for time in times)
     if real:  # what happens while Python imports is not the package's to handle
         case.damage += " and the imports, in a new interpreter"

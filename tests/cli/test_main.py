@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -234,3 +235,28 @@ def test_what_the_user_typed_is_escaped(capsys: pytest.CaptureFixture[str]) -> N
         main(["check", "a", "--\x1b[31m"])
     assert stop.value.code == 2
     assert "\x1b" not in capsys.readouterr().err
+
+
+def test_a_signal_lost_in_a_destructor_still_stops(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Finalised:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGTERM)
+
+    def work(*_: object) -> int:
+        Finalised()
+        time.sleep(20)
+        return 0
+
+    monkeypatch.setattr("labelfree.cli.main._carry_out", work)
+    started = time.monotonic()
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        assert main(["info"]) == 143
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert time.monotonic() - started < 10
+    told = capfd.readouterr().err
+    assert "Traceback" not in told
+    assert told.startswith("labelfree: stopped")

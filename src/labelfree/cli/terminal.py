@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
 import sys
@@ -81,8 +82,20 @@ def drop(stream: TextIO) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
+AGAIN_SECONDS = 0.05
+"""After this time a signal is handled again whose exception was lost."""
+
+
 class Stopped(KeyboardInterrupt):
     """A signal asked the work to end; a class of its own, or the interpreter would end itself by SIGINT in the end."""
+
+
+def _interrupt_main(number: signal.Signals) -> None:
+    """Send a signal to the main thread, so that it also ends a call that waits."""
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
+    else:
+        _thread.interrupt_main(number)
 
 
 class Signals:
@@ -105,12 +118,24 @@ class Signals:
         self._mine = [number for number, handler in before.items() if handler not in (signal.SIG_IGN, None)]
         for number in self._mine:
             signal.signal(number, self._stop)
+        unraisable, sys.unraisablehook = sys.unraisablehook, self._unraisable
         try:
             yield
         finally:
+            sys.unraisablehook = unraisable
             if self.received is None:  # else the process is about to end, and the next signal may end it at once
                 for number in self._mine:
                     signal.signal(number, before[number])
+
+    def _unraisable(self, raised: sys.UnraisableHookArgs) -> None:
+        """Stop again where the interpreter has swallowed the exception, as it does in destructors and callbacks."""
+        if self.received is None or not isinstance(raised.exc_value, Stopped):
+            sys.__unraisablehook__(raised)
+            return
+        signal.signal(self.received, self._stop)
+        again = threading.Timer(AGAIN_SECONDS, _interrupt_main, (self.received,))
+        again.daemon = True
+        again.start()
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self.received = signal.Signals(number)
