@@ -50,7 +50,7 @@ def main() -> int:
     print(f"golden state after {time.monotonic() - started:.0f} s in {work}", file=sys.stderr, flush=True)
     if options.only:
         return _one(bench, options.only)
-    results = _told(bench, names, options.jobs)
+    results = _told(bench, names, options)
     print(counts_table(results))
     print(f"\n{len(failures(results))} distinct failures\n{failures_text(results, _repeat(options))}")
     seconds = time.monotonic() - started
@@ -84,10 +84,11 @@ def _repeat(options: argparse.Namespace) -> str:
     return f"python -m benchmarks.faults --seed {options.seed}{' --short' if options.short else ''} --only"
 
 
-def _told(bench: Bench, names: list[str], jobs: int) -> list[Result]:
+def _told(bench: Bench, names: list[str], options: argparse.Namespace) -> list[Result]:
+    """Carry out the cases, tell failures and progress, and write what is found so far."""
     results: list[Result] = []
     told = started = time.monotonic()
-    for result in carry_out_all(bench, names, jobs):
+    for result in carry_out_all(bench, names, options.jobs):
         results.append(result)
         if result.verdict not in SOUND:
             said = f"{result.identity}: {result.verdict}: {result.group}: {result.damage}: {result.message}"
@@ -96,6 +97,8 @@ def _told(bench: Bench, names: list[str], jobs: int) -> list[Result]:
             told, bad = now, sum(len(found) for found in failures(results).values())
             rate = len(results) / (now - started)
             print(f"{len(results)}/{len(names)}, {rate:.2f} a second, {bad} failures", file=sys.stderr, flush=True)
+            if options.out is not None:
+                write_json(options.out, results, options.seed, now - started, options.jobs)
     return results
 
 
