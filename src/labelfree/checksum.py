@@ -18,6 +18,8 @@ from labelfree.atomic import atomic_file
 
 MARK = b"labelfree-sha256"
 TRAILER_BYTES = len(MARK) + 32
+LARGEST = 1 << 30
+"""Bytes of a file that is read at once; a larger one is damaged."""
 
 _CHUNK_BYTES = 1 << 20
 
@@ -61,7 +63,10 @@ def read_checked(path: Path, key: str = "") -> bytes | None:
         if not path.is_file():  # a FIFO would never answer
             return None
         with path.open("rb") as file:
-            content = file.read(max(0, os.fstat(file.fileno()).st_size - TRAILER_BYTES))
+            size = os.fstat(file.fileno()).st_size
+            if size > LARGEST:
+                return None
+            content = file.read(max(0, size - TRAILER_BYTES))
             trailer = file.read()
     except OSError:
         return None

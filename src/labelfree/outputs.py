@@ -16,6 +16,8 @@ RECORD = ".labelfree-outputs"
 """Beginning of the name of the records; the machine's name follows."""
 LONGEST_NAME = 200
 """Bytes of a file's name; 255 are allowed, and a temporary file beside it needs some of them."""
+LARGEST_RECORD = 1 << 28
+"""Bytes of a record that are read at once: millions of names."""
 _SAFE = "/ ()+,=@"
 
 
@@ -104,7 +106,7 @@ class OutputFolder:
                 _require_record(path)
                 with path.open("rb") as file:
                     file.seek(self._read_to.get(path, 0))
-                    whole, _, rest = file.read().rpartition(b"\n")
+                    whole, _, rest = file.read(LARGEST_RECORD).rpartition(b"\n")
                     self._read_to[path] = file.tell() - len(rest)
                 self._made.update(os.fsdecode(unquote_to_bytes(line)) for line in whole.split(b"\n"))
         except OSError as error:

@@ -50,7 +50,7 @@ def save_legend(vocabulary: Vocabulary, folder: str | Path) -> Path:
     path = Path(folder) / LEGEND_FILE
     text = json.dumps(vocabulary.to_dict(), indent=1) + "\n"
     if path.is_file():
-        if path.read_bytes() != text.encode("utf-8"):
+        if path.stat().st_size != len(text.encode("utf-8")) or path.read_bytes() != text.encode("utf-8"):
             raise InputError(f"{path}: this folder holds predictions of other classes; write these to another folder.")
         return path
     _write_text(path, text)
