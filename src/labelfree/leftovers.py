@@ -59,6 +59,8 @@ def remove(path: Path) -> None:
     """Remove a file or a folder with all that is in it, as far as that is possible."""
     with suppress(OSError):
         if path.is_dir() and not path.is_symlink():
+            with suppress(OSError):
+                path.chmod(0o700)  # a folder that cannot be read cannot be emptied
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
