@@ -40,6 +40,7 @@ def run_lock(folder: str | Path, verb: str, part: str = "") -> Iterator[None]:
     lock = _acquire(lock_file, note, folder)
     try:
         with suppress(OSError):  # the note only improves the message of a process that is refused
+            note.unlink(missing_ok=True)  # whatever it is: writing to a FIFO would never end
             note.write_text(_holder(verb), encoding="utf-8")
         yield
     finally:
@@ -101,6 +102,6 @@ def _holder(verb: str) -> str:
 
 def _read(note: Path) -> str:
     try:
-        return note.read_text(encoding="utf-8")[:200]
+        return note.read_text(encoding="utf-8")[:200] if note.is_file() else ""
     except (OSError, ValueError):
         return ""

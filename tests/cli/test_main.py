@@ -148,7 +148,7 @@ def test_signals_stop_the_work(
 ) -> None:
     def run(*_: Any) -> int:
         try:
-            os.kill(os.getpid(), number)
+            signal.raise_signal(number)
             return 0
         except KeyboardInterrupt as error:
             raise ImportError("what was interrupted may say something else") from error
@@ -164,7 +164,7 @@ def test_ignored_signals_stay_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     def run(*_: Any) -> int:
-        os.kill(os.getpid(), signal.SIGHUP)
+        signal.raise_signal(signal.SIGHUP)
         return 7
 
     monkeypatch.setattr(info, "run", run)
