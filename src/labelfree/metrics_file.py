@@ -8,12 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from labelfree.errors import InputError
+
 LINE_BYTES = 1 << 20
 """Longer lines are damage: a record has a few hundred bytes."""
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Yield the lines of a file with their numbers from 1; of a line too long for a record the beginning."""
+    if path.exists() and not path.is_file():  # a FIFO would never answer
+        raise InputError(f"{path}: is not a regular file (a folder, pipe or device); delete it.")
     with path.open("rb") as file:
         number = 0
         while line := file.readline(LINE_BYTES):

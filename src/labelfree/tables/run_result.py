@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from labelfree.atomic import write_text
+from labelfree.documents import read_json
 from labelfree.evaluation.confusion import Evaluation
 from labelfree.evaluation.tables import MethodResult
 from labelfree.metrics_file import is_number
@@ -67,7 +68,7 @@ def write_result(folder: Path, result: RunResult) -> None:
 def read_result(folder: Path) -> RunResult | None:
     """Return the finished run of a folder; None where there is none or its file is not one, or damaged."""
     try:
-        data = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+        data = read_json(folder / RESULT)
         checksum = data.pop(CHECKSUM, None)
         if checksum not in {None, _checksum(data)}:
             return None

@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 import labelfree
 from labelfree.atomic import atomic_folder, write_text
 from labelfree.config import PredictConfig, RunConfig
+from labelfree.documents import read_json
 from labelfree.errors import InputError
 from labelfree.settings import read_settings, settings_yaml
 from labelfree.tables.rows import ALL_ROWS, Row
@@ -189,9 +190,9 @@ def _take_over_training(job: Job) -> None:
 
 def _key_of(folder: Path) -> str | None:
     try:
-        return str(json.loads((folder / JOB).read_text(encoding="utf-8"))["key"])
-    except OSError:
-        return None
+        if not os.path.lexists(folder / JOB):
+            return None
+        return str(read_json(folder / JOB)["key"])
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder / JOB}: not a run of a table; delete {folder} or choose another --out.") from error
 
