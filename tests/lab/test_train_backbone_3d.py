@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -124,9 +125,16 @@ def test_what_is_exported_is_what_the_worlds_3d_network_starts_from(
 
 def test_a_network_of_another_shape_is_refused(tmp_path: Path) -> None:
     export(new_student(), tmp_path)
-    wider = Segmenter3D(SHAPE.with_inputs(1, 8), random_orthogonal(8, 2).T.contiguous(), Vocabulary(("a", "b")))
+    plain = replace(SHAPE, texture=not SHAPE.texture).with_inputs(3, 8)
+    other = Segmenter3D(plain, random_orthogonal(8, 2).T.contiguous(), Vocabulary(("a", "b")))
     with pytest.raises(InputError, match=r"1 of another shape, first 'conv0p1s1.kernel'"):
-        wider.load_backbone(tmp_path)
+        other.load_backbone(tmp_path)
+
+
+def test_points_without_colour_start_but_for_the_first_convolution(tmp_path: Path) -> None:
+    export(new_student(), tmp_path)
+    grey = Segmenter3D(SHAPE.with_inputs(1, 8), random_orthogonal(8, 2).T.contiguous(), Vocabulary(("a", "b")))
+    assert grey.load_backbone(tmp_path) == ["conv0p1s1.kernel"]
 
 
 def test_image_features_have_the_stride_of_the_labs_2d_network(room: Path) -> None:
