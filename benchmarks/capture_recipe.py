@@ -21,17 +21,20 @@ from pathlib import Path
 from typing import Any
 
 from labelfree.cli.arguments import with_preset_colours
-from labelfree.comparison import NetworkLabels, TeacherLabels, measure
+from labelfree.config.reading import recipe
 from labelfree.data.collection import SceneCollection, open_scenes
-from labelfree.delivery import choose
-from labelfree.lab.dataset import LabSize, write_lab
-from labelfree.lab.rooms import CLASS_NAMES
-from labelfree.pipeline import label_frames, load_teachers, make_fabric
+from labelfree.evaluation.delivery import choose
+from labelfree.evaluation.measure import measure
+from labelfree.labelling.labellers import NetworkLabels, TeacherLabels
+from labelfree.paper_tables.statistics import paired_difference
 from labelfree.run import open_run
-from labelfree.settings import recipe
-from labelfree.systems import cotrain_run
-from labelfree.tables.statistics import paired_difference
+from labelfree.runtime.devices import make_fabric
+from labelfree.teachers.label_frames import label_frames
+from labelfree.teachers.opening import load_teachers
+from labelfree.training.systems import cotrain_run
 from labelfree.vocabulary import Vocabulary
+from labelfree_lab.rooms.dataset import LabSize, write_lab
+from labelfree_lab.shapes.primitives import CLASS_NAMES
 
 BEFORE = (
     "--train.epochs=60",
@@ -85,13 +88,13 @@ def measured(scenes: SceneCollection, variant: str, cache: Path) -> dict[str, An
     """Label, train, choose and measure as `labelfree run` does; mIoU in percent, 2D and 3D."""
     config = recipe("quick", *VARIANTS[variant])
     fabric = make_fabric("cpu", precision=config.train.precision)
-    teachers = load_teachers(config.teachers, config.labels, NAMES, cache, fabric.device)
-    label_frames(scenes, teachers, config.labels, fabric.device)
+    teachers = load_teachers(config, NAMES, cache, fabric.device)
+    label_frames(scenes, teachers, fabric.device)
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as out:
         networks = NetworkLabels(*cotrain_run(open_run(scenes, NAMES, config, out, teachers, fabric)))
     seconds = time.monotonic() - started
-    clip = TeacherLabels(teachers, config.labels, config.pairing, NAMES, voted=False)
+    clip = TeacherLabels(teachers, voted=False)
     voted = replace(clip, voted=True)
     delivery = choose(voted, networks, scenes, NAMES)
     reached = {method.name: method.modalities() for method in measure(scenes, (clip, voted, networks), NAMES)}

@@ -18,15 +18,16 @@ from pathlib import Path
 
 import torch
 
-from labelfree.config import RunConfig
+from labelfree.config.reading import recipe
+from labelfree.config.run_config import RunConfig
 from labelfree.data.collection import open_scenes
-from labelfree.lab.street.route import DriveSize
-from labelfree.lab.write_nuscenes import write_nuscenes
-from labelfree.pipeline import label_frames, load_teachers
-from labelfree.settings import recipe
+from labelfree.teachers.label_frames import label_frames
+from labelfree.teachers.opening import load_teachers
+from labelfree.training.cotraining import build_batch
 from labelfree.training.labelled_scenes import LabelledScenes
-from labelfree.training.loop import build_batch
 from labelfree.vocabulary import Vocabulary
+from labelfree_lab.layouts.nuscenes import write_nuscenes
+from labelfree_lab.streets.route import DriveSize
 
 STREET = DriveSize(key_frames=2, image_size=(900, 1600), azimuths=1090, sweeps_between=0)
 SETTINGS = (
@@ -41,9 +42,11 @@ VOXEL_M = 0.1
 def labelled(out: Path, config: RunConfig, keep_frames: bool) -> LabelledScenes:
     scenes = open_scenes(out / "nuscenes")
     names = Vocabulary.parse("nuscenes16")
-    teachers = load_teachers(config.teachers, config.labels, names, out / "cache")
-    label_frames(scenes, teachers, config.labels, torch.device("cpu"))
-    return LabelledScenes(scenes, teachers, replace(config.labels, keep_frames=keep_frames), config.pairing, 0.0)
+    teachers = load_teachers(
+        replace(config, labels=replace(config.labels, keep_frames=keep_frames)), names, out / "cache"
+    )
+    label_frames(scenes, teachers)
+    return LabelledScenes(scenes, teachers, 0.0)
 
 
 def milliseconds(work: Callable[[], object], frames: int) -> float:

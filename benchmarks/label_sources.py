@@ -19,22 +19,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labelfree.atomic import write_text
-from labelfree.comparison import NetworkLabels, load_networks
-from labelfree.config import recipe_path
+from labelfree.config.reading import read_settings, recipe_path
 from labelfree.evaluation.confusion import ConfusionMatrix
-from labelfree.evaluation.tables import Table
-from labelfree.inference import predict_images, predict_points
-from labelfree.lab.dataset import LabSize
-from labelfree.lab.rooms import CLASS_NAMES
+from labelfree.evaluation.method_results import Table
+from labelfree.files.atomic import write_text
+from labelfree.labelling.inference import predict_images, predict_points
+from labelfree.labelling.labellers import NetworkLabels, load_networks
 from labelfree.method.mask_vote import refine_labels
-from labelfree.pipeline import load_teachers
 from labelfree.scene import Scene
-from labelfree.settings import read_settings
-from labelfree.tables.data import LabRooms
+from labelfree.teachers.opening import load_teachers
 from labelfree.training.labelled_scenes import LabelledScenes
 from labelfree.training.samples import LabelledFrame
 from labelfree.vocabulary import Vocabulary
+from labelfree_lab.rooms.dataset import LabSize
+from labelfree_lab.shapes.primitives import CLASS_NAMES
+from labelfree_lab.tables import LabRooms
 
 SOURCES = ("CLIP + SAM", "2D network", "2D network + SAM", "3D network", "3D network + SAM")
 
@@ -85,14 +84,14 @@ def main() -> None:
     parser.add_argument("--rooms", type=int, default=24, help="training rooms looked at")
     options = parser.parse_args()
     vocabulary, config = Vocabulary.from_names(CLASS_NAMES), read_settings(recipe_path("lab"))
-    teachers = load_teachers(config.teachers, config.labels, vocabulary, options.out / "cache")
+    teachers = load_teachers(config, vocabulary, options.out / "cache")
     data, found = (
         LabRooms(options.out / "data", LabSize(), vocabulary),
         list[tuple[str, int, dict[str, tuple[float, float]]]](),
     )
     for seed in range(1, options.seeds + 1):
         scenes = data.open(seed).train[: options.rooms]
-        labelled = LabelledScenes(scenes, teachers, config.labels, config.pairing)
+        labelled = LabelledScenes(scenes, teachers)
         for row in options.rows.split(","):
             networks = load_networks(options.out / "runs" / f"seed-{seed}" / row / "networks", torch.device("cpu"))
             scores = measure(scenes, labelled, networks)

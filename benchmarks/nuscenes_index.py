@@ -20,8 +20,8 @@ SAMPLES = 1000
 
 
 def open_once(root: Path, samples: int) -> None:
+    from labelfree.data.layout import ReadOptions
     from labelfree.data.nuscenes.layout import open_nuscenes
-    from labelfree.data.source import ReadOptions
 
     started = time.perf_counter()
     sources = open_nuscenes(root, None, ReadOptions()).sources
@@ -56,7 +56,7 @@ def main() -> None:
         open_once(options.out, options.open)
         return
     if not options.out.exists():
-        from labelfree.lab.write_nuscenes_tables import write_nuscenes_tables
+        from labelfree_lab.layouts.nuscenes_tables import write_nuscenes_tables
 
         started = time.perf_counter()
         write_nuscenes_tables(options.out, options.scenes)

@@ -120,9 +120,9 @@ def scenezoo_scannet(root: str, split: str, count: int) -> Found:
 
 
 def compare_nuscenes(root: Path, split: str, theirs: Found) -> None:
+    from labelfree.data.layout import ReadOptions
     from labelfree.data.nuscenes.layout import open_nuscenes
-    from labelfree.data.nuscenes.source import KeyFrameSource
-    from labelfree.data.source import ReadOptions
+    from labelfree.data.nuscenes.reader import KeyFrameSource
     from labelfree.vocabulary import IGNORE_LABEL
 
     worst = 0.0
@@ -159,9 +159,9 @@ def compare_nuscenes(root: Path, split: str, theirs: Found) -> None:
 
 
 def compare_nuimages(root: Path, split: str, theirs: Found) -> None:
+    from labelfree.data.layout import ReadOptions
     from labelfree.data.nuimages.layout import CLASSES, open_nuimages
     from labelfree.data.nuscenes.lidarseg import MERGED
-    from labelfree.data.source import ReadOptions
     from labelfree.vocabulary import IGNORE_LABEL
 
     ids = dict(zip(theirs.pop("names").tolist(), theirs.pop("ids").tolist()))
@@ -181,8 +181,8 @@ def compare_nuimages(root: Path, split: str, theirs: Found) -> None:
 
 def compare_scannet(root: Path, split: str, theirs: Found) -> None:
     from labelfree.data.scannet.labels import nyu40_table
+    from labelfree.data.scannet.reader import ScanFiles, ScanSource
     from labelfree.data.scannet.sens import open_sens
-    from labelfree.data.scannet.source import ScanFiles, ScanSource
 
     for name in sorted({key.split("/")[0] for key in theirs}):
         source = ScanSource(ScanFiles(name, root / "scans" / name, None, root / "scannetv2-labels.combined.tsv"), 1)

@@ -18,10 +18,11 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from labelfree.nets.minkunet import VARIANTS, MinkUNet
+from labelfree.config.architectures import VARIANTS
+from labelfree.nets.minkunet import MinkUNet
 from labelfree.nets.sparse.convolution import sparse_conv
 from labelfree.nets.sparse.kernel_map import KernelMap, SparseGeometry
-from labelfree.precision import fast_autocast
+from labelfree.runtime.precision import fast_autocast
 
 ROOMS = 8
 SIDE = 28

@@ -1,6 +1,6 @@
 """What a vote inside SAM's masks makes of CLIP's labels on tuning streets: what the outdoor lab's recipe was tuned by.
 
-    python -m labelfree.lab.corpus --world streets --out TUNING --rooms 20 --photos 0 --views 6 --first-seed 2000000
+    python -m labelfree_lab.teachers.corpus --world streets --out TUNING --rooms 20 --photos 0 --views 6 --first-seed 2000000
     python benchmarks/street_votes.py --corpus TUNING
 
 Prints mIoU and accuracy of the labels, after the vote with a few filters of everything mode, and with true instances
@@ -18,15 +18,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from labelfree.config.reading import recipe
+from labelfree.config.teachers import ClipOptions
 from labelfree.evaluation.confusion import ConfusionMatrix
-from labelfree.lab.corpus import Corpus, open_corpus
-from labelfree.lab.worlds import STREETS
 from labelfree.method.clip_labels import clip_labels
 from labelfree.method.mask_vote import refine_labels
-from labelfree.settings import recipe
-from labelfree.teachers.clip import ClipOptions, DenseClip
+from labelfree.teachers.clip import DenseClip
 from labelfree.teachers.sam import SamTeacher
 from labelfree.vocabulary import Vocabulary
+from labelfree_lab.teachers.corpus import Corpus, open_corpus
+from labelfree_lab.teachers.worlds import STREETS
 
 SCALES = (1.0, 1.5, 2.0)
 FILTERS = ((0.3, 0.5), (0.3, 0.7), (0.5, 0.7))

@@ -21,25 +21,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labelfree.atomic import write_text
 from labelfree.cli.arguments import with_preset_colours
-from labelfree.config import recipe_path
-from labelfree.evaluation.tables import MISSING, Table
-from labelfree.lab.cameras import walk
-from labelfree.lab.dataset import HELD_OUT_OFFSET, LabSize
-from labelfree.lab.render import cast, pixel_rays
-from labelfree.lab.rooms import CLASS_NAMES, build_room, experiment_room_seed
+from labelfree.config.reading import recipe_path
+from labelfree.evaluation.method_results import MISSING, Table
+from labelfree.files.atomic import write_text
+from labelfree.paper_tables.data import weights_digest
+from labelfree.paper_tables.row_runner import RowRunner
+from labelfree.paper_tables.rows import TABLE_2
+from labelfree.paper_tables.schedule import Schedule, carry_out, row_settings
+from labelfree.paper_tables.summary import SIDES, TableRuns, table_runs
 from labelfree.raster import resize_nearest
 from labelfree.results.environment import PACKAGE, git_revision
 from labelfree.scene import Frame
-from labelfree.tables.data import LabRooms, weights_digest
-from labelfree.tables.row_runner import RowRunner
-from labelfree.tables.rows import TABLE_2
-from labelfree.tables.schedule import Schedule, carry_out, row_settings
-from labelfree.tables.summary import SIDES, TableRuns, table_runs
 from labelfree.teachers.labelling import SamMasks
-from labelfree.training.labelled_scenes import Teachers
+from labelfree.teachers.teachers import Teachers
 from labelfree.vocabulary import Vocabulary
+from labelfree_lab.rooms.cameras import walk
+from labelfree_lab.rooms.dataset import HELD_OUT_OFFSET, LabSize
+from labelfree_lab.rooms.render import cast, pixel_rays
+from labelfree_lab.rooms.room import CLASS_NAMES, build_room, experiment_room_seed
+from labelfree_lab.tables import LabRooms
 
 ROWS = tuple(TABLE_2.row(name) for name in ("baseline", "wo_cns", "full"))
 

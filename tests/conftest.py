@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from labelfree.lab.dataset import LabSize, write_room
+from labelfree_lab.rooms.dataset import LabSize, write_room
 
 
 @pytest.fixture(scope="session")

@@ -10,14 +10,15 @@ import pytest
 import torch
 
 import labelfree
-from labelfree.comparison import load_networks
+from labelfree.config.networks import Segmenter2DConfig
+from labelfree.config.reading import read_settings
+from labelfree.data.captures.writing import write_scene
 from labelfree.data.collection import layout_of, open_scenes
+from labelfree.data.layout import ReadOptions
 from labelfree.data.ply import read_ply, write_ply
-from labelfree.data.source import ReadOptions
-from labelfree.data.writing import write_scene
-from labelfree.nets.segmenters import Segmenter2D, Segmenter2DConfig
-from labelfree.results import save_legend, save_results
-from labelfree.settings import read_settings
+from labelfree.labelling.labellers import load_networks
+from labelfree.nets.segmenters import Segmenter2D
+from labelfree.results.export import save_legend, save_results
 
 NAMES = labelfree.Vocabulary.from_names(("wall", "floor"))
 CLOUD = labelfree.Prediction(np.zeros(2, np.uint8), NAMES, points_world=np.eye(3, dtype=np.float32)[:2], name="cloud")
@@ -43,7 +44,7 @@ def networks(folder: str, room: str) -> None:
 def trained(folder: str, room: str) -> None:
     tiny = ("--train.epochs=1", "--train.images_per_scene=1", "--labels.image_size=[48,64]")
     config = labelfree.recipe("quick", *tiny)
-    teachers = labelfree.load_teachers(config.teachers, config.labels, NAMES, f"{folder}/cache")
+    teachers = labelfree.load_teachers(config, NAMES, f"{folder}/cache")
     labelfree.cotrain([open_scenes(room, options=ReadOptions(limit=1))[0]], NAMES, config, f"{folder}/out", teachers)
     assert (Path(folder) / "out" / "networks" / "3d" / "config.json").is_file()
 

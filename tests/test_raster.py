@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 
 from labelfree import Frame
-from labelfree.decoding import MAX_PIXELS, decode_colours, picture_size
 from labelfree.errors import InputError
+from labelfree.files.decoding import MAX_PIXELS, decode_colours, picture_size
 from labelfree.raster import ArrayFile, ImageFile, MapFile
 
 RGB = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8))

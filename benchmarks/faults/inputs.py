@@ -10,14 +10,14 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from labelfree.lab.cameras import walk
-from labelfree.lab.dataset import LabSize, write_room
-from labelfree.lab.render import render
-from labelfree.lab.rooms import build_room
-from labelfree.lab.street.route import DriveSize
-from labelfree.lab.write_nuimages import write_nuimages
-from labelfree.lab.write_nuscenes import write_nuscenes
-from labelfree.lab.write_scannet import write_scannet
+from labelfree_lab.layouts.nuimages import write_nuimages
+from labelfree_lab.layouts.nuscenes import write_nuscenes
+from labelfree_lab.layouts.scannet import write_scannet
+from labelfree_lab.rooms.cameras import walk
+from labelfree_lab.rooms.dataset import LabSize, write_room
+from labelfree_lab.rooms.render import render
+from labelfree_lab.rooms.room import build_room
+from labelfree_lab.streets.route import DriveSize
 
 ROOM = LabSize(image_size=(48, 64))
 DRIVE = DriveSize(key_frames=1, image_size=(48, 80), azimuths=60)

@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 from benchmarks.faults.golden import RECIPE
 
-from labelfree.config import RunConfig
+from labelfree.config.run_config import RunConfig
 
 Rng = np.random.Generator
 

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 from labelfree.errors import InputError
 
 if TYPE_CHECKING:
-    from labelfree.config import RunConfig
+    from labelfree.config.reading import recipe
+    from labelfree.config.run_config import RunConfig
     from labelfree.data.collection import open_scenes
-    from labelfree.inference import predict_images, predict_points
+    from labelfree.labelling.inference import predict_images, predict_points
     from labelfree.nets.segmenters import Segmenter2D, Segmenter3D
-    from labelfree.pipeline import load_teachers
     from labelfree.prediction import Prediction
     from labelfree.results.export import save_prediction
     from labelfree.scene import Frame, Scene
-    from labelfree.settings import recipe
-    from labelfree.systems import cotrain
+    from labelfree.teachers.opening import load_teachers
+    from labelfree.training.systems import cotrain
     from labelfree.vocabulary import Vocabulary
 
 __version__ = "0.1.0"
@@ -43,17 +43,17 @@ __all__ = [
 _LAZY = {
     "Frame": "labelfree.scene",
     "Prediction": "labelfree.prediction",
-    "RunConfig": "labelfree.config",
+    "RunConfig": "labelfree.config.run_config",
     "Scene": "labelfree.scene",
     "Segmenter2D": "labelfree.nets.segmenters",
     "Segmenter3D": "labelfree.nets.segmenters",
-    "cotrain": "labelfree.systems",
+    "cotrain": "labelfree.training.systems",
     "Vocabulary": "labelfree.vocabulary",
-    "load_teachers": "labelfree.pipeline",
+    "load_teachers": "labelfree.teachers.opening",
     "open_scenes": "labelfree.data.collection",
-    "predict_images": "labelfree.inference",
-    "predict_points": "labelfree.inference",
-    "recipe": "labelfree.settings",
+    "predict_images": "labelfree.labelling.inference",
+    "predict_points": "labelfree.labelling.inference",
+    "recipe": "labelfree.config.reading",
     "save_prediction": "labelfree.results.export",
 }
 

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from labelfree.decoding import decode_colours, decode_values, is_decoded_anew, read_file, reason, require_file
 from labelfree.errors import InputError
+from labelfree.files.decoding import decode_colours, decode_values, is_decoded_anew, read_file, reason, require_file
 
 DECODING = 2
 """Version of the colour decoding; part of the digest of those files that version 1 decoded differently."""

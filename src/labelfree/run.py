@@ -1,65 +1,96 @@
-"""`Run`: what one training run consists of, checked against its folder before anything is written there."""
+"""`Run`: what one run consists of, checked against its folder before anything is written there."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lightning_fabric import Fabric
 
-from labelfree.atomic import write_text
-from labelfree.config import RunConfig
+from labelfree.config.identity import (
+    DIGEST_LENGTH,
+    IDENTITY,
+    Identity,
+    require_same,
+    settings_entries,
+    text_digest,
+    write_identity,
+)
+from labelfree.config.labels import PairingConfig
+from labelfree.config.reading import settings_yaml
+from labelfree.config.run_config import RunConfig
+from labelfree.config.training import MODALITIES
+from labelfree.data.digests import frame_key, points_digest
+from labelfree.data.pairs import pairs_by_depth
 from labelfree.errors import InputError
-from labelfree.identity import IDENTITY, Identity, require_same, training_identity, write_identity
-from labelfree.nets.pretrained import CONFIG_NAME, WEIGHTS_NAME
-from labelfree.pipeline import load_teachers, make_fabric
+from labelfree.files.atomic import write_text
+from labelfree.files.metrics import METRICS
+from labelfree.nets.point_features import point_features
+from labelfree.runtime.devices import make_fabric
+from labelfree.runtime.lab import shipped
+from labelfree.runtime.progress import Progress
 from labelfree.scene import Scene
-from labelfree.settings import settings_yaml
-from labelfree.training.checkpoint import CHECKPOINT, METRICS
-from labelfree.training.labelled_scenes import Teachers
-from labelfree.training.plan import MODALITIES
+from labelfree.teachers.opening import load_teachers
+from labelfree.teachers.teachers import Teachers
 from labelfree.vocabulary import Vocabulary
+from labelfree.weights.stored import CHECKPOINT, CONFIG_NAME, WEIGHTS_NAME, weights_digest
 
 TRAINING = "training"
 NETWORKS = "networks"
 SETTINGS = "settings.yaml"
+CACHE = "cache"
+FEW_SCENES = 20
+"""Up to so many scenes are read without a progress line."""
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One training run; made by `open_run`."""
+    """One run; made by `open_run`."""
 
     config: RunConfig
-    vocabulary: Vocabulary
     scenes: Sequence[Scene]
     teachers: Teachers
+    """CLIP, SAM, the classes and the settings under which they label."""
     fabric: Fabric
+    """Device, processes and number format."""
     out: Path
-    """Run folder: `training`, `networks`, `settings.yaml` and what verbs write beside them."""
+    """Run folder: `training`, `networks`, `settings.yaml` and what commands write beside them."""
     identity: Identity
     """Everything that determines the weights."""
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The classes."""
+        return self.teachers.vocabulary
 
     @property
     def training_folder(self) -> Path:
         """Checkpoints, metrics and the identity."""
         return self.out / TRAINING
 
+    @property
+    def networks_folder(self) -> Path:
+        """Trained networks, in `2d` and `3d`."""
+        return self.out / NETWORKS
+
+    @property
+    def metrics_file(self) -> Path:
+        """One JSON object per training step."""
+        return self.training_folder / METRICS
+
+    def files(self) -> tuple[str, ...]:
+        """Return the files that training writes, relative to the run folder."""
+        networks = (f"{NETWORKS}/{modality}/{file}" for modality in MODALITIES for file in (CONFIG_NAME, WEIGHTS_NAME))
+        return (SETTINGS, *(f"{TRAINING}/{file}" for file in (IDENTITY, CHECKPOINT, METRICS)), *networks)
+
     def begin(self) -> None:
         """Write settings and identity into the run folder."""
         if self.fabric.is_global_zero:
             write_identity(self.training_folder, self.identity)
             write_text(self.out / SETTINGS, settings_yaml(self.config))
-
-    def files(self) -> tuple[str, ...]:
-        """Return the files that training writes, relative to the run folder."""
-        networks = (f"{NETWORKS}/{side}/{file}" for side in MODALITIES for file in (CONFIG_NAME, WEIGHTS_NAME))
-        return (SETTINGS, *(f"{TRAINING}/{file}" for file in (IDENTITY, CHECKPOINT, METRICS)), *networks)
-
-    @property
-    def networks_folder(self) -> Path:
-        """Trained networks, in `2d` and `3d`."""
-        return self.out / NETWORKS
 
 
 def open_run(
@@ -69,19 +100,71 @@ def open_run(
     out: Path | str,
     teachers: Teachers | None = None,
     fabric: Fabric | None = None,
+    cache: Path | str | None = None,
 ) -> Run:
     """Return a new run, or the one that `out` holds if everything that determines its weights is the same.
 
-    Writes nothing; raises an InputError that names what changed if `out` holds another run.
+    Teachers are loaded where none are given; their outputs are cached in `cache`, by default `out/cache`. Writes
+    nothing; raises an `InputError` that names what changed if `out` holds another run.
     """
     fabric, out = fabric or make_fabric(precision=config.train.precision), Path(out)
-    teachers = teachers or load_teachers(config.teachers, config.labels, vocabulary, out / "cache", fabric.device)
-    identity = training_identity(config, vocabulary, teachers, scenes, fabric.world_size)
-    run = Run(config, vocabulary, scenes, teachers, fabric, out, identity)
+    if teachers is None:
+        teachers = load_teachers(config, vocabulary, cache or out / CACHE, fabric.device)
+    else:
+        teachers = replace(teachers, vocabulary=vocabulary, labels=config.labels, pairing=config.pairing)
+    run = Run(config, scenes, teachers, fabric, out, training_identity(config, teachers, scenes, fabric.world_size))
     if (run.training_folder / CHECKPOINT).is_file() and not (run.training_folder / IDENTITY).is_file():
         raise InputError(
             f"{run.training_folder}: a checkpoint without {IDENTITY}, from an earlier version of labelfree; choose "
             "another --out, or delete this folder to start again."
         )
-    require_same(run.training_folder, identity, out)
+    require_same(run.training_folder, run.identity, out)
     return run
+
+
+def training_identity(config: RunConfig, teachers: Teachers, scenes: Sequence[Scene], processes: int) -> Identity:
+    """Return the identity of a training run: settings, classes, teachers, starting weights, data.
+
+    Left out is what is free to change: memory, workers, checkpoint interval, TensorBoard, kept frames, prediction.
+    """
+    networks = config.networks
+    starts = {
+        "networks.backbone_weights": _start_digest(networks.backbone_weights, "backbone"),
+        "networks.backbone_weights_3d": _start_digest(networks.backbone_weights_3d, "backbone-3d"),
+    }
+    with Progress("read scenes", len(scenes), enabled=len(scenes) > FEW_SCENES) as progress:
+        data = {}
+        for scene in scenes:
+            data[f"scene '{scene.name}'"] = scene_digest(scene, config.pairing)
+            progress.advance()
+    return Identity(_teacher_entries(teachers) | starts | settings_entries(config) | {"--processes": processes} | data)
+
+
+def labels_identity(config: RunConfig, teachers: Teachers) -> Identity:
+    """Return the identity of a folder of labels without networks; every frame is labelled anew each time."""
+    settings = settings_entries(config).items()
+    labels = {name: value for name, value in settings if name.partition(".")[0] in {"labels", "pairing"}}
+    return Identity({"command": "labelfree label"} | _teacher_entries(teachers) | labels)
+
+
+def scene_digest(scene: Scene, pairing: PairingConfig) -> str:
+    """Return a digest of everything of a scene that training reads: points, their features, images, depth, poses."""
+    digest = hashlib.sha256(points_digest(scene.points_world).encode())
+    digest.update(point_features(scene).tobytes())
+    for frame in scene.frames:
+        digest.update(frame_key(frame, "", pairs_by_depth(frame, pairing)).encode())
+    return digest.hexdigest()[:DIGEST_LENGTH]
+
+
+def _teacher_entries(teachers: Teachers) -> dict[str, object]:
+    return {
+        "--classes": ", ".join(teachers.vocabulary.names),
+        "class synonyms": text_digest(json.dumps(teachers.vocabulary.synonyms)),
+        "--clip": f"{teachers.namer.describe()} ({text_digest(teachers.namer.fingerprint())})",
+        "--sam": f"{teachers.masks.describe()} ({text_digest(teachers.masks.fingerprint())})",
+    }
+
+
+def _start_digest(weights: str | None, part: str) -> str | None:
+    """Return a digest of starting weights by their content, however the file is called; None without any."""
+    return None if weights is None else f"weights {weights_digest(shipped(weights, part) or weights)[:DIGEST_LENGTH]}"

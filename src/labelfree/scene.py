@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelfree.errors import DataWarning, InputError
-from labelfree.names import require_safe_name
+from labelfree.files.names import require_safe_name
 from labelfree.raster import Raster, as_map, as_raster, resize_image, resize_nearest
 
 ROTATION_TOLERANCE = 1e-2

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labelfree.documents import parse_yaml, read_text
-from labelfree.errors import InputError
-from labelfree.ranges import shown
+from labelfree.errors import InputError, shown
+from labelfree.files.documents import parse_yaml, read_text
 
 IGNORE_LABEL = 255
 """Label of pixels and points that belong to no class, everywhere in the library."""

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from labelfree.cli.main import main
-from labelfree.lab.street.route import DriveSize
-from labelfree.lab.write_nuimages import write_nuimages
-from labelfree.lab.write_nuscenes import write_nuscenes
+from labelfree_lab.layouts.nuimages import write_nuimages
+from labelfree_lab.layouts.nuscenes import write_nuscenes
+from labelfree_lab.streets.route import DriveSize
 
 TINY = ("--train.epochs=1", "--train.images_per_scene=2", "--labels.image_size=[48,64]")
 STREET = DriveSize(key_frames=1, image_size=(48, 88), azimuths=90)

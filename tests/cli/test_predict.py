@@ -15,8 +15,9 @@ from PIL import ExifTags, Image
 from torch.nn import functional
 
 from labelfree.cli.main import main
+from labelfree.config.networks import Segmenter2DConfig, Segmenter3DConfig
 from labelfree.data.ply import read_ply
-from labelfree.nets.segmenters import Segmenter2D, Segmenter2DConfig, Segmenter3D, Segmenter3DConfig
+from labelfree.nets.segmenters import Segmenter2D, Segmenter3D
 from labelfree.vocabulary import Vocabulary
 
 CLASSES = Vocabulary(("wall", "floor", "chair"), colours=((1, 2, 3), (4, 5, 6), (7, 8, 9)))

@@ -13,8 +13,9 @@ from PIL import Image
 
 from labelfree import Vocabulary
 from labelfree.cli.main import main
+from labelfree.config.networks import Segmenter3DConfig
 from labelfree.method.latent_consistency import random_orthogonal
-from labelfree.nets.segmenters import Segmenter3D, Segmenter3DConfig
+from labelfree.nets.segmenters import Segmenter3D
 
 UTM = (456789.0, 5432100.0, 312.0)
 NAMES = Vocabulary(("a", "b", "c", "d"))

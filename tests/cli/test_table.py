@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from labelfree.cli.main import main
-from labelfree.tables.run_result import RESULT, Measures
-from labelfree.tables.schedule import Job
+from labelfree.paper_tables.run_result import RESULT, Measures
+from labelfree.paper_tables.schedule import Job
 
 TINY = ["--rooms", "1", "--held-out-rooms", "1", "--views", "2", "--labels.image_size=[48,64]"]
 UNTRAINED = ["--rows", "baseline,wo_cns"]

@@ -9,9 +9,9 @@ import pytest
 
 from labelfree.cli import table
 from labelfree.cli.main import main
-from labelfree.lab import teacher_weights
-from labelfree.tables.run_result import Measures
-from labelfree.tables.schedule import Job
+from labelfree.paper_tables.run_result import Measures
+from labelfree.paper_tables.schedule import Job
+from labelfree.runtime import lab as teacher_weights
 
 ROWS = ["--rows", "maskclip,cns", "--seeds", "2"]
 
@@ -20,7 +20,7 @@ ROWS = ["--rows", "maskclip,cns", "--seeds", "2"]
 def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, int]]:
     """Weights of both worlds that are there, and runs that take no time; what was asked for in which folder."""
     asked: list[tuple[str, str, int]] = []
-    monkeypatch.setattr(teacher_weights, "FOLDER", tmp_path / "weights")
+    monkeypatch.setattr(teacher_weights, "_all_weights", lambda source: tmp_path / "weights")
     for source in teacher_weights.PREFIXES:
         for part in ("clip", "sam", "backbone", "backbone-3d"):
             folder = teacher_weights.weights_folder(source, part)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from labelfree.data.writing import write_scene
+from labelfree.data.captures.writing import write_scene
 
 SIZE = (72, 96)
 INTRINSICS = np.array([[70.0, 0, 48], [0, 70, 36], [0, 0, 1]])

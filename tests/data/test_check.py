@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 from small_capture import SIZE, make_capture
 
-from labelfree.data.check import CheckReport, check_collection, check_scene, raise_problems, render_reports
+from labelfree.data.checking.check import CheckReport, check_collection, check_scene, raise_problems, render_reports
 from labelfree.data.collection import open_scenes
 from labelfree.data.fusion import FusionOptions, fuse
+from labelfree.data.layout import ReadOptions
 from labelfree.data.ply import write_ply
-from labelfree.data.source import ReadOptions
 from labelfree.errors import InputError
 from labelfree.scene import Scene
 

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 from small_capture import CLASSES, INTRINSICS, SIZE, make_capture
 
+from labelfree.data.captures.writing import write_scene
 from labelfree.data.collection import open_scenes
-from labelfree.data.source import ReadOptions
-from labelfree.data.writing import write_scene
+from labelfree.data.layout import ReadOptions
 from labelfree.errors import InputError
 
 CAPTURE = make_capture(6)

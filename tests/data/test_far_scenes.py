@@ -12,12 +12,13 @@ from small_capture import INTRINSICS, SIZE, make_capture
 from test_nerfstudio import write as write_nerfstudio
 
 from labelfree import Frame, Scene, Vocabulary
+from labelfree.config.labels import PairingConfig
 from labelfree.data.collection import open_scenes
 from labelfree.data.fusion import FusionOptions, fuse
+from labelfree.data.pairs import pair_points
 from labelfree.data.ply import read_ply
-from labelfree.inference import project_labels
-from labelfree.results import save_prediction
-from labelfree.training.labelled_scenes import PairingConfig, pair_points
+from labelfree.labelling.projection import project_labels
+from labelfree.results.export import save_prediction
 
 UTM = np.array([456789.0, 5432100.0, 312.0])
 CAPTURE = make_capture(4)

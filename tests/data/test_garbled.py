@@ -11,11 +11,11 @@ import pytest
 from test_nerfstudio import write as write_capture
 
 from labelfree.data.collection import open_scenes
-from labelfree.data.source import ReadOptions
+from labelfree.data.layout import ReadOptions
 from labelfree.errors import InputError
-from labelfree.lab.street.route import DriveSize
-from labelfree.lab.write_nuimages import write_nuimages
-from labelfree.lab.write_nuscenes import write_nuscenes
+from labelfree_lab.layouts.nuimages import write_nuimages
+from labelfree_lab.layouts.nuscenes import write_nuscenes
+from labelfree_lab.streets.route import DriveSize
 
 GARBAGE: tuple[Any, ...] = (None, "x", [], {"a": 1}, 1e400, -1, [None] * 3, [0, 0, 0, 0])
 SMALL = DriveSize(key_frames=2, image_size=(24, 40), azimuths=60)

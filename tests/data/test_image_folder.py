@@ -13,7 +13,7 @@ from small_capture import make_capture
 from labelfree.cli.main import main
 from labelfree.data.collection import layout_of, open_scenes
 from labelfree.data.image_folder import IMAGE_FOLDER
-from labelfree.data.source import ReadOptions
+from labelfree.data.layout import ReadOptions
 
 ROOT = Path(__file__).parents[2]
 CAMVID = ROOT.parent / "shared" / "data" / "camvid"

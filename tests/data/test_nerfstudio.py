@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from labelfree.data.check import check_collection
+from labelfree.data.checking.check import check_collection
 from labelfree.data.collection import open_scenes
-from labelfree.data.nerfstudio import NERFSTUDIO
+from labelfree.data.layout import ReadOptions
+from labelfree.data.nerfstudio.layout import NERFSTUDIO
 from labelfree.data.ply import write_ply
-from labelfree.data.source import ReadOptions
 from labelfree.errors import InputError
-from labelfree.lab.cameras import walk
-from labelfree.lab.render import render
-from labelfree.lab.rooms import build_room
+from labelfree_lab.rooms.cameras import walk
+from labelfree_lab.rooms.render import render
+from labelfree_lab.rooms.room import build_room
 
 ROOM = build_room(2_000_007)
 CAMERAS = walk(ROOM, 4, (48, 64))

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
+from labelfree.data.layout import Survey
 from labelfree.data.next_step import NextStep
-from labelfree.data.preparing import PIXELS_PER_PAIR, kept_bytes, render
-from labelfree.data.source import Survey
+from labelfree.data.survey import PIXELS_PER_PAIR, kept_bytes, render
 from labelfree.training.kept_frames import write_frame
 from labelfree.training.samples import LabelledFrame
 

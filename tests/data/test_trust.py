@@ -19,13 +19,13 @@ from test_nerfstudio import write as write_nerfstudio
 from labelfree.cli.main import main
 from labelfree.data.collection import open_scenes
 from labelfree.data.fusion import FusionOptions, fuse, fuse_cached
+from labelfree.data.layout import ReadOptions
 from labelfree.data.scannet.sens import AFTER_NAME, JPEG, ZLIB_USHORT, open_sens
-from labelfree.data.source import ReadOptions
-from labelfree.lab.street.route import DriveSize
-from labelfree.lab.write_nuimages import write_nuimages
-from labelfree.lab.write_nuscenes import VERSION, write_nuscenes
-from labelfree.lab.write_scannet import write_scannet
 from labelfree.scene import Frame
+from labelfree_lab.layouts.nuimages import write_nuimages
+from labelfree_lab.layouts.nuscenes import VERSION, write_nuscenes
+from labelfree_lab.layouts.scannet import write_scannet
+from labelfree_lab.streets.route import DriveSize
 
 STREET = DriveSize(key_frames=2, image_size=(24, 40), azimuths=60)
 SCAN = "scene0000_00"

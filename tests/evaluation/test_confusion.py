@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from labelfree.errors import InputError
-from labelfree.evaluation import ConfusionMatrix, Evaluation, evaluate_labels
+from labelfree.evaluation.confusion import ConfusionMatrix, Evaluation, evaluate_labels
 from labelfree.vocabulary import Vocabulary
 
 ABC = Vocabulary(("a", "b", "c"))

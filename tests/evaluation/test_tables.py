@@ -4,9 +4,15 @@ import json
 
 import numpy as np
 
-from labelfree.evaluation import MethodResult, class_table, comparison_table, confusion_table, evaluate_labels
-from labelfree.evaluation.tables import absent_sentence
-from labelfree.results import save_results
+from labelfree.evaluation.confusion import evaluate_labels
+from labelfree.evaluation.method_results import (
+    MethodResult,
+    absent_sentence,
+    class_table,
+    comparison_table,
+    confusion_table,
+)
+from labelfree.results.export import save_results
 from labelfree.vocabulary import Vocabulary
 
 ABC = Vocabulary(("a", "b", "c"))

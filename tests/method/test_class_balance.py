@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from labelfree.method.class_balance import balance_weights, class_counts
-from labelfree.method.prediction_consistency import cross_entropy
+from labelfree.method.extensions.class_balance import balance_weights, class_counts
+from labelfree.method.prediction_consistency import prediction_consistency
 
 
 def loop_balanced_cross_entropy(logits: torch.Tensor, labels: torch.Tensor, power: float) -> float:
@@ -23,7 +23,7 @@ def test_agrees_with_the_loop(power: float) -> None:
     torch.manual_seed(0)
     logits, labels = torch.randn(40, 5), torch.tensor([0] * 25 + [1] * 8 + [3] * 2 + [255] * 5)
     weights = balance_weights(class_counts(labels, 5), power)
-    assert float(cross_entropy(logits, labels, weights=weights)) == pytest.approx(
+    assert float(prediction_consistency(logits, labels, weights=weights)) == pytest.approx(
         loop_balanced_cross_entropy(logits, labels, power), rel=1e-5
     )
 
@@ -45,7 +45,7 @@ def test_power_one_gives_every_class_the_same_say() -> None:
 def test_nothing_labelled_gives_no_weight() -> None:
     weights = balance_weights(torch.zeros(3), 0.5)
     assert weights.tolist() == [0.0, 0.0, 0.0]
-    assert float(cross_entropy(torch.randn(2, 3), torch.tensor([255, 255]), weights=weights)) == 0.0
+    assert float(prediction_consistency(torch.randn(2, 3), torch.tensor([255, 255]), weights=weights)) == 0.0
 
 
 def test_parts_of_two_processes_equal_the_whole() -> None:
@@ -54,6 +54,6 @@ def test_parts_of_two_processes_equal_the_whole() -> None:
     halves = (slice(0, 5), slice(5, 12))
     mean_counts = sum(class_counts(labels[half], 3) for half in halves) / 2
     weights = balance_weights(mean_counts, 0.5)
-    parts = [cross_entropy(logits[half], labels[half], mean_counts.sum(), weights) for half in halves]
-    whole = cross_entropy(logits, labels, weights=balance_weights(class_counts(labels, 3), 0.5))
+    parts = [prediction_consistency(logits[half], labels[half], mean_counts.sum(), weights) for half in halves]
+    whole = prediction_consistency(logits, labels, weights=balance_weights(class_counts(labels, 3), 0.5))
     assert torch.allclose(sum(parts) / 2, whole)

@@ -4,14 +4,8 @@ import pytest
 import torch
 
 from labelfree.errors import InputError
-from labelfree.method.clip_labels import (
-    class_scores,
-    clip_labels,
-    key_smooth,
-    labels_from_scores,
-    prompt_denoise,
-    upsample_scores,
-)
+from labelfree.method.clip_labels import class_scores, clip_labels, labels_from_scores, upsample_scores
+from labelfree.method.extensions.maskclip import key_smooth, prompt_denoise
 
 
 def test_scores_are_cosines_whatever_the_lengths():
@@ -89,8 +83,7 @@ def test_key_smoothing_follows_the_formula():
 def test_clip_labels_is_the_chain_of_its_steps():
     generator = torch.Generator().manual_seed(2)
     features, text = torch.randn(3, 4, 8, generator=generator), torch.randn(5, 8, generator=generator)
-    scores = prompt_denoise(class_scores(features, text), 0.9)
-    expected = upsample_scores(scores, (20, 30), (2.5, 4.0)).argmax(0)
-    labels = clip_labels(features, text, (20, 30), extent=(2.5, 4.0), denoise_threshold=0.9)
+    expected = upsample_scores(class_scores(features, text), (20, 30), (2.5, 4.0)).argmax(0)
+    labels = clip_labels(features, text, (20, 30), extent=(2.5, 4.0))
     assert labels.shape == (20, 30)
     assert labels.tolist() == expected.tolist()

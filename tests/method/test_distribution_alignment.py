@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from labelfree.method.distribution_alignment import ROUNDS, SMOOTHING, align_logits, class_frequencies
+from labelfree.method.extensions.distribution_alignment import ROUNDS, SMOOTHING, align_logits, class_frequencies
 
 
 def test_frequencies_count_what_is_labelled() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from labelfree.method.feature_distillation import feature_distillation, voxel_directions
+from labelfree.method.openscene import feature_distillation, voxel_directions
 
 
 def test_agrees_with_a_loop_over_points_and_so_do_gradients() -> None:

@@ -4,8 +4,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from labelfree.method.feature_fusion import View, ensemble_labels, fuse_features, sample_at_pixels, text_cosines
+from labelfree.method.openscene import View, ensemble_labels, fuse_features, text_cosines
 from labelfree.method.pairing import Pairs
+from labelfree.method.resample import sample_at_pixels
 
 SIZE = (12, 20)
 

@@ -1,18 +1,20 @@
 from __future__ import annotations
 
+from typing import get_args
+
+import numpy as np
 import pytest
 import torch
 
 from labelfree.method.label_switching import (
-    ALL_SOURCES,
     PairedPixels,
-    Source,
     draw_sources,
     refined_2d_prediction,
     refined_3d_prediction,
     spread_to_pixels,
     switch_labels,
 )
+from labelfree.method.sources import ALL_SOURCES, Granularity, Source
 
 
 def one_hot(labels: torch.Tensor, classes: int) -> torch.Tensor:
@@ -20,24 +22,54 @@ def one_hot(labels: torch.Tensor, classes: int) -> torch.Tensor:
 
 
 def test_half_of_the_draws_are_clip() -> None:
-    drawn = draw_sources(ALL_SOURCES, (20_000,), torch.Generator().manual_seed(0))
+    drawn = draw_sources(ALL_SOURCES, "pixel", torch.zeros(20_000), torch.Generator().manual_seed(0))
     share = torch.bincount(drawn, minlength=4) / len(drawn)
     assert torch.allclose(share, torch.full((4,), 0.25), atol=0.02)
-    clip = share[ALL_SOURCES.index(Source.CLIP_2D)] + share[ALL_SOURCES.index(Source.CLIP_3D)]
+    clip = share[ALL_SOURCES.index("clip_2d")] + share[ALL_SOURCES.index("clip_3d")]
     assert abs(float(clip) - 0.5) < 0.02
 
 
-@pytest.mark.parametrize("shape", [(1,), (3,), (3, 2, 2)])
-def test_switch_takes_each_element_from_its_source(shape: tuple[int, ...]) -> None:
-    candidates = [torch.full((3, 2, 2), value) for value in (10, 20)]
-    drawn = draw_sources((Source.CLIP_2D, Source.NET_2D), shape, torch.Generator().manual_seed(1))
-    chosen = switch_labels(candidates, drawn)
-    for index in range(3):
-        source = drawn[0 if shape == (1,) else index]
-        expected = (
-            torch.where(source == 0, 10, 20).expand(2, 2) if source.dim() == 0 else torch.where(source == 0, 10, 20)
-        )
-        assert torch.equal(chosen[index], expected)
+def test_one_draw_serves_a_batch_a_sample_or_an_element() -> None:
+    sample = torch.arange(8).repeat_interleave(50)
+    draws = {
+        granularity: draw_sources(ALL_SOURCES, granularity, sample, torch.Generator().manual_seed(3))
+        for granularity in get_args(Granularity)
+    }
+    assert draws["batch"].shape == (1,)
+    assert draws["sample"].shape == draws["pixel"].shape == sample.shape
+    assert all(len(set(draws["sample"][sample == each].tolist())) == 1 for each in range(8))
+    assert len(set(draws["sample"].tolist())) > 1
+    assert len(set(draws["pixel"][sample == 0].tolist())) > 1
+
+
+@pytest.mark.parametrize("granularity", get_args(Granularity))
+def test_switch_takes_each_element_from_its_source(granularity: Granularity) -> None:
+    pool: tuple[Source, ...] = ("clip_2d", "net_2d", "net_3d")
+    labels = {
+        source: torch.randint(0, 9, (3, 2, 2), generator=torch.Generator().manual_seed(i))
+        for i, source in enumerate(pool)
+    }
+    sample = torch.arange(3)[:, None, None].expand(3, 2, 2)
+    drawn = draw_sources(pool, granularity, sample, torch.Generator().manual_seed(1))
+    asked: list[Source] = []
+
+    def labels_of(source: Source) -> torch.Tensor:
+        asked.append(source)
+        return labels[source]
+
+    chosen, each = (
+        switch_labels(pool, drawn, labels_of),
+        drawn.expand(3, 2, 2) if len(drawn) > 1 else drawn.view(1, 1, 1).expand(3, 2, 2),
+    )
+    for place in np.ndindex(3, 2, 2):
+        assert chosen[place] == labels[pool[int(each[place])]][place]
+    assert asked == [pool[position] for position in drawn.unique().tolist()]  # others are not computed
+
+
+def test_switch_without_any_element() -> None:
+    nothing = torch.zeros(0, dtype=torch.int64)
+    drawn = draw_sources(ALL_SOURCES, "pixel", nothing, torch.Generator())
+    assert switch_labels(ALL_SOURCES, drawn, lambda source: nothing).shape == (0,)
 
 
 def test_predictions_are_refined_and_detached() -> None:

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from labelfree.method.latent_consistency import latent_consistency, principal_projection, random_orthogonal
+from labelfree.method.latent_consistency import latent_consistency, random_orthogonal
 
 
 def test_mean_cosine_distance_agrees_with_the_loop() -> None:
@@ -39,10 +39,3 @@ def test_projection_is_orthonormal_and_repeatable(wide: int, narrow: int) -> Non
     assert torch.allclose(gram, torch.eye(len(gram)), atol=1e-5)
     assert torch.equal(projection, random_orthogonal(wide, narrow, seed=3))
     assert not torch.equal(projection, random_orthogonal(wide, narrow, seed=4))
-
-
-def test_principal_directions_hold_the_variance() -> None:
-    features = torch.randn(500, 6) * torch.tensor([9.0, 1.0, 5.0, 0.1, 0.1, 0.1])
-    projection = principal_projection(features, 2)
-    assert projection[:, 0].abs().argmax() == 0
-    assert projection[:, 1].abs().argmax() == 2

@@ -3,14 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from labelfree.method.mask_vote import (
-    joint_mask_ids,
-    mask_winners,
-    paint_winners,
-    refine_labels,
-    soft_mask_winners,
-    soft_refine_labels,
-)
+from labelfree.method.extensions.soft_vote import soft_mask_winners, soft_refine_labels
+from labelfree.method.mask_vote import joint_mask_ids, mask_winners, paint_winners, refine_labels
 
 
 def loop_vote(labels: torch.Tensor, masks: torch.Tensor, classes: int) -> torch.Tensor:

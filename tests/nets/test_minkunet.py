@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from labelfree.config.architectures import LAYERS_14, VARIANTS, MinkUNetShape
 from labelfree.errors import InputError
-from labelfree.nets.minkunet import LAYERS_14, VARIANTS, MinkUNet, MinkUNetShape
+from labelfree.nets.minkunet import MinkUNet
 from labelfree.nets.sparse.kernel_map import SparseGeometry
 
 NARROW = MinkUNetShape(LAYERS_14, (4, 6, 8, 10, 8, 6, 4, 4), first_width=8)

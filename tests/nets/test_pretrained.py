@@ -11,11 +11,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from damage import single_bit_flips
+from labelfree.config.networks import Segmenter3DConfig
 from labelfree.errors import InputError
 from labelfree.method.latent_consistency import random_orthogonal
-from labelfree.nets.pretrained import CONFIG_NAME, WEIGHTS_NAME, read_weights, write_model
-from labelfree.nets.segmenters import Segmenter3D, Segmenter3DConfig
+from labelfree.nets.segmenters import Segmenter3D
 from labelfree.vocabulary import Vocabulary
+from labelfree.weights.stored import CONFIG_NAME, WEIGHTS_NAME, read_weights, write_model
 
 
 def network() -> Segmenter3D:

@@ -9,19 +9,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from labelfree.config.networks import Segmenter2DConfig, Segmenter3DConfig
 from labelfree.errors import InputError
-from labelfree.nets.pretrained import write_model
 from labelfree.nets.resnet import ResNet
-from labelfree.nets.segmenters import (
-    Segmenter2D,
-    Segmenter2DConfig,
-    Segmenter3D,
-    Segmenter3DConfig,
-    latent_at_pixels,
-    voxel_features,
-)
+from labelfree.nets.segmenters import Segmenter2D, Segmenter3D, latent_at_pixels, voxel_features
 from labelfree.nets.sparse.voxels import Voxels, voxelise
 from labelfree.vocabulary import Vocabulary
+from labelfree.weights.stored import write_model
 
 CLASSES = Vocabulary(("wall", "floor", "chair"), colours=((1, 2, 3), (4, 5, 6), (7, 8, 9)))
 CONFIG_2D = Segmenter2DConfig("resnet18", width=8, aspp_channels=8, text_width=16, latent_width=6)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from labelfree.results import CloudLayer, CloudView, label_layer
+from labelfree.results.cloud_view import CloudLayer, CloudView, label_layer
 from labelfree.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary(("wall", "floor", "table", "chair"))

@@ -8,8 +8,7 @@ import pytest
 from results_room import VOCABULARY, room_view
 
 from labelfree.errors import InputError
-from labelfree.results import CloudLayer, CloudView
-from labelfree.results.cloud_view import ceiling_height, cloud_payload
+from labelfree.results.cloud_view import CloudLayer, CloudView, ceiling_height, cloud_payload
 
 
 def test_thinning_is_even_deterministic_and_keeps_order():

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from labelfree.errors import InputError
-from labelfree.results import MetricSeries, read_metrics
+from labelfree.results.curves import MetricSeries, read_metrics
 
 
 def write(tmp_path, *lines: str, end: str = "\n"):

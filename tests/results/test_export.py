@@ -10,10 +10,11 @@ from PIL import Image
 
 from labelfree.data.ply import read_ply
 from labelfree.errors import DataWarning, InputError
-from labelfree.inference import of_points, project_labels
+from labelfree.labelling.inference import of_points
+from labelfree.labelling.projection import project_labels
 from labelfree.method.pairing import Pairs
 from labelfree.prediction import Prediction, without_guesses
-from labelfree.results import overlay, save_prediction
+from labelfree.results.export import overlay, save_prediction
 from labelfree.scene import Scene
 from labelfree.vocabulary import Vocabulary
 

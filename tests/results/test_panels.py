@@ -5,9 +5,8 @@ import pytest
 from results_room import VOCABULARY, room_view
 
 from labelfree.errors import InputError
-from labelfree.results import FrameRow, cloud_panel, frame_panel
 from labelfree.results.panel_layout import Row, compose, legend_of
-from labelfree.results.panels import mask_colours
+from labelfree.results.panels import FrameRow, cloud_panel, frame_panel, mask_colours
 
 IMAGE = np.full((30, 40, 3), 90, np.uint8)
 LABELS = np.tile(np.repeat(np.array([0, 3], np.uint8), 20), (30, 1))

@@ -8,9 +8,11 @@ import pytest
 from plotly.offline import get_plotlyjs
 from results_room import VOCABULARY, guess, room, room_view
 
-from labelfree.evaluation import MethodResult, evaluate_labels
-from labelfree.results import MetricSeries, PanelFigure, ReportContent, class_share, environment_facts, write_report
-from labelfree.results.report import duration
+from labelfree.evaluation.confusion import evaluate_labels
+from labelfree.evaluation.method_results import MethodResult
+from labelfree.results.curves import MetricSeries
+from labelfree.results.environment import environment_facts
+from labelfree.results.report import PanelFigure, ReportContent, class_share, duration, write_report
 from labelfree.results.report_html import data_uri
 
 _, TRUTH = room()

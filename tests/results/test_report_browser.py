@@ -10,7 +10,7 @@ from headless_browser import CHROMIUM, SOFTWARE_GL, browser
 from PIL import Image
 from results_room import TABLE, VOCABULARY, room_view
 
-from labelfree.results import ReportContent, write_report
+from labelfree.results.report import ReportContent, write_report
 
 pytestmark = [
     pytest.mark.slow,

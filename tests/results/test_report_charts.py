@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from labelfree.results import MetricSeries
+from labelfree.results.curves import MetricSeries
 from labelfree.results.report_charts import binned, charts, nice_ticks, stage_starts
 
 

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 from labelfree.data.collection import open_scenes
-from labelfree.data.source import ReadOptions
+from labelfree.data.layout import ReadOptions
 from labelfree.errors import DataWarning, InputError
-from labelfree.lab.street.route import DriveSize
-from labelfree.lab.write_nuimages import write_nuimages
-from labelfree.lab.write_nuscenes import write_nuscenes
-from labelfree.lab.write_scannet import write_scannet
 from labelfree.prediction import Prediction
 from labelfree.results.submission import save_submission
 from labelfree.scene import Scene
 from labelfree.vocabulary import Vocabulary
+from labelfree_lab.layouts.nuimages import write_nuimages
+from labelfree_lab.layouts.nuscenes import write_nuscenes
+from labelfree_lab.layouts.scannet import write_scannet
+from labelfree_lab.streets.route import DriveSize
 
 SMALL = DriveSize(key_frames=1, image_size=(24, 40), azimuths=60)
 KITTI_IDS = {"car": 10, "road": 40, "building": 50}

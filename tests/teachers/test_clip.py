@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch.nn import functional
 
+from labelfree.config.teachers import ClipOptions
 from labelfree.errors import InputError
 from labelfree.method.clip_labels import clip_labels
-from labelfree.teachers.clip import ClipOptions, DenseClip
+from labelfree.teachers.clip import DenseClip
 from labelfree.teachers.dense_values import dense_values, dense_values_and_keys
 from labelfree.teachers.prompts import fill_templates
 from labelfree.vocabulary import Vocabulary

@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from labelfree.config.teachers import SamOptions
 from labelfree.errors import InputError
 from labelfree.teachers.everything_mode import (
     MaskCandidates,
-    SamOptions,
     box_overlap,
     filter_masks,
     mask_boxes,

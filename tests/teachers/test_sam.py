@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch.nn import functional
 
+from labelfree.config.teachers import SamOptions
 from labelfree.errors import InputError
-from labelfree.teachers.everything_mode import MaskCandidates, SamOptions, paint_mask_ids, point_grid
+from labelfree.teachers.everything_mode import MaskCandidates, paint_mask_ids, point_grid
 from labelfree.teachers.sam import SamTeacher
 
 OPEN = SamOptions(

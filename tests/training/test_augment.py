@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from labelfree import InputError
-from labelfree.training.augment import AugmentConfig, ImageCrop, draw_crop, move_points
+from labelfree.config.training import AugmentConfig
+from labelfree.training.augment import ImageCrop, draw_crop, move_points
 
 
 def test_labels_and_pairs_move_together() -> None:

@@ -14,17 +14,11 @@ from toy_training import SCENES, cpu, lines, toy_networks, toy_plan, weights
 
 from damage import single_bit_flips
 from labelfree.errors import DataWarning, InputError
+from labelfree.files.metrics import METRICS
 from labelfree.results.curves import read_metrics
-from labelfree.training.checkpoint import (
-    CHECKPOINT,
-    METRICS,
-    PREVIOUS,
-    MetricsLog,
-    Position,
-    load_checkpoint,
-    save_checkpoint,
-)
-from labelfree.training.loop import train
+from labelfree.training.checkpoint import PREVIOUS, MetricsLog, Position, load_checkpoint, save_checkpoint
+from labelfree.training.cotraining import train
+from labelfree.weights.stored import CHECKPOINT
 
 
 class Toy:

@@ -12,16 +12,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from toy_disk import KEPT, Disk, Masks, Namer
+from toy_disk import KEPT, NAMES, Disk, Masks, Namer
 from toy_training import SCENES, cpu, lines, toy_networks, toy_plan, weights
 
 from damage import single_bit_flips
 from labelfree import InputError, Scene
-from labelfree.atomic import write_png
+from labelfree.config.labels import LabelConfig, PairingConfig
+from labelfree.files.atomic import write_png
 from labelfree.raster import MapFile
+from labelfree.teachers.teachers import Teachers
+from labelfree.training.cotraining import train
 from labelfree.training.kept_frames import read_frame, write_frame
-from labelfree.training.labelled_scenes import LabelConfig, LabelledScenes, PairingConfig, Teachers
-from labelfree.training.loop import train
+from labelfree.training.labelled_scenes import LabelledScenes
 from labelfree.training.samples import LabelledFrame, LabelledScene
 
 
@@ -67,7 +69,7 @@ def base(array: Any) -> Any:
 
 def test_teachers_without_a_cache_keep_nothing(disk: Disk) -> None:
     scenes = disk.scenes(1)
-    by_hand = LabelledScenes(scenes, Teachers(Namer(), Masks()), KEPT, PairingConfig())
+    by_hand = LabelledScenes(scenes, Teachers(Namer(), Masks(), NAMES, KEPT, PairingConfig()))
     assert_same(by_hand, disk.labelled(scenes, plain()))
     assert disk.entries() == []
 

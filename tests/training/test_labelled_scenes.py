@@ -7,13 +7,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from labelfree import InputError
+from labelfree.config.labels import LabelConfig, PairingConfig
 from labelfree.raster import ImageArray
 from labelfree.scene import Frame
-from labelfree.training.labelled_scenes import Teachers
+from labelfree.teachers.teachers import Teachers
+from labelfree.vocabulary import Vocabulary
 
-SIZE = (1, 4)
+SIZE = (8, 8)
 FRAME = Frame("0", ImageArray(np.zeros((*SIZE, 3), np.uint8)), np.eye(3), np.eye(4), SIZE)
-COSINES = torch.tensor([[0.03, 0.01, 0.01, 0.0], [0.01, 0.014, 0.014, 0.1]])  # [K, W]
+COLUMNS = torch.tensor([[0.03, 0.01, 0.01, 0.0], [0.01, 0.014, 0.014, 0.1]])  # [K, 4]
+COSINES = COLUMNS[:, None].repeat_interleave(8, dim=1).repeat_interleave(2, dim=2)  # [K, H, W]
 
 
 class Namer:
@@ -21,7 +24,7 @@ class Namer:
     notices = ()
 
     def labels(self, frame: Frame, size: tuple[int, int]) -> NDArray[np.uint8]:
-        return COSINES.argmax(0).to(torch.uint8).view(size).numpy()
+        return COSINES.argmax(0).to(torch.uint8).numpy()
 
     def features(self, frame: Frame, size: tuple[int, int]) -> None:
         return None
@@ -35,14 +38,14 @@ class Namer:
 
 class Scorer(Namer):
     def scores(self, frame: Frame, size: tuple[int, int]) -> Tensor:
-        return COSINES.view(2, *size)
+        return COSINES
 
 
 class Masks:
     notices = ()
 
     def mask_ids(self, frame: Frame, size: tuple[int, int]) -> NDArray[np.uint16]:
-        return np.array([[1, 1, 1, 0]], np.uint16)
+        return np.array([[1, 1, 1, 1, 1, 1, 0, 0]] * 8, np.uint16)
 
     def features(self, frame: Frame) -> None:
         return None
@@ -54,11 +57,16 @@ class Masks:
         return "stub"
 
 
+def teachers(namer: Namer, soft_vote: bool) -> Teachers:
+    labels = LabelConfig(SIZE, soft_vote=soft_vote)
+    return Teachers(namer, Masks(), Vocabulary(("first", "second")), labels, PairingConfig())
+
+
 def test_a_hard_vote_counts_labels_and_a_soft_one_how_sure_they_are() -> None:
-    assert Teachers(Scorer(), Masks()).refined_labels(FRAME, SIZE).tolist() == [[1, 1, 1, 1]]
-    assert Teachers(Scorer(), Masks(), soft_vote=True).refined_labels(FRAME, SIZE).tolist() == [[0, 0, 0, 1]]
+    assert teachers(Scorer(), soft_vote=False).voted_labels(FRAME).tolist() == [[1] * 8] * 8
+    assert teachers(Scorer(), soft_vote=True).voted_labels(FRAME).tolist() == [[0] * 6 + [1] * 2] * 8
 
 
 def test_a_soft_vote_needs_scores() -> None:
     with pytest.raises(InputError, match=r"labels\.soft_vote is true but the labels come from a stub"):
-        Teachers(Namer(), Masks(), soft_vote=True)
+        teachers(Namer(), soft_vote=True)

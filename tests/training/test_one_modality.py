@@ -25,14 +25,14 @@ from toy_training import (
 )
 
 from labelfree import InputError
-from labelfree.method.label_switching import Source
-from labelfree.training import loop
-from labelfree.training.checkpoint import CHECKPOINT, METRICS, Position
-from labelfree.training.loop import new_optimiser, train
-from labelfree.training.plan import MODALITIES, Modality, TrainConfig, TrainingPlan
-from labelfree.training.step import SwitchConfig
+from labelfree.config.training import MODALITIES, Modality, SwitchConfig, TrainConfig, TrainingPlan
+from labelfree.files.metrics import METRICS
+from labelfree.training import cotraining as loop
+from labelfree.training.checkpoint import Position
+from labelfree.training.cotraining import new_optimiser, train
+from labelfree.weights.stored import CHECKPOINT
 
-OWN = {"2d": (Source.CLIP_2D, Source.NET_2D), "3d": (Source.CLIP_3D, Source.NET_3D)}
+OWN = {"2d": ("clip_2d", "net_2d"), "3d": ("clip_3d", "net_3d")}
 
 
 def plan_of(modality: Modality, epochs: int = 2, start_epoch: int = 1) -> TrainingPlan:

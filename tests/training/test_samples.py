@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from toy_training import SIZE, STILL, toy_scene
 
-from labelfree.training.augment import AugmentConfig
+from labelfree.config.training import AugmentConfig
 from labelfree.training.samples import collate, draw_sample, scene_random
 
 

@@ -12,11 +12,14 @@ import torch
 from numpy.typing import NDArray
 
 from labelfree import Frame, Scene
-from labelfree.atomic import write_png
+from labelfree.config.labels import LabelConfig, PairingConfig
+from labelfree.files.atomic import write_png
 from labelfree.method.latent_consistency import random_orthogonal
 from labelfree.raster import ImageFile, MapFile
 from labelfree.teachers.cache import TeacherCache
-from labelfree.training.labelled_scenes import LabelConfig, LabelledScenes, PairingConfig, Teachers
+from labelfree.teachers.teachers import Teachers
+from labelfree.training.labelled_scenes import LabelledScenes
+from labelfree.vocabulary import Vocabulary
 
 STORED, SIZE = (24, 40), (16, 24)
 KEPT = LabelConfig(image_size=SIZE, latent_width=4, keep_frames=True)
@@ -43,6 +46,9 @@ class CountedMap(MapFile):
     def load(self) -> NDArray[Any]:
         self.decoded.append(self.path)
         return super().load()
+
+
+NAMES = Vocabulary(("first", "second", "third"))
 
 
 @dataclass
@@ -114,8 +120,8 @@ class Disk:
         namer: Namer | None = None,
         memory_gb: float = 0.0,
     ) -> LabelledScenes:
-        teachers = Teachers(namer or Namer(), Masks(), TeacherCache(self.folder / "cache"))
-        return LabelledScenes(scenes, teachers, labels, pairing, memory_gb)
+        cache = TeacherCache(self.folder / "cache")
+        return LabelledScenes(scenes, Teachers(namer or Namer(), Masks(), NAMES, labels, pairing, cache), memory_gb)
 
     def entries(self) -> list[Path]:
         return sorted(self.folder.glob("cache/frames-*/*.frame"))

@@ -13,14 +13,13 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from labelfree import Vocabulary
+from labelfree.config.networks import Segmenter2DConfig, Segmenter3DConfig
+from labelfree.config.training import AugmentConfig, SwitchConfig, TrainConfig, TrainingPlan
+from labelfree.files.metrics import METRICS
 from labelfree.method.latent_consistency import random_orthogonal
-from labelfree.nets.segmenters import Segmenter2D, Segmenter2DConfig, Segmenter3D, Segmenter3DConfig
-from labelfree.training.augment import AugmentConfig
-from labelfree.training.checkpoint import METRICS
-from labelfree.training.loop import CoTrained
-from labelfree.training.plan import TrainConfig, TrainingPlan
+from labelfree.nets.cotrained import CoTrained
+from labelfree.nets.segmenters import Segmenter2D, Segmenter3D
 from labelfree.training.samples import Batch, LabelledFrame, LabelledScene, collate, draw_sample, scene_random
-from labelfree.training.step import SwitchConfig
 
 CLASSES = 3
 SIZE = (16, 24)

@@ -10,11 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from labelfree.cli.terminal import say as say
-from labelfree.config import RunConfig
-from labelfree.data.check import CheckReport, check_collection, raise_problems
+from labelfree.config.run_config import RunConfig
+from labelfree.data.checking.check import CheckReport, check_collection, raise_problems
 from labelfree.data.collection import SceneCollection, layout_of, open_scenes
+from labelfree.data.layout import ReadOptions
 from labelfree.data.next_step import GivenData
-from labelfree.data.source import ReadOptions
 from labelfree.errors import InputError
 from labelfree.vocabulary import Vocabulary
 

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from labelfree.cli.arguments import add_data, open_data
-from labelfree.data.check import check_collection, raise_problems, render_reports
+from labelfree.data.checking.check import check_collection, raise_problems, render_reports
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

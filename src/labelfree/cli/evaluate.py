@@ -9,15 +9,18 @@ from pathlib import Path
 import numpy as np
 
 from labelfree.cli.arguments import add_data, cache_dir, open_data, told
-from labelfree.comparison import Labeller, TeacherLabels, load_networks, measure
+from labelfree.config.reading import read_settings
 from labelfree.data.collection import layout_of
 from labelfree.errors import InputError
-from labelfree.evaluation.tables import class_table, comparison_table
-from labelfree.outputs import OutputFolder
-from labelfree.pipeline import label_frames, load_teachers, pick_device
+from labelfree.evaluation.measure import measure
+from labelfree.evaluation.method_results import class_table, comparison_table
+from labelfree.files.outputs import OutputFolder
+from labelfree.labelling.labellers import Labeller, TeacherLabels, load_networks
 from labelfree.results.export import save_results
+from labelfree.runtime.devices import pick_device
 from labelfree.scene import Scene
-from labelfree.settings import read_settings
+from labelfree.teachers.label_frames import label_frames
+from labelfree.teachers.opening import load_teachers
 from labelfree.vocabulary import IGNORE_LABEL, Vocabulary
 
 
@@ -57,9 +60,9 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     if not options.networks_only and not any(scene.frames for scene in scenes):
         print(f"{options.data}: has no pictures, so that CLIP and SAM have nothing to say: the networks alone")
     elif not options.networks_only:
-        teachers = load_teachers(config.teachers, config.labels, names, cache_dir(options), device)
-        label_frames(scenes, teachers, config.labels, device)
-        sources = [TeacherLabels(teachers, config.labels, config.pairing, names, voted) for voted in (False, True)]
+        teachers = load_teachers(config, names, cache_dir(options), device)
+        label_frames(scenes, teachers, device)
+        sources = [TeacherLabels(teachers, voted) for voted in (False, True)]
         labellers = [*sources, *labellers]
     title = f"{options.data}, {options.split}" if options.split else str(options.data)
     methods = measure(scenes, labellers, names, title, scenes.measured)

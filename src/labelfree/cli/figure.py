@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from labelfree.atomic import write_png
 from labelfree.cli.arguments import add_reading, open_data
-from labelfree.comparison import TeacherLabels
-from labelfree.config import RunConfig
+from labelfree.config.reading import read_settings
+from labelfree.config.run_config import RunConfig
 from labelfree.errors import InputError
+from labelfree.files.atomic import write_png
+from labelfree.files.outputs import OutputFolder
 from labelfree.nets.segmenters import Segmenter2D, Segmenter3D
-from labelfree.outputs import OutputFolder
-from labelfree.pipeline import load_teachers, pick_device
 from labelfree.results.figure import FigureSources, clouds_figure, frames_figure
-from labelfree.settings import read_settings
+from labelfree.runtime.devices import pick_device
+from labelfree.teachers.opening import load_teachers
 
 CACHES_LOOKED_FOR = 3
 """Folders above a run where its cache may be: beside the run, or beside `runs/` of a table."""
@@ -78,8 +78,8 @@ def _sources(options: argparse.Namespace, config: RunConfig, device: torch.devic
     if network is None:
         raise InputError(f"{options.run / 'networks'}: no networks there; let the run finish first.")
     names = network.vocabulary
-    teachers = load_teachers(config.teachers, config.labels, names, _cache(options), device)
-    return FigureSources(TeacherLabels(teachers, config.labels, config.pairing, names, voted=False), net_2d, net_3d)
+    teachers = load_teachers(config, names, _cache(options), device)
+    return FigureSources(teachers, net_2d, net_3d)
 
 
 def _cache(options: argparse.Namespace) -> Path:

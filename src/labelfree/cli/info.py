@@ -14,8 +14,8 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Print versions, device and number format."""
     import torch
 
-    from labelfree.precision import fabric_precision
     from labelfree.results.environment import environment_facts
+    from labelfree.runtime.precision import fabric_precision
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     for name, value in (*environment_facts(), ("device", device), ("precision", fabric_precision(device))):

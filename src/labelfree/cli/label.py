@@ -6,7 +6,6 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from labelfree.atomic import write_png, write_text
 from labelfree.cli.arguments import (
     add_classes,
     add_data,
@@ -17,21 +16,24 @@ from labelfree.cli.arguments import (
     require_sound,
     vocabulary,
 )
-from labelfree.cli.settings import run_config
-from labelfree.comparison import TeacherLabels
-from labelfree.config import RunConfig
+from labelfree.cli.preflight import check_out
+from labelfree.cli.run_config import run_config
+from labelfree.config.identity import IDENTITY, require_same, write_identity
+from labelfree.config.reading import settings_yaml
+from labelfree.config.run_config import RunConfig
 from labelfree.errors import InputError
-from labelfree.identity import IDENTITY, labels_identity, require_same, write_identity
-from labelfree.leftovers import remove_leftovers
-from labelfree.outputs import OutputFolder
-from labelfree.pipeline import label_frames, load_teachers, pick_device
+from labelfree.files.atomic import write_png, write_text
+from labelfree.files.leftovers import remove_leftovers
+from labelfree.files.outputs import OutputFolder
+from labelfree.files.run_lock import run_lock
+from labelfree.labelling.labellers import TeacherLabels
 from labelfree.prediction import without_guesses
-from labelfree.preflight import check_out
 from labelfree.results.export import cloud_files, file_stem, picture_files, require_distinct, save_prediction
-from labelfree.run import SETTINGS, TRAINING
-from labelfree.run_lock import run_lock
+from labelfree.run import SETTINGS, TRAINING, labels_identity
+from labelfree.runtime.devices import pick_device
 from labelfree.scene import Scene
-from labelfree.settings import settings_yaml
+from labelfree.teachers.label_frames import label_frames
+from labelfree.teachers.opening import load_teachers
 
 IMAGE_FOLDERS = ("clip", "masks", "refined")
 
@@ -65,23 +67,22 @@ def _label(options: argparse.Namespace, config: RunConfig, part: int, parts: int
     require_sound(scenes)
     mine = scenes[part - 1 :: parts]
     device = pick_device(options.device)
-    teachers = load_teachers(config.teachers, config.labels, names, cache_dir(options), device)
+    teachers = load_teachers(config, names, cache_dir(options), device)
     if (options.out / TRAINING).is_dir():
         raise InputError(f"{options.out}: holds a training run; choose another --out for labels.")
-    identity = labels_identity(config, names, teachers)
+    identity = labels_identity(config, teachers)
     require_same(options.out, identity, options.out)
     outputs = _outputs(scenes.names, mine.names, options.out)
     write_identity(options.out, identity)
     write_text(options.out / SETTINGS, settings_yaml(config))
-    label_frames(mine, teachers, config.labels, device)
-    voted = TeacherLabels(teachers, config.labels, config.pairing, names, voted=True)
+    label_frames(mine, teachers, device)
+    voted = TeacherLabels(teachers, voted=True)
     for scene in mine:
         outputs.claim(_scene_files(scene, options.out))
         folder = options.out / file_stem(scene.name)
         for frame in scene.frames:
-            size = config.labels.image_size
-            write_png(folder / "clip" / f"{frame.name}.png", teachers.namer.labels(frame, size))
-            write_png(folder / "masks" / f"{frame.name}.png", teachers.masks.mask_ids(frame, size))
+            write_png(folder / "clip" / f"{frame.name}.png", teachers.clip_labels(frame))
+            write_png(folder / "masks" / f"{frame.name}.png", teachers.mask_ids(frame))
             save_prediction(voted.pixels(scene, frame), folder / "refined", frame.load_image())
         if not scene.images_only:
             cloud = voted.points(scene)

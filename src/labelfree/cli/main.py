@@ -9,12 +9,15 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from types import ModuleType
 from typing import NoReturn
 
 from labelfree.cli.failures import sentence
 from labelfree.cli.notes import tell_data_warnings
 from labelfree.cli.terminal import ClosedOutput, Signals, drain, drop, plain_output, say
 from labelfree.errors import InputError, printable
+from labelfree.runtime.lab import PACKAGE as LAB_PACKAGE
+from labelfree.runtime.lab import lab_module
 
 BAD_INPUT = 2
 KILLED_BY = 128
@@ -42,7 +45,10 @@ class Verb:
 
 VERBS = (
     Verb(
-        "demo", "labelfree.cli.demo", "build a small lab, label it, train CNS and compare: no data, no download", True
+        "demo",
+        "labelfree_lab.commands.demo",
+        "build a small lab, label it, train CNS and compare: no data, no download",
+        True,
     ),
     Verb(
         "run", "labelfree.cli.run", "check, label, train, predict and report on your own capture in one command", True
@@ -61,7 +67,7 @@ VERBS = (
     Verb("figure", "labelfree.cli.figure", "the paper's qualitative figures of a finished run, 2D and 3D, as PNG"),
     Verb(
         "lab",
-        "labelfree.cli.lab",
+        "labelfree_lab.commands.write",
         "write the offline lab: rooms as captures, or rooms and streets in the layouts of ScanNet and nuScenes",
     ),
     Verb("info", "labelfree.cli.info", "versions, device and teachers, for bug reports"),
@@ -109,8 +115,14 @@ def _carry_out(given: Sequence[str]) -> int:
         return 0
     options, overrides = _parse(verb, given[1:])
     _limit_threads(options.threads)
-    run: Callable[[argparse.Namespace, Sequence[str]], int] = import_module(verb.module).run
+    run: Callable[[argparse.Namespace, Sequence[str]], int] = _module(verb).run
     return run(options, overrides)
+
+
+def _module(verb: Verb) -> ModuleType:
+    """Import the module that carries out a verb."""
+    package, _, name = verb.module.partition(".")
+    return lab_module(name, f"'labelfree {verb.name}'") if package == LAB_PACKAGE else import_module(verb.module)
 
 
 def _failed(error: BaseException, signals: Signals) -> int:
@@ -135,7 +147,7 @@ def _parse(verb: Verb, given: Sequence[str]) -> tuple[argparse.Namespace, list[s
     epilog = "Any setting of a recipe may follow as --a.b=c, for example --train.epochs=3." if verb.overrides else None
     parser = Parser(prog=f"labelfree {verb.name}", description=verb.help, epilog=epilog, allow_abbrev=False)
     parser.add_argument("--threads", type=int, default=None, help="CPU threads (default: all cores)")
-    import_module(verb.module).add_arguments(parser)
+    _module(verb).add_arguments(parser)
     options, rest = parser.parse_known_args(list(given))
     overrides = [text for text in rest if verb.overrides and text.startswith("--") and "=" in text]
     unknown = [text for text in rest if text not in overrides]

@@ -10,18 +10,18 @@ from pathlib import Path
 
 from labelfree.cli.arguments import add_reading, open_data
 from labelfree.cli.terminal import say
-from labelfree.comparison import NetworkLabels
 from labelfree.data.ply import read_ply
 from labelfree.errors import InputError
-from labelfree.inference import predict_images, predict_points, require_features
+from labelfree.files.outputs import OutputFolder
+from labelfree.labelling.inference import predict_images, predict_points, require_features
+from labelfree.labelling.labellers import NetworkLabels
 from labelfree.nets.segmenters import Segmenter2D, Segmenter3D
-from labelfree.outputs import OutputFolder
-from labelfree.pipeline import pick_device
-from labelfree.progress import Progress
 from labelfree.raster import ImageFile
-from labelfree.reporting import save_predictions
 from labelfree.results.export import claim_scenes, cloud_files, picture_files, save_legend, save_prediction
+from labelfree.results.run_report import save_predictions
 from labelfree.results.submission import save_submission
+from labelfree.runtime.devices import pick_device
+from labelfree.runtime.progress import Progress
 from labelfree.scene import Scene
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})

@@ -17,15 +17,17 @@ from labelfree.cli.arguments import (
     require_depth,
     vocabulary,
 )
-from labelfree.cli.settings import run_config
-from labelfree.config import RunConfig
+from labelfree.cli.run_config import run_config
+from labelfree.config.run_config import RunConfig
 from labelfree.data.collection import layout_of
 from labelfree.data.next_step import next_step
-from labelfree.data.preparing import render, survey
+from labelfree.data.survey import render, survey
 from labelfree.errors import InputError
-from labelfree.leftovers import scratch_folder
-from labelfree.pipeline import label_frames, load_teachers, pick_device
-from labelfree.progress import Progress
+from labelfree.files.leftovers import scratch_folder
+from labelfree.runtime.devices import pick_device
+from labelfree.runtime.progress import Progress
+from labelfree.teachers.label_frames import label_frames
+from labelfree.teachers.opening import load_teachers
 
 PROBLEMS = 2
 
@@ -71,7 +73,7 @@ def _measured(options: argparse.Namespace, config: RunConfig) -> float:
     few = replace(scene, frames=scene.frames[: options.measure])
     device = pick_device(options.device)
     with scratch_folder() as folder:
-        teachers = load_teachers(config.teachers, config.labels, vocabulary(options, scenes), folder, device)
+        teachers = load_teachers(config, vocabulary(options, scenes), folder, device)
         started = time.monotonic()
-        label_frames([few], teachers, config.labels, device, "measure")
+        label_frames([few], teachers, device, "measure")
         return (time.monotonic() - started) / max(1, len(few.frames))

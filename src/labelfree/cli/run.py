@@ -6,7 +6,6 @@ import argparse
 import itertools
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from labelfree.cli.arguments import (
@@ -23,28 +22,29 @@ from labelfree.cli.arguments import (
     told,
     vocabulary,
 )
-from labelfree.cli.settings import facts, notices, require_cotraining, run_config
+from labelfree.cli.preflight import check_out, preflight
+from labelfree.cli.run_config import facts, notices, require_cotraining, run_config
 from labelfree.cli.terminal import say
-from labelfree.comparison import Labeller, NetworkLabels, TeacherLabels, measure
-from labelfree.config import RunConfig
-from labelfree.data.check import render_reports
+from labelfree.config.run_config import RunConfig
+from labelfree.data.checking.check import render_reports
 from labelfree.data.collection import SceneCollection, layout_of
 from labelfree.data.next_step import real_work_command
-from labelfree.delivery import choose, short_training
 from labelfree.errors import InputError
-from labelfree.evaluation.tables import MethodResult
-from labelfree.leftovers import remove_leftovers
-from labelfree.outputs import OutputFolder
-from labelfree.pipeline import label_frames, load_teachers, make_fabric
-from labelfree.preflight import check_out, preflight
-from labelfree.reporting import RunResults, report, save_predictions
+from labelfree.evaluation.delivery import choose, short_training
+from labelfree.evaluation.measure import measure
+from labelfree.evaluation.method_results import MethodResult
+from labelfree.files.leftovers import remove_leftovers
+from labelfree.files.outputs import OutputFolder
+from labelfree.files.run_lock import run_lock
+from labelfree.labelling.labellers import Labeller, NetworkLabels, TeacherLabels
 from labelfree.results.curves import read_metrics
 from labelfree.results.export import claim_scenes, save_results
+from labelfree.results.run_report import RunResults, report, save_predictions
 from labelfree.run import open_run
-from labelfree.run_lock import run_lock
-from labelfree.systems import cotrain_run
-from labelfree.training.checkpoint import METRICS
-from labelfree.training.plan import steps_per_epoch
+from labelfree.runtime.devices import make_fabric
+from labelfree.teachers.label_frames import label_frames
+from labelfree.training.schedule import steps_per_epoch
+from labelfree.training.systems import cotrain_run
 from labelfree.vocabulary import Vocabulary
 
 REPORTS = ("results.json", "report.html")
@@ -82,19 +82,18 @@ def _run(options: argparse.Namespace, config: RunConfig) -> int:
     for note in preflight(config, scenes, names, options.out, cache_dir(options), options.processes):
         say(note)
     fabric = make_fabric(options.device, options.processes, config.train.precision)
-    teachers = load_teachers(config.teachers, config.labels, names, cache_dir(options), fabric.device)
-    this_run = open_run(scenes, names, config, options.out, teachers, fabric)
+    this_run = open_run(scenes, names, config, options.out, fabric=fabric, cache=cache_dir(options))
+    teachers = this_run.teachers
     claim_scenes(OutputFolder(options.out), scenes.names, (*this_run.files(), *REPORTS))
     this_run.begin()
     marks.append(("label", time.monotonic()))
-    label_frames(scenes, teachers, config.labels, fabric.device)
+    label_frames(scenes, teachers, fabric.device)
     marks.append(("train", time.monotonic()))
     networks = NetworkLabels(*cotrain_run(this_run))
     marks.append(("predict", time.monotonic()))
     if not fabric.is_global_zero:
         return 0
-    clip = TeacherLabels(teachers, config.labels, config.pairing, names, voted=False)
-    voted = replace(clip, voted=True)
+    clip, voted = TeacherLabels(teachers, voted=False), TeacherLabels(teachers, voted=True)
     delivery = choose(voted, networks, scenes, names)
     steps = config.train.epochs * steps_per_epoch(len(scenes), config.train, fabric.world_size)
     doubts = short_training(steps, config.train.epochs)
@@ -120,7 +119,7 @@ def _run(options: argparse.Namespace, config: RunConfig) -> int:
         command=command_line(),
         vocabulary=names,
         methods=methods,
-        metrics=read_metrics(options.out / "training" / METRICS),
+        metrics=read_metrics(this_run.metrics_file),
         timings=timings,
         facts=facts(config, teachers),
     )

@@ -9,29 +9,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from labelfree.atomic import write_text
-from labelfree.cli.arguments import command_line, told, vocabulary, with_preset_colours
-from labelfree.config import recipe_path
+from labelfree.cli.arguments import command_line, told, vocabulary
+from labelfree.cli.preflight import check_extras, check_out, check_teachers
+from labelfree.config.reading import recipe_path
 from labelfree.data.collection import open_scenes
-from labelfree.data.source import ReadOptions
+from labelfree.data.layout import ReadOptions
 from labelfree.errors import InputError, printable
-from labelfree.lab.dataset import LabSize
-from labelfree.lab.rooms import CLASS_NAMES
-from labelfree.lab.street.dataset import StreetSize
-from labelfree.leftovers import remove_leftovers
-from labelfree.outputs import OutputFolder
-from labelfree.pipeline import pick_device
-from labelfree.preflight import check_extras, check_out, check_teachers
+from labelfree.files.atomic import write_text
+from labelfree.files.leftovers import remove_leftovers
+from labelfree.files.outputs import OutputFolder
+from labelfree.paper_tables.data import Captures, TableData, weights_digest
+from labelfree.paper_tables.render import COLUMNS, table_json, table_markdown, worlds_markdown
+from labelfree.paper_tables.row_runner import RowRunner
+from labelfree.paper_tables.rows import PaperTable, Row, paper_table
+from labelfree.paper_tables.run_result import Measures
+from labelfree.paper_tables.schedule import Job, Run, Schedule, carry_out, finished, row_settings, seconds_left
+from labelfree.paper_tables.summary import table_runs
 from labelfree.results.environment import PACKAGE, git_revision
 from labelfree.results.report import duration
-from labelfree.tables.data import Captures, LabRooms, LabStreets, TableData, weights_digest
-from labelfree.tables.render import COLUMNS, table_json, table_markdown, worlds_markdown
-from labelfree.tables.row_runner import RowRunner
-from labelfree.tables.rows import PaperTable, Row, paper_table
-from labelfree.tables.run_result import Measures
-from labelfree.tables.schedule import Job, Run, Schedule, carry_out, finished, row_settings, seconds_left
-from labelfree.tables.summary import table_runs
-from labelfree.vocabulary import Vocabulary
+from labelfree.runtime.devices import pick_device
+from labelfree.runtime.lab import lab_module
 
 Tell = Callable[[str], None]
 
@@ -166,33 +163,11 @@ def _data(options: argparse.Namespace, world: str, out: Path, cache: Path) -> Ta
     """Return the lab's rooms or streets, or the captures that --data and --held-out name."""
     if options.data is not None:
         return _captures(options, cache / "clouds")
-    stem = Path(world).stem
-    if stem.startswith("street"):
-        return LabStreets(out / "data", _street_size(options), Vocabulary.parse("nuscenes16"))
-    if not stem.startswith("lab"):
+    sizes = (options.rooms, options.held_out_rooms, options.views)
+    data: TableData | None = lab_module("tables", f"--world {world}").open_world(Path(world).stem, out / "data", *sizes)
+    if data is None:
         raise InputError(f"--world {world} needs scenes: give --data DIR and --held-out DIR.")
-    return LabRooms(out / "data", _lab_size(options), with_preset_colours(Vocabulary.from_names(CLASS_NAMES)))
-
-
-def _lab_size(options: argparse.Namespace) -> LabSize:
-    return LabSize(
-        train_rooms=_or_else(options.rooms, LabSize.train_rooms),
-        train_views=_or_else(options.views, LabSize.train_views),
-        held_out_rooms=_or_else(options.held_out_rooms, LabSize.held_out_rooms),
-        held_out_views=_or_else(options.views, LabSize.held_out_views),
-    )
-
-
-def _street_size(options: argparse.Namespace) -> StreetSize:
-    return StreetSize(
-        train_drives=_or_else(options.rooms, StreetSize.train_drives),
-        train_key_frames=_or_else(options.views, StreetSize.train_key_frames),
-        held_out_drives=_or_else(options.held_out_rooms, StreetSize.held_out_drives),
-    )
-
-
-def _or_else(given: int | None, default: int) -> int:
-    return default if given is None else given
+    return data
 
 
 def _captures(options: argparse.Namespace, clouds: Path) -> Captures:

@@ -17,17 +17,18 @@ from labelfree.cli.arguments import (
     require_sound,
     vocabulary,
 )
-from labelfree.cli.settings import run_config
+from labelfree.cli.preflight import check_out, preflight
+from labelfree.cli.run_config import run_config
 from labelfree.cli.terminal import say
 from labelfree.errors import InputError
-from labelfree.leftovers import remove_leftovers
-from labelfree.outputs import OutputFolder
-from labelfree.pipeline import label_frames, load_teachers, make_fabric
-from labelfree.preflight import check_out, preflight
+from labelfree.files.leftovers import remove_leftovers
+from labelfree.files.outputs import OutputFolder
+from labelfree.files.run_lock import run_lock
 from labelfree.run import open_run
-from labelfree.run_lock import run_lock
-from labelfree.systems import run_system
-from labelfree.training.checkpoint import CHECKPOINT
+from labelfree.runtime.devices import make_fabric
+from labelfree.teachers.label_frames import label_frames
+from labelfree.training.systems import train_system
+from labelfree.weights.stored import CHECKPOINT
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,11 +62,10 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
         ):
             say(note)
         fabric = make_fabric(options.device, options.processes, config.train.precision)
-        teachers = load_teachers(config.teachers, config.labels, names, cache_dir(options), fabric.device)
-        this_run = open_run(scenes, names, config, options.out, teachers, fabric)
+        this_run = open_run(scenes, names, config, options.out, fabric=fabric, cache=cache_dir(options))
         OutputFolder(options.out).claim(options.out / file for file in this_run.files())
         this_run.begin()
-        label_frames(scenes, teachers, config.labels, fabric.device)
-        labeller = run_system(this_run)
+        label_frames(scenes, this_run.teachers, fabric.device)
+        labeller = train_system(this_run)
     print(f"{labeller.name}: {labeller.note}; the trained networks are in {this_run.networks_folder}")
     return 0

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from labelfree.documents import one_line, open_file
 from labelfree.errors import InputError
+from labelfree.files.documents import one_line, open_file
 
 LARGEST_MEMBER = 64 << 20
 """Bytes of a member once it is unpacked: an image of raw ids of 1296x968 has 2.5 MB."""

@@ -11,23 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelfree.data.calibrations import doubt_notes
+from labelfree.data.captures.posed_rgbd import CaptureSource
+from labelfree.data.captures.recognised import recognised, recognised_images
 from labelfree.data.description import Description, read_description
 from labelfree.data.image_folder import ALONE, IMAGE_FOLDER, images_of
+from labelfree.data.layout import Layout, OpenedDataset, ReadOptions, SceneSource, calibrations_of, faults_of
 from labelfree.data.lidar_rig.kitti_object import KITTI_OBJECT
+from labelfree.data.lidar_rig.reader import LIDAR
 from labelfree.data.lidar_rig.semantic_kitti import SEMANTIC_KITTI
-from labelfree.data.lidar_rig.source import LIDAR
-from labelfree.data.nerfstudio import NERFSTUDIO
+from labelfree.data.nerfstudio.layout import NERFSTUDIO
 from labelfree.data.nuimages.layout import NUIMAGES
 from labelfree.data.nuscenes.layout import NUSCENES
 from labelfree.data.patterns import Pattern, natural_order
-from labelfree.data.posed_rgbd import CaptureSource
-from labelfree.data.recognised import recognised, recognised_images
 from labelfree.data.relabelling import id_table, relabelled
 from labelfree.data.scannet.layout import SCANNET
-from labelfree.data.source import Layout, OpenedDataset, ReadOptions, SceneSource, calibrations_of, faults_of
-from labelfree.documents import reading
 from labelfree.errors import InputError
-from labelfree.names import require_safe_name
+from labelfree.files.documents import reading
+from labelfree.files.names import require_safe_name
 from labelfree.scene import Scene
 from labelfree.vocabulary import Vocabulary
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from labelfree.data.poses import CameraAxes, PoseConvention, PoseIs
-from labelfree.documents import read_yaml, shown
 from labelfree.errors import InputError
-from labelfree.names import require_safe_name
+from labelfree.files.documents import read_yaml, shown
+from labelfree.files.names import require_safe_name
 
 Choice = TypeVar("Choice", bound=StrEnum)
 

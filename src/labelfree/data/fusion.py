@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labelfree.atomic import atomic_file
 from labelfree.data.archives import is_whole
 from labelfree.errors import InputError
+from labelfree.files.atomic import atomic_file
 from labelfree.raster import resize_nearest
 from labelfree.scene import FAR_M, Frame, local_origin
 from labelfree.vocabulary import IGNORE_LABEL

@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 
 from labelfree.data.description import count_value, refuse_unknown, text_value
 from labelfree.data.integrity import check_image
+from labelfree.data.layout import Count, Layout, OpenedDataset, Progress, ReadOptions, Survey
 from labelfree.data.lidar_rig.description import raw_classes, raw_ignored, says_layout
-from labelfree.data.lidar_rig.source import RawLabels
+from labelfree.data.lidar_rig.reader import RawLabels
 from labelfree.data.lidar_rig.sweeps import class_table
 from labelfree.data.patterns import Pattern
 from labelfree.data.poses import pinhole
-from labelfree.data.source import Count, Layout, OpenedDataset, Progress, ReadOptions, Survey
-from labelfree.decoding import picture_size
-from labelfree.documents import read_yaml, shown
 from labelfree.errors import InputError
+from labelfree.files.decoding import picture_size
+from labelfree.files.documents import read_yaml, shown
 from labelfree.raster import ImageFile
 from labelfree.scene import Frame, Scene
 from labelfree.vocabulary import IGNORE_LABEL, Vocabulary

@@ -17,8 +17,8 @@ from typing import BinaryIO, Protocol, runtime_checkable
 
 from PIL import Image
 
-from labelfree.documents import one_line, open_file
 from labelfree.errors import InputError
+from labelfree.files.documents import one_line, open_file
 from labelfree.raster import ArrayFile, Raster
 from labelfree.scene import Frame
 

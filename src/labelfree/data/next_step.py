@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from labelfree.data.source import Layout, ReadOptions, Survey
+from labelfree.data.layout import Layout, ReadOptions, Survey
 
 INDOORS, OUTDOORS = "wall, floor, chair", "nuscenes16"
 """Class names that stand for the user's own, of rooms and of streets."""

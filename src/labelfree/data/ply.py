@@ -13,8 +13,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from labelfree.atomic import atomic_file
 from labelfree.errors import InputError
+from labelfree.files.atomic import atomic_file
 from labelfree.vocabulary import IGNORE_LABEL
 
 _TYPES = {

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from labelfree.documents import read_json, read_text
 from labelfree.errors import InputError
+from labelfree.files.documents import read_json, read_text
 
 _LONGEST_LINE = 1000
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from labelfree.evaluation.confusion import ConfusionMatrix, Evaluation, evaluate_labels
-from labelfree.evaluation.tables import MethodResult, Table, class_table, comparison_table, confusion_table
+from labelfree.evaluation.method_results import MethodResult, Table, class_table, comparison_table, confusion_table
 
 __all__ = [
     "ConfusionMatrix",

@@ -33,35 +33,6 @@ def class_scores(
     return best.scatter_reduce_(0, owners[:, None, None].expand_as(cosines), cosines, "amax")
 
 
-def prompt_denoise(
-    scores: Tensor,  # [K, h, w] cosines
-    threshold: float,
-    temperature: float = CLIP_TEMPERATURE,
-) -> Tensor:  # [K, h, w]
-    """Rule out classes that are nowhere in the image more probable than `threshold` (MaskCLIP, section 3.2).
-
-    If no class reaches the threshold, all stay.
-    """
-    confidence = (scores * temperature).softmax(dim=0).flatten(1).amax(dim=1)
-    absent = confidence < threshold
-    if bool(absent.all()):
-        return scores
-    return scores.masked_fill(absent[:, None, None], -1.0)
-
-
-def key_smooth(
-    values: Tensor,  # [..., L, D] one vector per patch: features or class scores
-    keys: Tensor,  # [..., L, C] keys of the last attention layer
-) -> Tensor:  # [..., L, D]
-    """Replace each patch's vector by the mean over all patches, weighted by the cosine of their keys (MaskCLIP).
-
-    The paper's formula: keys are normalised over channels; negative similarities count as none.
-    """
-    unit_keys = functional.normalize(keys.float(), dim=-1)
-    weights = (unit_keys @ unit_keys.transpose(-1, -2)).clamp_min(0)
-    return (weights / weights.sum(-1, keepdim=True)) @ values.float()
-
-
 def upsample_scores(
     scores: Tensor,  # [K, h, w]
     size: tuple[int, int],
@@ -76,28 +47,12 @@ def labels_from_scores(scores: Tensor) -> Tensor:  # [K, ...] -> [...] uint8
     return scores.argmax(dim=0).to(torch.uint8)
 
 
-def pixel_scores(
-    features: Tensor,  # [h, w, D]
-    text: Tensor,  # [S, D]
-    size: tuple[int, int],
-    owners: Tensor | None = None,  # [S] int64
-    extent: tuple[float, float] | None = None,
-    denoise_threshold: float = 0.0,
-) -> Tensor:  # [K, H, W]
-    """Return the class scores of every pixel of one image: cosine, bilinear upsampling; denoising is off at 0."""
-    scores = class_scores(features, text, owners)
-    if denoise_threshold > 0:
-        scores = prompt_denoise(scores, denoise_threshold)
-    return upsample_scores(scores, size, extent)
-
-
 def clip_labels(
     features: Tensor,  # [h, w, D]
     text: Tensor,  # [S, D]
     size: tuple[int, int],
     owners: Tensor | None = None,  # [S] int64
     extent: tuple[float, float] | None = None,
-    denoise_threshold: float = 0.0,
 ) -> Tensor:  # [H, W] uint8
-    """Return dense CLIP labels of one image (Eq. 1): the class with the highest of `pixel_scores`."""
-    return labels_from_scores(pixel_scores(features, text, size, owners, extent, denoise_threshold))
+    """Return dense CLIP labels of one image (Eq. 1): cosine, bilinear upsampling of the scores, best class."""
+    return labels_from_scores(upsample_scores(class_scores(features, text, owners), size, extent))

@@ -2,34 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import Enum
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from labelfree.method.mask_vote import NO_MASK, mask_winners, paint_winners, refine_labels
+from labelfree.method.sources import Granularity, Source
 from labelfree.vocabulary import IGNORE_LABEL
-
-
-class Source(Enum):
-    """Where a network's labels may come from in stage two."""
-
-    CLIP_2D = "clip_2d"  # P*_x
-    CLIP_3D = "clip_3d"  # P*_p, the same labels in their 3D form
-    NET_2D = "net_2d"  # Phat*_x
-    NET_3D = "net_3d"  # Phat*_p
-
-    # Settings may write a source either way; these are aliases, not further members.
-    clip_2d, clip_3d, net_2d, net_3d = CLIP_2D, CLIP_3D, NET_2D, NET_3D
-
-
-ALL_SOURCES = (Source.CLIP_2D, Source.CLIP_3D, Source.NET_2D, Source.NET_3D)
-"""The set R of Eq. 6: 50 % CLIP, 25 % the 2D network, 25 % the 3D network."""
-
-Granularity = Literal["batch", "sample", "pixel"]
 
 
 @dataclass(frozen=True)
@@ -80,20 +61,27 @@ def spread_to_pixels(
 
 def draw_sources(
     pool: Sequence[Source],
-    shape: tuple[int, ...],
+    granularity: Granularity,
+    sample: Tensor,  # [E, ...] int64 sample that each labelled element, a pixel or a pair, belongs to
     generator: torch.Generator,
-) -> Tensor:  # `shape` int64
-    """Draw positions in `pool` with equal probability: shape (1,) per batch, [B] per sample, [B, H, W] per pixel."""
-    return torch.randint(len(pool), shape, generator=generator)
+) -> Tensor:  # int64 positions in `pool`; [1] per batch, else [E, ...]
+    """Draw with equal probability: one source for the batch, one for each sample, or one for each element."""
+    if granularity == "batch":
+        return torch.randint(len(pool), (1,), generator=generator)
+    if granularity == "pixel":
+        return torch.randint(len(pool), tuple(sample.shape), generator=generator).to(sample.device)
+    samples = int(sample.max()) + 1 if sample.numel() else 1
+    return torch.randint(len(pool), (samples,), generator=generator).to(sample.device)[sample]
 
 
 def switch_labels(
-    candidates: Sequence[Tensor],  # one label tensor [B, ...] per source of the pool
-    drawn: Tensor,  # int64, broadcastable to [B, ...] from the left
-) -> Tensor:  # [B, ...]
-    """Return R of Eq. 6: each element from the source that was drawn for it."""
-    chosen = candidates[0].clone()
-    drawn = drawn.to(chosen.device).reshape(drawn.shape + (1,) * (chosen.dim() - drawn.dim()))
-    for position, labels in enumerate(candidates):
-        chosen = torch.where(drawn == position, labels, chosen)
+    pool: Sequence[Source],
+    drawn: Tensor,  # int64 positions in `pool`: [1], or like the labels
+    labels_of: Callable[[Source], Tensor],
+) -> Tensor:  # like the labels
+    """Return R of Eq. 6: each element takes its label from the source drawn for it; others are not computed."""
+    first, *others = drawn.unique().tolist() or [0]
+    chosen = labels_of(pool[first])
+    for position in others:
+        chosen = torch.where(drawn == position, labels_of(pool[position]), chosen)
     return chosen

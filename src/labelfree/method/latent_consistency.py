@@ -24,18 +24,6 @@ def random_orthogonal(
     return (orthonormal if in_width >= out_width else orthonormal.T).float()
 
 
-def principal_projection(
-    features: Tensor,  # [n, in_width]
-    out_width: int,
-) -> Tensor:  # [in_width, out_width]
-    """Return phi_f as the leading principal directions of the features (an option)."""
-    centred = features.double() - features.double().mean(dim=0)
-    _, vectors = torch.linalg.eigh(centred.T @ centred)
-    leading = vectors.flip(dims=(1,))[:, :out_width]
-    signs = leading.gather(0, leading.abs().argmax(dim=0, keepdim=True)).sign()
-    return (leading * signs).float()
-
-
 def latent_consistency(
     features: Tensor,  # [P, D] theta_f(x_i) or varphi_f(p_i)
     targets: Tensor,  # [P, D] phi_f(s_i), frozen

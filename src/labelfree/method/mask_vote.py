@@ -35,18 +35,6 @@ def mask_winners(
     return _elect(counts)
 
 
-def soft_mask_winners(
-    probabilities: Tensor,  # [n, K] of the voting pixels
-    mask_ids: Tensor,  # [n] int64, 0 = no mask
-    num_masks: int,
-) -> Tensor:  # [T + 1] int64
-    """Return the class with the largest summed probability in each mask (an option; the paper counts labels)."""
-    sums = probabilities.new_zeros(num_masks + 1, probabilities.shape[1])
-    voting = mask_ids != NO_MASK
-    sums.index_add_(0, mask_ids[voting], probabilities[voting])
-    return _elect(sums)
-
-
 def paint_winners(
     winners: Tensor,  # [T + 1] int64, 255 = none
     mask_ids: Tensor,  # [...] int64
@@ -65,17 +53,6 @@ def refine_labels(
     """Return the labels after the vote inside the masks: P* of Eq. 4."""
     num_masks = int(mask_ids.max()) if mask_ids.numel() else 0
     return paint_winners(mask_winners(labels, mask_ids, num_masks, num_classes), mask_ids, labels)
-
-
-def soft_refine_labels(
-    probabilities: Tensor,  # [n, K]
-    mask_ids: Tensor,  # [n] integer, 0 = no mask
-) -> Tensor:  # [n] int64
-    """Return the labels after a vote in which every pixel casts its probabilities instead of one label (an option)."""
-    mask_ids = mask_ids.long()
-    num_masks = int(mask_ids.max()) if mask_ids.numel() else 0
-    winners = soft_mask_winners(probabilities, mask_ids, num_masks)
-    return paint_winners(winners, mask_ids, probabilities.argmax(dim=1))
 
 
 def _elect(counts: Tensor) -> Tensor:

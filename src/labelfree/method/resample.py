@@ -30,3 +30,17 @@ def resample(
     return functional.grid_sample(
         maps[None], places[None], mode="bilinear", padding_mode="border", align_corners=False
     )[0]
+
+
+def sample_at_pixels(
+    maps: Tensor,  # [D, h, w] covering the whole image
+    row: Tensor,  # [P] int64
+    column: Tensor,  # [P] int64
+    size: tuple[int, int],
+) -> Tensor:  # [P, D] float32
+    """Sample a coarse map bilinearly at the centres of pixels of an image of (height, width)."""
+    places = torch.stack([(column.double() + 0.5) / size[1], (row.double() + 0.5) / size[0]], dim=-1).float() * 2 - 1
+    sampled = functional.grid_sample(
+        maps.float()[None], places[None, None], mode="bilinear", padding_mode="border", align_corners=False
+    )
+    return sampled[0, :, 0].T.contiguous()

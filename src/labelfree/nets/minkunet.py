@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from labelfree.config.architectures import LEVELS, MinkUNetShape
 from labelfree.errors import InputError
 from labelfree.nets.sparse.kernel_map import SparseGeometry
 from labelfree.nets.sparse.layers import (
@@ -19,50 +19,8 @@ from labelfree.nets.sparse.layers import (
     relu,
 )
 
-LEVELS = 4
 ENTRANCE = "conv0p1s1"
 """MinkowskiEngine's name of the first convolution."""
-
-KERNELS = (3, 5, 7)
-"""Sizes that the first convolution may have."""
-
-LAYERS_14 = (1, 1, 1, 1, 1, 1, 1, 1)
-LAYERS_18 = (2, 2, 2, 2, 2, 2, 2, 2)
-LAYERS_34 = (2, 3, 4, 6, 2, 2, 2, 2)
-
-
-@dataclass(frozen=True)
-class MinkUNetShape:
-    """Blocks and widths of the four encoder and the four decoder stages."""
-
-    layers: tuple[int, ...]
-    planes: tuple[int, ...]
-    first_width: int = 32
-    """Width of the first convolution."""
-    first_kernel: int = 5
-    """Its kernel; MinkowskiEngine's nets have 5, CLIP2Scene's has 3."""
-
-    def __post_init__(self) -> None:
-        for what, values in (("layers", self.layers), ("planes", self.planes)):
-            if len(values) != 2 * LEVELS or min(values) < 1:
-                raise InputError(f"MinkUNet {what} are {values}: give {2 * LEVELS} positive numbers.")
-        if self.first_kernel not in KERNELS:
-            raise InputError(f"MinkUNet first_kernel is {self.first_kernel}: use 3, 5 or 7.")
-
-
-VARIANTS: dict[str, MinkUNetShape] = {
-    "MinkUNet14A": MinkUNetShape(LAYERS_14, (32, 64, 128, 256, 128, 128, 96, 96)),
-    "MinkUNet14B": MinkUNetShape(LAYERS_14, (32, 64, 128, 256, 128, 128, 128, 128)),
-    "MinkUNet14C": MinkUNetShape(LAYERS_14, (32, 64, 128, 256, 192, 192, 128, 128)),
-    "MinkUNet14D": MinkUNetShape(LAYERS_14, (32, 64, 128, 256, 384, 384, 384, 384)),
-    "MinkUNet18A": MinkUNetShape(LAYERS_18, (32, 64, 128, 256, 128, 128, 96, 96)),
-    "MinkUNet18B": MinkUNetShape(LAYERS_18, (32, 64, 128, 256, 128, 128, 128, 128)),
-    "MinkUNet18D": MinkUNetShape(LAYERS_18, (32, 64, 128, 256, 384, 384, 384, 384)),
-    "MinkUNet34A": MinkUNetShape(LAYERS_34, (32, 64, 128, 256, 256, 128, 64, 64)),
-    "MinkUNet34B": MinkUNetShape(LAYERS_34, (32, 64, 128, 256, 256, 128, 64, 32)),
-    "MinkUNet34C": MinkUNetShape(LAYERS_34, (32, 64, 128, 256, 256, 128, 96, 96)),
-}
-"""MinkowskiEngine's `examples/minkunet.py`; the paper's MinkowskiNet34 is read as 34C."""
 
 
 class MinkUNet(nn.Module):

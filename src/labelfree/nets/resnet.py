@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from torch import Tensor, nn
 from torch.nn import functional
 
+from labelfree.config.architectures import RESNETS
 from labelfree.errors import InputError
 from labelfree.nets.norm import BatchNorm2d
-
-
-@dataclass(frozen=True)
-class ResNetShape:
-    """Blocks per stage, and whether they are bottlenecks."""
-
-    blocks: tuple[int, int, int, int]
-    bottleneck: bool
-
-
-RESNETS: dict[str, ResNetShape] = {
-    "resnet18": ResNetShape((2, 2, 2, 2), bottleneck=False),
-    "resnet34": ResNetShape((3, 4, 6, 3), bottleneck=False),
-    "resnet50": ResNetShape((3, 4, 6, 3), bottleneck=True),
-    "resnet101": ResNetShape((3, 4, 23, 3), bottleneck=True),
-}
 
 
 class Placement(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -11,131 +11,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from labelfree.config.networks import Segmenter2DConfig, Segmenter3DConfig
+from labelfree.config.typed import typed
 from labelfree.errors import InputError
 from labelfree.nets.deeplabv3 import DeepLabV3, load_published
-from labelfree.nets.minkunet import ENTRANCE, KERNELS, VARIANTS, MinkUNet, MinkUNetShape, load_trunk
-from labelfree.nets.pretrained import read_model, read_weights, write_model
-from labelfree.nets.resnet import RESNETS, ResNet
-from labelfree.nets.sparse.rows import blend_rows
+from labelfree.nets.minkunet import ENTRANCE, MinkUNet, load_trunk
+from labelfree.nets.point_features import COLOUR_CHANNELS, input_name
+from labelfree.nets.resnet import ResNet
+from labelfree.nets.sparse.sums import blend_rows
 from labelfree.nets.sparse.voxels import Voxels
-from labelfree.ranges import MAX_SIDE, MAX_WIDTH, Real, Whole, check_choice, check_ranges
-from labelfree.typed import typed
 from labelfree.vocabulary import Vocabulary
+from labelfree.weights.stored import read_model, read_weights, write_model
 
 TEXTURE_SCALE = 4.0
 """Brings the spread of colours in a voxel to the size of the colours themselves."""
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
 """ImageNet's colour statistics, which published backbones expect."""
-
-MAX_RESNET_WIDTH, MAX_MINKUNET_WIDTH, MAX_TEXT_WIDTH = 512, 2048, 16_384
-"""Wider networks take tens of gigabytes before they see an image."""
-MIN_VOXEL_M = 1e-4
-"""Finer voxels hold less than the noise of any sensor, and do not fit the keys of a large scene."""
-
-
-@dataclass(frozen=True)
-class Segmenter2DConfig:
-    """DeepLabV3 and its heads."""
-
-    backbone: str = "resnet50"
-    """resnet18, resnet34, resnet50 or resnet101; the paper leaves the depth open."""
-    width: int = 64
-    """Channels of the backbone's first stage, a multiple of 8; 64 fits published weights."""
-    output_stride: int = 8
-    """Image pixels per feature: 8 or 16."""
-    aspp_channels: int = 256
-    """Width of the atrous pyramid and of the features the heads read."""
-    dropout: float = 0.5
-    """Dropout after the pyramid, as in torchvision."""
-    text_width: int = 512
-    """Width of the text embeddings."""
-    latent_width: int = 64
-    """Width of the latent features of Eq. 7."""
-    image_size: tuple[int, int] | None = None
-    """(height, width) the network was trained at, to which prediction resizes; None takes images as they are."""
-
-    def __post_init__(self) -> None:
-        check_choice(self, "net_2d", backbone=RESNETS, output_stride=(8, 16, 32))
-        check_ranges(
-            self,
-            "net_2d",
-            width=Whole(8, MAX_RESNET_WIDTH),
-            aspp_channels=Whole(1, MAX_WIDTH),
-            dropout=Real(0, 1, below=True),
-            text_width=Whole(1, MAX_TEXT_WIDTH),
-            latent_width=Whole(1, MAX_WIDTH),
-            image_size=Whole(1, MAX_SIDE),
-        )
-        if self.width % 8:  # oneDNN writes out of bounds in a strided 1x1 convolution of fewer (AVX2, one thread)
-            raise InputError(f"net_2d.width is {self.width}: give a multiple of 8.")
-
-    def with_inputs(self, image_size: tuple[int, int], text_width: int) -> Segmenter2DConfig:
-        """Return the configuration for images of a size and text embeddings of a width."""
-        return replace(self, image_size=image_size, text_width=text_width)
-
-
-@dataclass(frozen=True)
-class Segmenter3DConfig:
-    """MinkowskiNet and its heads."""
-
-    variant: str = "MinkUNet34C"
-    """A name of MinkowskiEngine's family: MinkUNet14A, MinkUNet18A, MinkUNet34C and others."""
-    planes: tuple[int, ...] | None = None
-    """Eight stage widths in place of the variant's own."""
-    first_width: int = 32
-    """Width of the first convolution."""
-    first_kernel: int = 5
-    """Kernel of the first convolution: 5 in MinkowskiEngine's nets, 3 in CLIP2Scene's."""
-    in_channels: int = 3
-    """Input features per point: 3 for colour in 0..1, 1 for lidar intensity."""
-    voxel_m: float = 0.05
-    """Edge of a voxel in metres: 0.05 for ScanNet, 0.1 for nuScenes."""
-    texture: bool = False
-    """Read the standard deviation of the features inside each voxel beside their mean, which large voxels call for; off
-    in the paper."""
-    text_width: int = 512
-    """Width of the text embeddings."""
-    latent_width: int = 64
-    """Width of the latent features of Eq. 7."""
-
-    def __post_init__(self) -> None:
-        check_choice(self, "net_3d", variant=VARIANTS)
-        check_ranges(
-            self,
-            "net_3d",
-            planes=Whole(1, MAX_MINKUNET_WIDTH),
-            first_width=Whole(1, MAX_MINKUNET_WIDTH),
-            in_channels=Whole(1, MAX_MINKUNET_WIDTH),
-            voxel_m=Real(MIN_VOXEL_M, 1000),
-            text_width=Whole(1, MAX_TEXT_WIDTH),
-            latent_width=Whole(1, MAX_WIDTH),
-        )
-        check_choice(self, "net_3d", first_kernel=KERNELS)
-        self.shape()
-
-    def with_inputs(self, in_channels: int, text_width: int) -> Segmenter3DConfig:
-        """Return the configuration for point features and text embeddings of these widths."""
-        return replace(self, in_channels=in_channels, text_width=text_width)
-
-    def input_channels(self) -> int:
-        """Return the width of what the network reads of a voxel."""
-        return self.in_channels * (2 if self.texture else 1)
-
-    def shape(self) -> MinkUNetShape:
-        """Return blocks and widths of the network."""
-        named = VARIANTS[self.variant]
-        planes = named.planes if self.planes is None else tuple(self.planes)
-        return MinkUNetShape(named.layers, planes, self.first_width, self.first_kernel)
-
-
-COLOUR_CHANNELS = 3
-
-
-def input_name(channels: int) -> str:
-    """Return what the 3D network reads of a point in words."""
-    named = {COLOUR_CHANNELS: "colour (3 values per point)", 1: "intensity (1 value per point)"}
-    return named.get(channels, f"{channels} values per point")
 
 
 Config = TypeVar("Config", Segmenter2DConfig, Segmenter3DConfig)

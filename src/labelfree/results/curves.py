@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from labelfree.errors import InputError
-from labelfree.metrics_file import is_number, parse_record, read_lines
+from labelfree.files.metrics import is_number, parse_record, read_lines
 
 STAGE = "stage"
 """Name of the series that holds the stage; drawn as a line where it changes."""

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from labelfree.atomic import atomic_file
 from labelfree.data.ply import write_ply
 from labelfree.errors import InputError
-from labelfree.evaluation import MethodResult
-from labelfree.outputs import OutputFolder
+from labelfree.evaluation.method_results import MethodResult
+from labelfree.files.atomic import atomic_file
+from labelfree.files.outputs import OutputFolder
 from labelfree.prediction import Prediction
 from labelfree.raster import resize_image
 from labelfree.scene import Scene

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from labelfree.comparison import TeacherLabels
 from labelfree.errors import InputError
-from labelfree.inference import predict_images, predict_points
+from labelfree.labelling.inference import predict_images, predict_points
+from labelfree.labelling.labellers import TeacherLabels
 from labelfree.nets.segmenters import Segmenter2D, Segmenter3D
 from labelfree.results.cloud_view import CloudLayer, CloudView, label_layer
 from labelfree.results.panels import FrameRow, cloud_panel, frame_panel
 from labelfree.scene import Frame, Scene
+from labelfree.teachers.teachers import Teachers
 
 SAM, CLIP, WITHOUT_CNS, OURS, TRUTH = "SAM", "CLIP", "w/o CNS", "ours", "truth"
 
@@ -23,14 +24,14 @@ SAM, CLIP, WITHOUT_CNS, OURS, TRUTH = "SAM", "CLIP", "w/o CNS", "ours", "truth"
 class FigureSources:
     """Whose labels the columns show."""
 
-    teachers: TeacherLabels
+    teachers: Teachers
     """CLIP's labels and, after the vote, the row without CNS."""
     net_2d: Segmenter2D | None
     net_3d: Segmenter3D | None
 
     def voted(self, yes: bool) -> TeacherLabels:
         """Return the teachers' labels with or without the vote."""
-        return replace(self.teachers, voted=yes)
+        return TeacherLabels(self.teachers, yes)
 
 
 def telling_frame(scene: Scene) -> Frame:
@@ -61,7 +62,7 @@ def _frame_row(scene: Scene, frame: Frame, sources: FigureSources) -> FrameRow:
     return FrameRow(
         name=f"{scene.name} {frame.name}",
         image=image,
-        masks=sources.teachers.teachers.masks.mask_ids(frame, sources.teachers.labels.image_size),
+        masks=sources.teachers.mask_ids(frame),
         clip=sources.voted(False).pixels(scene, frame).labels,
         voted=sources.voted(True).pixels(scene, frame).labels,
         ours=ours,

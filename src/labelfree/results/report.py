@@ -10,9 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 from plotly.offline import get_plotlyjs
 
-from labelfree.atomic import atomic_file
-from labelfree.evaluation import MethodResult, Table, class_table, comparison_table, confusion_table
-from labelfree.evaluation.tables import absent_sentence, percent
+from labelfree.evaluation.method_results import (
+    MethodResult,
+    Table,
+    absent_sentence,
+    class_table,
+    comparison_table,
+    confusion_table,
+    percent,
+)
+from labelfree.files.atomic import atomic_file
 from labelfree.results import report_html as html
 from labelfree.results.cloud_view import CloudView, cloud_payload
 from labelfree.results.curves import MetricSeries

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from labelfree.evaluation import Table
+from labelfree.evaluation.method_results import Table
 
 ASSETS = Path(__file__).parent / "assets"
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from labelfree.data.collection import SceneCollection
+from labelfree.data.layout import BenchmarkSource
 from labelfree.data.relabelling import id_table
-from labelfree.data.source import BenchmarkSource
 from labelfree.errors import InputError
-from labelfree.outputs import OutputFolder
+from labelfree.files.outputs import OutputFolder
 from labelfree.prediction import Prediction
-from labelfree.progress import Progress
+from labelfree.runtime.progress import Progress
 from labelfree.scene import Scene
 from labelfree.vocabulary import Vocabulary
 

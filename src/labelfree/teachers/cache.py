@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.numpy import load, save
 
-from labelfree.atomic import save_png, write_text
-from labelfree.checksum import checked_file, read_checked
-from labelfree.leftovers import remove_leftovers
+from labelfree.files.atomic import save_png, write_text
+from labelfree.files.checksum import checked_file, read_checked
+from labelfree.files.leftovers import remove_leftovers
 
 KEY_LENGTH = 16
 
@@ -26,7 +26,7 @@ KEY_LENGTH = 16
 class CacheShelf:
     """The outputs of one teacher with one set of options: a folder of files named by image content.
 
-    Every file ends with a checksum (see `labelfree.checksum`) of its content, shelf and image: a damaged one, or one in
+    Every file ends with a checksum (see `labelfree.files.checksum`) of its content, shelf and image: a damaged one, or one in
     the place of another, counts as missing and is written again.
     """
 

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from labelfree.config.teachers import ClipOptions
 from labelfree.errors import InputError
-from labelfree.method.clip_labels import key_smooth
-from labelfree.ranges import MAX_SIDE, Whole, check_choice, check_ranges, check_sources, positive
-from labelfree.teachers.dense_values import ATTENTIONS, Attention, dense_values, dense_values_and_keys
+from labelfree.method.extensions.maskclip import key_smooth
+from labelfree.teachers.dense_values import dense_values, dense_values_and_keys
 from labelfree.teachers.images import Images, as_batch, normalise, pad_bottom_right, resize
 from labelfree.teachers.loading import (
-    Precision,
     autocast,
     combined_digest,
     load_pretrained,
@@ -35,58 +34,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ClipOptions", "DenseClip", "dense_values"]
 
-Preprocessing = Literal["clip", "raw01"]
 
 CLIP_MEAN = (122.7709383, 116.7460125, 104.09373615)
 CLIP_STD = (68.5005327, 66.6321579, 70.32316305)
-
-
-@dataclass(frozen=True)
-class ClipOptions:
-    """How CLIP is read densely; the defaults are the paper's MaskCLIP reading of a correctly fed CLIP."""
-
-    attention: Attention = "value"
-    """Last block: MaskCLIP's own values, or attention among like keys (kk, SCLIP's qq+kk, NACLIP)."""
-    keep_residual: bool = True
-    """Keep the last block's residual connection and MLP, as MaskCLIP does."""
-    gaussian_std: float = 5.0
-    """Reach, in patches, of the neighbourhood term of `nacl`."""
-    input_size: tuple[int, int] | None = None
-    """(height, width) the image is resized to; None means its own size times `scale`."""
-    scale: float = 1.0
-    """Enlargement before encoding when `input_size` is None."""
-    window: int | None = None
-    """Side of square windows in pixels of the resized image, a multiple of the patch; None means the whole image."""
-    stride: int | None = None
-    """Step between windows; None means half a window."""
-    windows_per_batch: int = 32
-    """Windows encoded at once; memory only, does not change results."""
-    preprocessing: Preprocessing = "clip"
-    """`raw01` feeds un-normalised RGB in [0, 1], as CLIP2Scene did (parity)."""
-    exact_gelu: bool = False
-    """Run the vision tower with exact GELU instead of CLIP's QuickGELU, as MaskCLIP and CLIP2Scene did (parity)."""
-    key_smoothing: bool = False
-    """Average features over patches with similar keys (MaskCLIP), off in the paper."""
-    precision: Precision = "auto"
-    """Arithmetic of the encoders."""
-    tokenizer: str | None = None
-    """Folder or file of the tokenizer where the model's folder has none: HF files or bpe_simple_vocab_16e6.txt.gz."""
-
-    def __post_init__(self) -> None:
-        check_choice(self, "clip_options", attention=ATTENTIONS, preprocessing=Preprocessing, precision=Precision)
-        if self.input_size is not None and len(self.input_size) != 2:
-            raise InputError(f"clip_options.input_size is {self.input_size}: give (height, width) in pixels.")
-        check_ranges(
-            self,
-            "clip_options",
-            gaussian_std=positive(10_000),
-            input_size=Whole(1, MAX_SIDE),
-            scale=positive(64),
-            window=Whole(1, MAX_SIDE),
-            stride=Whole(1, MAX_SIDE),
-            windows_per_batch=Whole(1, 65_536),
-        )
-        check_sources(self, "clip_options", "tokenizer")
 
 
 class DenseClip:

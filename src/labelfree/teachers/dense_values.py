@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from labelfree.config.teachers import ATTENTIONS
 from labelfree.errors import InputError
 
 if TYPE_CHECKING:
     from transformers import CLIPModel
-
-Attention = Literal["value", "kk", "qq+kk", "nacl"]
-"""What replaces the softmax attention of the last block; `value` is MaskCLIP's choice and the paper's."""
-
-ATTENTIONS: tuple[str, ...] = get_args(Attention)
 
 
 def dense_values(

@@ -8,56 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from labelfree.config.teachers import SamOptions
 from labelfree.errors import InputError
-from labelfree.ranges import Real, Whole, check_choice, check_ranges
 
 NO_MASK = 0
 """Mask id of pixels that no mask covers."""
 
 MAX_MASKS = 65535
 """Mask ids are uint16."""
-
-
-@dataclass(frozen=True)
-class SamOptions:
-    """Everything mode; the defaults are the official ones. A filter set to 0 is off."""
-
-    points_per_side: int = 32
-    """Side of the square grid of point prompts."""
-    points_per_batch: int = 64
-    """Prompts decoded at once, at most; memory only, does not change results."""
-    pred_iou_threshold: float = 0.88
-    """Masks whose own predicted IoU is at most this are dropped."""
-    stability_threshold: float = 0.95
-    """Masks that change more than this when the cut of their logits moves are dropped."""
-    stability_offset: float = 1.0
-    """How far the cut moves to either side for the stability score."""
-    box_nms_threshold: float = 0.7
-    """Of two masks whose boxes overlap more, the one with the lower predicted IoU is dropped."""
-    mask_nms_threshold: float = 0.0
-    """The same by the overlap of the masks themselves; off in the official setting."""
-    multimask: bool = True
-    """Take three masks per point (whole, part, sub-part) instead of one."""
-    min_area_fraction: float = 0.0
-    """Masks smaller than this share of the image are dropped."""
-    precision: str = "auto"
-    """Arithmetic of encoder and decoder: auto, float32, bfloat16 or float16."""
-
-    def __post_init__(self) -> None:
-        share = Real(0, 1)
-        check_ranges(
-            self,
-            "sam_options",
-            points_per_side=Whole(1, 1024),
-            points_per_batch=Whole(1, 65_536),
-            pred_iou_threshold=Real(-1e9, 1e9),  # on the model's own scale
-            stability_threshold=share,
-            stability_offset=Real(0, 1000),
-            box_nms_threshold=share,
-            mask_nms_threshold=share,
-            min_area_fraction=share,
-        )
-        check_choice(self, "sam_options", precision=("auto", "float32", "bfloat16", "float16"))
 
 
 @dataclass(frozen=True)

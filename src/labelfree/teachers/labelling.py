@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from labelfree.method.clip_labels import labels_from_scores, pixel_scores
+from labelfree.method.clip_labels import class_scores, clip_labels, labels_from_scores, upsample_scores
+from labelfree.method.extensions.maskclip import prompt_denoise
 from labelfree.method.latent_consistency import random_orthogonal
 from labelfree.scene import Frame
 from labelfree.teachers.cache import CacheShelf, TeacherCache
@@ -92,20 +93,25 @@ class ClipNamer:
         stored = shelf.picture(digest)
         if stored is not None:
             return stored
-        labels = labels_from_scores(self.scores(frame, size)).numpy()
+        if self.denoise_threshold:
+            labels = labels_from_scores(self.scores(frame, size)).numpy()
+        else:
+            labels = clip_labels(*self._scored(frame, size)).numpy()
         shelf.put_picture(digest, labels)
         return labels
 
     def scores(self, frame: Frame, size: Size) -> Tensor:  # [K, H, W]
         """Return the class scores that the labels are the best of: cosines, after prompt denoising where it is on."""
-        return pixel_scores(
-            torch.from_numpy(self._patch_features(frame, size, frame.image.digest())),
-            self.embeddings.vectors,
-            size,
-            self.embeddings.owners,
-            self.clip.grid_extent(size),
-            self.denoise_threshold,
-        )
+        features, text, _, owners, extent = self._scored(frame, size)
+        scores = class_scores(features, text, owners)
+        if self.denoise_threshold:
+            scores = prompt_denoise(scores, self.denoise_threshold)
+        return upsample_scores(scores, size, extent)
+
+    def _scored(self, frame: Frame, size: Size) -> tuple[Tensor, Tensor, Size, Tensor, tuple[float, float]]:
+        """Return what Eq. 1 reads of a frame: patch features, text embeddings, size, owners, extent of the grid."""
+        features = torch.from_numpy(self._patch_features(frame, size, frame.image.digest()))
+        return features, self.embeddings.vectors, size, self.embeddings.owners, self.clip.grid_extent(size)
 
     def features(self, frame: Frame, size: Size) -> NDArray[np.float16] | None:
         """Return dense CLIP features [E, h, w] of the frame at `size`."""

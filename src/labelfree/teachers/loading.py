@@ -8,18 +8,16 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import nn
 
-from labelfree.documents import read_json
+from labelfree.config.training import Precision
 from labelfree.errors import InputError
-from labelfree.hub import folder_or_hub_name, hub_answers
-from labelfree.nets.pretrained import first_not_finite
-
-Precision = Literal["auto", "float32", "bfloat16", "float16"]
-"""Arithmetic of a teacher; `auto` is bfloat16 where the hardware multiplies it faster, else float32."""
+from labelfree.files.documents import read_json
+from labelfree.weights.hub import folder_or_hub_name, hub_answers
+from labelfree.weights.stored import first_not_finite
 
 _WEIGHT_FILES = (
     "model.safetensors",

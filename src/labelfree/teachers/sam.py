@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from labelfree.config.teachers import SamOptions
 from labelfree.errors import InputError
 from labelfree.method.resample import resample
 from labelfree.teachers.everything_mode import (
     MaskCandidates,
-    SamOptions,
     filter_masks,
     paint_mask_ids,
     point_grid,

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from labelfree.documents import open_file
 from labelfree.errors import InputError
-from labelfree.hub import hub_answers
+from labelfree.files.documents import open_file
 from labelfree.teachers.loading import local_folder
+from labelfree.weights.hub import hub_answers
 
 BPE_MERGES = 49152 - 256 - 2
 """Merge rules that CLIP uses from bpe_simple_vocab_16e6.txt.gz, which holds more."""

@@ -9,33 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labelfree.errors import InputError
-from labelfree.ranges import check_ranges, positive
+from labelfree.config.training import AugmentConfig
 from labelfree.raster import resize_image
-
-
-@dataclass(frozen=True)
-class AugmentConfig:
-    """How far training images and points may be moved; everything off gives the plain data."""
-
-    crop_area: tuple[float, float] = (0.3, 1.0)
-    """Share of the image that a random crop keeps, drawn uniformly; (1, 1) switches crops off."""
-    crop_aspect: tuple[float, float] = (0.8, 1.25)
-    """Change of the crop's aspect ratio, drawn log-uniformly: the random resize."""
-    flip_images: bool = True
-    """Mirror an image with probability one half."""
-    rotate_points: bool = True
-    """Turn each scene about z by a uniform angle."""
-    flip_points: bool = True
-    """Mirror a scene along x and along y, each with probability one half."""
-
-    def __post_init__(self) -> None:
-        check_ranges(self, "augment", crop_area=positive(1), crop_aspect=positive(100))
-        low, high = self.crop_area
-        if low > high:
-            raise InputError(f"augment.crop_area is {self.crop_area}: give two shares 0 < low <= high <= 1.")
-        if self.crop_aspect[0] > self.crop_aspect[1]:
-            raise InputError(f"augment.crop_aspect is {self.crop_aspect}: give two positive factors, low <= high.")
 
 
 @dataclass(frozen=True)

@@ -17,18 +17,16 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from labelfree.atomic import UnwritableError, atomic_file
-from labelfree.checksum import DamagedError, checked_file, open_checked
 from labelfree.errors import DataWarning, InputError
-from labelfree.leftovers import temporary_name
-from labelfree.metrics_file import parse_record, read_lines
-from labelfree.nets.pretrained import first_not_finite
+from labelfree.files.atomic import UnwritableError, atomic_file
+from labelfree.files.checksum import DamagedError, checked_file, open_checked
+from labelfree.files.leftovers import temporary_name
+from labelfree.files.metrics import METRICS, parse_record, read_lines
 from labelfree.training.weight_average import WeightAverage
+from labelfree.weights.stored import CHECKPOINT, first_not_finite
 
-CHECKPOINT = "checkpoint.pt"
 PREVIOUS = "checkpoint-previous.pt"
 """The one before, which training resumes from where the last one is damaged."""
-METRICS = "metrics.jsonl"
 ANEW = "delete it to start training anew"
 DIVERGED = "lower train.learning_rate, or check the data, and run again."
 """What to do when the weights are no numbers any more."""

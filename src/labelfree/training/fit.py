@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset
 
+from labelfree.config.training import TrainConfig, TrainingPlan
 from labelfree.nets.segmenters import Segmenter
-from labelfree.progress import Progress
+from labelfree.runtime.progress import Progress
 from labelfree.training.checkpoint import MetricsLog, Position, load_checkpoint, require_finite, save_checkpoint
-from labelfree.training.plan import TrainConfig, TrainingPlan, rate_factor, steps_per_epoch
 from labelfree.training.samples import scene_random
+from labelfree.training.schedule import rate_factor, steps_per_epoch
 from labelfree.training.weight_average import WeightAverage
 
 
@@ -37,18 +38,20 @@ BatchT = TypeVar("BatchT", bound=Movable)
 class SceneBatches(Dataset[BatchT]):
     """The batches of one epoch for one process, each built from its scenes when asked for."""
 
-    def __init__(self, scenes: int, plan: TrainingPlan, epoch: int, build: Callable[[list[int]], BatchT]) -> None:
-        self.build = build
-        self.rank, self.processes = 0, 1
+    def __init__(
+        self,
+        scenes: int,
+        plan: TrainingPlan,
+        epoch: int,
+        build: Callable[[list[int]], BatchT],
+        rank: int = 0,
+        processes: int = 1,
+    ) -> None:
+        self.build, self.rank, self.processes = build, rank, processes
         order = scene_random(plan.seed, epoch, scenes).permutation(scenes).tolist()
         size = min(plan.train.scenes_per_batch, scenes)
-        self.batches = [order[start : start + size] for start in range(0, len(order), size)]
-
-    def share(self, rank: int, processes: int) -> SceneBatches[BatchT]:
-        """Keep this process's part of every batch; a batch needs at least one scene per process."""
-        self.batches = [batch for batch in self.batches if len(batch) >= processes]
-        self.rank, self.processes = rank, processes
-        return self
+        batches = (order[start : start + size] for start in range(0, len(order), size))
+        self.batches = [batch for batch in batches if len(batch) >= processes]  # at least one scene per process
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -157,8 +160,9 @@ def _set_rates(optimiser: Optimizer, starting: list[float], config: TrainConfig,
 
 def _batches(fabric: Fabric, course: Course[BatchT], plan: TrainingPlan, position: Position) -> Iterator[BatchT]:
     build = partial(course.build, position.epoch)
-    epoch = SceneBatches(len(course.scene_names), plan, position.epoch, build)
-    remaining = range(position.step_in_epoch, len(epoch.share(fabric.global_rank, fabric.world_size)))
+    scenes, rank, processes = len(course.scene_names), fabric.global_rank, fabric.world_size
+    epoch = SceneBatches(scenes, plan, position.epoch, build, rank, processes)
+    remaining = range(position.step_in_epoch, len(epoch))
     # A generator of its own: the loader draws a seed whenever it starts, which a resumed epoch does once more.
     own = torch.Generator().manual_seed(plan.seed)
     loader: DataLoader[BatchT] = DataLoader(

@@ -10,29 +10,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from labelfree.errors import InputError
-from labelfree.method.feature_distillation import voxel_directions
-from labelfree.method.feature_fusion import FusedFeatures, View, fuse_features
+from labelfree.config.training import AugmentConfig
+from labelfree.labelling.openscene import fuse_scene
+from labelfree.method.openscene import voxel_directions
+from labelfree.nets.point_features import point_features
 from labelfree.nets.sparse.voxels import Voxels, voxelise
-from labelfree.scene import Frame, Scene
-from labelfree.teachers.labelling import PixelNamer
-from labelfree.training.augment import AugmentConfig, move_points
-from labelfree.training.labelled_scenes import KeptScenes, PairingConfig, pair_points, point_features
-
-
-def fuse_scene(scene: Scene, namer: PixelNamer, size: tuple[int, int], pairing: PairingConfig) -> FusedFeatures:
-    """Return the fused features of a scene's points, from every frame seen at (height, width)."""
-
-    def view(frame: Frame) -> View:
-        features = namer.features(frame, size)
-        if features is None:
-            raise InputError(
-                f"system is openscene but the labels come from {namer.describe()}, which has no dense features: set "
-                "teachers.clip to a CLIP model."
-            )
-        return View(pair_points(scene, frame, size, pairing), torch.from_numpy(features), size)
-
-    return fuse_features(len(scene), (view(frame) for frame in scene.frames))
+from labelfree.scene import Scene
+from labelfree.teachers.teachers import Teachers
+from labelfree.training.augment import move_points
+from labelfree.training.prepared_scenes import PreparedScenes
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,23 +36,16 @@ class FusedScene:
         return self.points.nbytes + self.features.nbytes + self.seen.nbytes + self.fused.nbytes
 
 
-class FusedScenes(KeptScenes[FusedScene]):
+class FusedScenes(PreparedScenes[FusedScene]):
     """The training scenes with fused features; features of frames come from the teacher's cache."""
 
-    def __init__(
-        self,
-        scenes: Sequence[Scene],
-        namer: PixelNamer,
-        size: tuple[int, int],
-        pairing: PairingConfig,
-        memory_gb: float = 4.0,
-    ) -> None:
+    def __init__(self, scenes: Sequence[Scene], teachers: Teachers, memory_gb: float = 4.0) -> None:
         super().__init__(scenes, memory_gb)
-        self.namer, self.size, self.pairing = namer, size, pairing
+        self.teachers = teachers
 
     def build(self, scene: Scene) -> FusedScene:
         """Fuse one scene."""
-        fused = fuse_scene(scene, self.namer, self.size, self.pairing)
+        fused = fuse_scene(scene, self.teachers)
         points, features = scene.upright_points(), point_features(scene)
         return FusedScene(scene.name, points, features, fused.point.numpy(), fused.features.half().numpy())
 

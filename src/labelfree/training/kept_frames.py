@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,9 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labelfree.atomic import UnwritableError, atomic_file
 from labelfree.errors import InputError
-from labelfree.scene import Frame
+from labelfree.files.atomic import UnwritableError, atomic_file
 from labelfree.training.samples import LabelledFrame
 
 FORMAT = 1
@@ -44,22 +41,6 @@ class KeptFrames:
             found = make()
             write_frame(path, found)
         return found
-
-
-def frame_key(frame: Frame, points: str, with_depth: bool) -> str:
-    """Return a digest of what decides a frame besides the settings; `points` is the digest of the scene's points.
-
-    The names are part of it because teachers that are files go by them; depth is where it decides the pairs.
-    """
-    depth = frame.depth.digest() if with_depth and frame.depth is not None else None
-    grid = [frame.size, frame.intrinsics.tolist(), frame.world_to_camera.tolist(), frame.depth_scale]
-    text = json.dumps([frame.scene, frame.name, frame.image.digest(), depth, points, grid])
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def points_digest(points: NDArray[np.float32]) -> str:  # [N, 3]
-    """Return a digest of a scene's points."""
-    return hashlib.sha256(points.tobytes()).hexdigest()
 
 
 def read_frame(path: Path, size: tuple[int, int]) -> LabelledFrame | None:

@@ -11,11 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from labelfree.method.feature_fusion import sample_at_pixels
+from labelfree.config.training import AugmentConfig
 from labelfree.method.label_switching import PairedPixels
 from labelfree.method.mask_vote import joint_mask_ids
+from labelfree.method.resample import sample_at_pixels
 from labelfree.nets.sparse.voxels import Voxels, voxelise
-from labelfree.training.augment import AugmentConfig, draw_crop, move_points
+from labelfree.training.augment import draw_crop, move_points
 
 
 @dataclass(frozen=True, eq=False)

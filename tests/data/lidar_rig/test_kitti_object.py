@@ -11,10 +11,10 @@ from kitti_drive import ROOT, drive, object_benchmark
 
 from labelfree.cli.main import main
 from labelfree.data.collection import layout_of, open_scenes
+from labelfree.data.layout import ReadOptions
 from labelfree.data.lidar_rig.description import read_rig
 from labelfree.data.lidar_rig.kitti_object import KITTI_OBJECT, description
 from labelfree.data.lidar_rig.semantic_kitti import SEMANTIC_KITTI
-from labelfree.data.source import ReadOptions
 
 EXAMPLE = ROOT / "examples" / "kitti-object.yaml"
 

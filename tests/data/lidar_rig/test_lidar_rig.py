@@ -12,10 +12,10 @@ import yaml
 from kitti_drive import KITTI, PROJECTION, ROOT, VELODYNE_TO_CAMERA, drive
 from PIL import Image
 
-from labelfree.data.check import check_collection
+from labelfree.data.checking.check import check_collection
 from labelfree.data.collection import open_scenes
-from labelfree.data.lidar_rig.source import LIDAR
-from labelfree.data.source import ReadOptions
+from labelfree.data.layout import ReadOptions
+from labelfree.data.lidar_rig.reader import LIDAR
 from labelfree.errors import InputError
 from labelfree.scene import Scene
 

@@ -12,10 +12,10 @@ import pytest
 from kitti_drive import ROOT, drive, object_benchmark
 
 from labelfree.cli.main import main
-from labelfree.lab.street.route import DriveSize
-from labelfree.lab.write_nuimages import write_nuimages
-from labelfree.lab.write_nuscenes import write_nuscenes
-from labelfree.lab.write_scannet import write_scannet
+from labelfree_lab.layouts.nuimages import write_nuimages
+from labelfree_lab.layouts.nuscenes import write_nuscenes
+from labelfree_lab.layouts.scannet import write_scannet
+from labelfree_lab.streets.route import DriveSize
 
 EXAMPLES = ROOT / "examples"
 TINY = ("--train.epochs=1", "--train.images_per_scene=1", "--labels.image_size=[48,64]", "--recipe", "quick")

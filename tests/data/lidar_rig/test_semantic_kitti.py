@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from kitti_drive import KITTI, drive
 
-from labelfree.data.check import check_collection
+from labelfree.data.checking.check import check_collection
 from labelfree.data.collection import layout_of, open_scenes
+from labelfree.data.layout import ReadOptions
 from labelfree.data.lidar_rig.description import read_rig
 from labelfree.data.lidar_rig.semantic_kitti import SEMANTIC_KITTI, description
-from labelfree.data.source import ReadOptions
 from labelfree.errors import InputError
 
 

@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from labelfree.data.check import check_collection
+from labelfree.data.checking.check import check_collection
 from labelfree.data.collection import open_scenes
+from labelfree.data.layout import ReadOptions
 from labelfree.data.nuimages.layout import CLASSES, NUIMAGES
 from labelfree.data.nuimages.rle import decode, encode
-from labelfree.data.source import ReadOptions
 from labelfree.errors import InputError
-from labelfree.lab.street.route import DriveSize, street_drive
-from labelfree.lab.write_nuimages import FIRST_STREET, write_nuimages
 from labelfree.vocabulary import Vocabulary
+from labelfree_lab.layouts.nuimages import FIRST_STREET, write_nuimages
+from labelfree_lab.streets.route import DriveSize, street_drive
 
 SIZE = DriveSize(key_frames=1, image_size=(42, 78), azimuths=30)
 

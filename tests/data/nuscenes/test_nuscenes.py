@@ -14,20 +14,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from labelfree.data.check import check_collection
+from labelfree.data.checking.check import check_collection
 from labelfree.data.collection import open_scenes
+from labelfree.data.layout import ReadOptions
 from labelfree.data.nuscenes.index import CAMERAS, build_index
 from labelfree.data.nuscenes.layout import NUSCENES
 from labelfree.data.nuscenes.lidarseg import MERGED, RAW_IDS
-from labelfree.data.nuscenes.source import KeyFrameSource, sweep_points
+from labelfree.data.nuscenes.metadata import table_rows
+from labelfree.data.nuscenes.reader import KeyFrameSource, sweep_points
 from labelfree.data.nuscenes.splits import split_scenes
-from labelfree.data.nuscenes.tables import table_rows
 from labelfree.data.poses import quaternion_rotation
-from labelfree.data.source import ReadOptions
 from labelfree.errors import InputError
-from labelfree.lab.street.route import DriveSize, street_drive
-from labelfree.lab.write_nuscenes import VERSION, quaternion, write_nuscenes
 from labelfree.vocabulary import Vocabulary
+from labelfree_lab.layouts.nuscenes import VERSION, quaternion, write_nuscenes
+from labelfree_lab.streets.route import DriveSize, street_drive
 
 REAL = Path(__file__).parents[3].parent / "shared" / "data" / "nuscenes-keyframe"
 SIZE = DriveSize(key_frames=3, image_size=(42, 78), azimuths=90)

@@ -12,20 +12,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from labelfree.data.check import check_collection
+from labelfree.data.checking.check import check_collection
 from labelfree.data.collection import open_scenes
+from labelfree.data.layout import ReadOptions
 from labelfree.data.scannet.labels import TSV
 from labelfree.data.scannet.layout import SCANNET
 from labelfree.data.scannet.sens import SensFile, open_sens, write_sens
 from labelfree.data.scannet.splits import ANNOTATED_SCENES, VAL_SCENES, split_of
-from labelfree.data.source import ReadOptions
 from labelfree.errors import InputError
-from labelfree.lab.cameras import walk
-from labelfree.lab.render import render
-from labelfree.lab.rooms import CLASS_NAMES, build_room, experiment_room_seed
-from labelfree.lab.write_scannet import IMAGE_SIZE, write_scannet
 from labelfree.scene import Scene
 from labelfree.vocabulary import Vocabulary
+from labelfree_lab.layouts.scannet import IMAGE_SIZE, write_scannet
+from labelfree_lab.rooms.cameras import walk
+from labelfree_lab.rooms.render import render
+from labelfree_lab.rooms.room import CLASS_NAMES, build_room, experiment_room_seed
 
 NAME = "scene0000_00"
 

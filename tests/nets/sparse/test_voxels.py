@@ -5,7 +5,7 @@ import torch
 
 from labelfree.errors import InputError
 from labelfree.nets.sparse.keys import KeyLayout, round_down
-from labelfree.nets.sparse.rows import blend_rows, row_sums, sum_rows
+from labelfree.nets.sparse.sums import blend_rows, row_sums, sum_rows
 from labelfree.nets.sparse.voxels import voxelise
 
 

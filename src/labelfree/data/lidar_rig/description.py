@@ -18,9 +18,9 @@ from labelfree.data.description import (
     text_value,
 )
 from labelfree.data.patterns import Pattern
-from labelfree.documents import LARGEST_YAML, open_file, read_yaml, shown
 from labelfree.errors import InputError
-from labelfree.names import require_safe_name
+from labelfree.files.documents import LARGEST_YAML, open_file, read_yaml, shown
+from labelfree.files.names import require_safe_name
 
 LAYOUT = "lidar"
 COLUMNS = ("x", "y", "z", "intensity")

@@ -10,9 +10,9 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
+from labelfree.data.layout import Layout, OpenedDataset, Progress, ReadOptions, Survey
 from labelfree.data.lidar_rig.description import RigDescription, read_rig
-from labelfree.data.lidar_rig.source import SweepSource, rig_at, survey_sweeps, sweeps_of
-from labelfree.data.source import Layout, OpenedDataset, Progress, ReadOptions, Survey
+from labelfree.data.lidar_rig.reader import SweepSource, rig_at, survey_sweeps, sweeps_of
 from labelfree.errors import InputError
 
 NAME = "semantickitti"

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from labelfree.data.lidar_rig.description import RigDescription
 from labelfree.data.ply import read_ply
-from labelfree.documents import LARGEST_SWEEP, open_file, read_array
 from labelfree.errors import InputError
+from labelfree.files.documents import LARGEST_SWEEP, open_file, read_array
 from labelfree.vocabulary import IGNORE_LABEL
 
 LOWER_16 = 0xFFFF

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelfree.data.integrity import check_image
+from labelfree.data.layout import Count, Layout, OpenedDataset, Progress, ReadOptions, Survey, faults_of
 from labelfree.data.nuimages.rle import decode
 from labelfree.data.nuscenes.lidarseg import MERGED
-from labelfree.data.nuscenes.rows import intrinsics_of
-from labelfree.data.nuscenes.tables import Row, field, small_table, table_rows, text_field, whole_field
-from labelfree.data.source import Count, Layout, OpenedDataset, Progress, ReadOptions, Survey, faults_of
+from labelfree.data.nuscenes.metadata import Row, field, small_table, table_rows, text_field, whole_field
+from labelfree.data.nuscenes.records import intrinsics_of
 from labelfree.errors import InputError
 from labelfree.raster import ImageFile
 from labelfree.scene import Frame, Scene

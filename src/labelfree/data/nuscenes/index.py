@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelfree.data.nuscenes.kept import load_arrays, save_arrays
-from labelfree.data.nuscenes.rows import intrinsics_of, pose_of, read_poses, read_readings
-from labelfree.data.nuscenes.tables import Row, field, small_table, text_field
+from labelfree.data.nuscenes.metadata import Row, field, small_table, text_field
+from labelfree.data.nuscenes.records import intrinsics_of, pose_of, read_poses, read_readings
 from labelfree.data.nuscenes.tokens import TokenTable, pack, unpack
 from labelfree.data.poses import quaternion_rotation
 from labelfree.errors import InputError
-from labelfree.names import require_safe_name
+from labelfree.files.names import require_safe_name
 
 LIDAR = "LIDAR_TOP"
 CAMERAS = ("CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_BACK_RIGHT", "CAM_BACK", "CAM_BACK_LEFT", "CAM_FRONT_LEFT")

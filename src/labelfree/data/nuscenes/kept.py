@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labelfree.atomic import atomic_folder
-from labelfree.documents import open_file, parse_json, read_bytes
 from labelfree.errors import InputError
+from labelfree.files.atomic import atomic_folder
+from labelfree.files.documents import open_file, parse_json, read_bytes
 
 FACTS = "index.json"
 PIECE = 1 << 20

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from labelfree.documents import LARGEST_SWEEP, open_file
 from labelfree.errors import InputError
+from labelfree.files.documents import LARGEST_SWEEP, open_file
 from labelfree.vocabulary import IGNORE_LABEL
 
 MERGED: dict[str, tuple[str, ...]] = {

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import yaml
 
-from labelfree.documents import read_text
 from labelfree.errors import InputError
+from labelfree.files.documents import read_text
 
 REMAINDERS = {"parametrizing": ("train", "verifying")}
 """SLidR's 600 training scenes are the official ones without its 100 for verification."""

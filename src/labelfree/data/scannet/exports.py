@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from labelfree.data.calibrations import DEPTH_INTRINSICS, Calibration, StatedIntrinsics, doubts
 from labelfree.data.patterns import natural_order
 from labelfree.data.poses import pinhole, read_intrinsics, scaled_intrinsics
-from labelfree.decoding import picture_size
-from labelfree.documents import read_text
 from labelfree.errors import InputError
+from labelfree.files.decoding import picture_size
+from labelfree.files.documents import read_text
 
 COLOUR_INTRINSICS = tuple(name.replace("depth", "color") for name in DEPTH_INTRINSICS)
 INFO = "_info.txt"

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from labelfree.data.archives import LARGEST_MEMBER, read_member
 from labelfree.data.integrity import check_bytes, check_image
 from labelfree.data.ply import read_ply
-from labelfree.decoding import decode_values
-from labelfree.documents import read_bytes, read_json, read_text
 from labelfree.errors import InputError
+from labelfree.files.decoding import decode_values
+from labelfree.files.documents import read_bytes, read_json, read_text
 from labelfree.vocabulary import IGNORE_LABEL
 
 NYU40_OF_BENCHMARK = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 16, 24, 28, 33, 34, 36, 39)

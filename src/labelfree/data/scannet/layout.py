@@ -7,11 +7,7 @@ import re
 from pathlib import Path
 
 from labelfree.data.calibrations import calibration_notes
-from labelfree.data.scannet.exports import ExportedFrames, find_frames
-from labelfree.data.scannet.labels import TSV
-from labelfree.data.scannet.source import ScanFiles, ScanSource
-from labelfree.data.scannet.splits import LISTS, split_scans
-from labelfree.data.source import (
+from labelfree.data.layout import (
     Count,
     Layout,
     OpenedDataset,
@@ -21,6 +17,10 @@ from labelfree.data.source import (
     calibrations_of,
     faults_of,
 )
+from labelfree.data.scannet.exports import ExportedFrames, find_frames
+from labelfree.data.scannet.labels import TSV
+from labelfree.data.scannet.reader import ScanFiles, ScanSource
+from labelfree.data.scannet.splits import LISTS, split_scans
 from labelfree.errors import InputError
 from labelfree.vocabulary import Vocabulary
 

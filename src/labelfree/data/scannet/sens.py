@@ -20,11 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from labelfree.atomic import atomic_file
 from labelfree.data.integrity import check_bytes
-from labelfree.decoding import decode_colours
-from labelfree.documents import open_file
 from labelfree.errors import InputError
+from labelfree.files.atomic import atomic_file
+from labelfree.files.decoding import decode_colours
+from labelfree.files.documents import open_file
 
 VERSION = 4
 JPEG, PNG = 2, 1

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from labelfree.documents import read_text
 from labelfree.errors import InputError
+from labelfree.files.documents import read_text
 
 LISTS = (".", "splits", "Tasks/Benchmark", "tasks/benchmark", "scannetv2", "meta_data")
 """Where the official lists and the label file are looked for."""

@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 
 from labelfree.errors import InputError
 from labelfree.nets.sparse.kernel_map import KernelMap
-from labelfree.nets.sparse.rows import sum_rows
+from labelfree.nets.sparse.sums import sum_rows
 
 TABLE_CHANNELS = 8
 """Up to this many input channels the neighbour table is gathered whole."""

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from labelfree.errors import InputError
 from labelfree.nets.sparse.keys import MARGIN, KeyLayout, key_offset, round_down
-from labelfree.nets.sparse.rows import RowSums, row_sums
+from labelfree.nets.sparse.sums import RowSums, row_sums
 
 GROUP_ROWS = {"cpu": 1 << 18}
 """Products held at once by one convolution; more rows mean fewer passes over the output."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from labelfree.errors import InputError
 from labelfree.nets.sparse.kernel_map import SparseGeometry
 from labelfree.nets.sparse.keys import KeyLayout
-from labelfree.nets.sparse.rows import row_sums, sum_rows
+from labelfree.nets.sparse.sums import row_sums, sum_rows
 
 LARGEST_COORDINATE = 2**30
 

@@ -1,0 +1,128 @@
+"""What determines the weights or the labels in a folder, so that no folder answers for another configuration."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from labelfree.config.reading import plain_data
+from labelfree.config.run_config import RunConfig
+from labelfree.errors import InputError
+from labelfree.files.atomic import write_text
+from labelfree.files.documents import read_json
+
+IDENTITY = "identity.json"
+LARGEST_IDENTITY = 1 << 28
+"""Bytes; a line for each scene."""
+NAMED = 3
+"""Differences that a message names; the others are counted."""
+DIGEST_LENGTH = 16
+
+Value = Any
+"""Plain data that JSON holds."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Names a user knows, each with a value or a digest of its content."""
+
+    entries: Mapping[str, Value]
+
+    def digest(self) -> str:
+        """Return one digest of all entries."""
+        return hashlib.sha256(json.dumps(self.entries, sort_keys=True).encode()).hexdigest()
+
+    def differences(self, earlier: Identity) -> list[str]:
+        """Return one phrase for each entry that differs from an earlier identity."""
+        names = [*earlier.entries, *(name for name in self.entries if name not in earlier.entries)]
+        return [
+            _difference(name, earlier.entries.get(name), self.entries.get(name))
+            for name in names
+            if earlier.entries.get(name) != self.entries.get(name)
+        ]
+
+
+def write_identity(folder: Path, identity: Identity) -> None:
+    """Write what a folder holds from now on."""
+    write_text(folder / IDENTITY, json.dumps(identity.entries, indent=1) + "\n")
+
+
+def require_same(folder: Path, identity: Identity, owner: Path) -> None:
+    """Refuse a folder that holds something else; one that holds nothing yet is fine.
+
+    `owner` is the folder that the user named.
+    """
+    earlier = _read(folder / IDENTITY)
+    if earlier is not None and (changed := identity.differences(earlier)):
+        more = f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
+        raise InputError(
+            f"{owner}: holds a run of another configuration ({'; '.join(changed[:NAMED])}{more}); choose another "
+            "--out, or delete this folder to start again."
+        )
+
+
+def settings_entries(config: RunConfig) -> dict[str, Value]:
+    """Return by dotted name the settings that differ from their defaults and determine weights or labels.
+
+    Defaults are left out so that a new setting, off by default, leaves finished runs as they are. What is a file or a
+    model stands under its content.
+    """
+    train = replace(config.train, workers=0, tensorboard=False, checkpoint_seconds=0.0)
+    networks = replace(config.networks, backbone_weights=None, backbone_weights_3d=None)
+    labels = replace(config.labels, keep_frames=False)
+    plain = RunConfig()
+    same = replace(
+        config,
+        train=train,
+        networks=networks,
+        labels=labels,
+        predict=plain.predict,
+        memory_gb=plain.memory_gb,
+    )
+    defaults = _flat(asdict(plain))
+    left_out = {"teachers.clip", "teachers.sam", "train.checkpoint_seconds"}
+    return {
+        name: value
+        for name, value in _flat(asdict(same)).items()
+        if name not in left_out and value != defaults.get(name)
+    }
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Value]:
+    """Return nested settings by dotted name, as plain data."""
+    flat: dict[str, Value] = {}
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = plain_data(value)
+    return flat
+
+
+def text_digest(text: str) -> str:
+    """Return a short digest of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGEST_LENGTH]
+
+
+def _difference(name: str, before: Value, now: Value) -> str:
+    if name.startswith("scene '"):
+        return f"{name} is new" if before is None else f"{name} is missing" if now is None else f"{name} changed"
+    return f"{name} was {_shown(name, before)}, is now {_shown(name, now)}"
+
+
+def _shown(name: str, value: Value) -> str:
+    return str(_flat(asdict(RunConfig())).get(name, "not set") if value is None else value)
+
+
+def _read(path: Path) -> Identity | None:
+    if not os.path.lexists(path):
+        return None
+    entries = read_json(path, LARGEST_IDENTITY, "delete the run folder to start again, or choose another --out")
+    if not isinstance(entries, dict):
+        raise InputError(f"{path}: damaged; delete the folder to start again, or choose another --out.")
+    return Identity(entries)

@@ -1,0 +1,67 @@
+"""Every setting of a run as dataclasses; a recipe is their YAML, `--a.b=c` overrides a field."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from labelfree.config.labels import LabelConfig, PairingConfig, PredictConfig
+from labelfree.config.networks import NetworkConfig
+from labelfree.config.ranges import Whole, check_choice, check_ranges, positive
+from labelfree.config.teachers import TeacherConfig
+from labelfree.config.training import MAX_SEED, AugmentConfig, SwitchConfig, TrainConfig, TrainingPlan
+from labelfree.errors import InputError
+
+System = Literal["cns", "clip", "clip+sam", "openscene"]
+"""What a run makes of its scenes: two co-trained networks, the teachers' labels as they are, or OpenScene."""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One run, from unlabelled scenes to two networks."""
+
+    system: System = "cns"
+    """`cns` trains (with its switches: MaskCLIP+, CLIP2Scene, every ablation), `clip` and `clip+sam` only label,
+    `openscene` distils CLIP's features into the 3D network."""
+    seed: int = 0
+    """Seed of weights, augmentation, batches and label switching."""
+    teachers: TeacherConfig = field(default_factory=TeacherConfig)
+    """CLIP and SAM."""
+    labels: LabelConfig = field(default_factory=LabelConfig)
+    """From teachers' outputs to training labels."""
+    pairing: PairingConfig = field(default_factory=PairingConfig)
+    """Pixels and points."""
+    networks: NetworkConfig = field(default_factory=NetworkConfig)
+    """The two networks."""
+    train: TrainConfig = field(default_factory=TrainConfig)
+    """Optimisation."""
+    switch: SwitchConfig = field(default_factory=SwitchConfig)
+    """Stage two."""
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    """Augmentation."""
+    predict: PredictConfig = field(default_factory=PredictConfig)
+    """Labelling with what was learned."""
+    memory_gb: float = 4.0
+    """Memory that labelled scenes may take while training."""
+
+    def __post_init__(self) -> None:
+        check_choice(self, "", system=System)
+        check_ranges(self, "", seed=Whole(0, MAX_SEED), memory_gb=positive(1_000_000))
+        if self.system == "openscene" and "3d" not in self.train.modalities:
+            raise InputError("system is openscene but train.modalities is ['2d']: add '3d', the network it trains.")
+        if self.system == "clip+sam" and self.predict.views == "average":
+            raise InputError(
+                "predict.views is average but system is clip+sam, whose labels have no scores after the vote inside "
+                "masks: set it to vote."
+            )
+        if self.system in {"cns", "openscene"}:
+            self.plan()  # says what does not fit together
+        if self.networks.net_2d.latent_width != self.labels.latent_width:
+            raise InputError(
+                f"networks.net_2d.latent_width is {self.networks.net_2d.latent_width} but labels.latent_width is "
+                f"{self.labels.latent_width}: make them equal."
+            )
+
+    def plan(self) -> TrainingPlan:
+        """Return what training needs of this."""
+        return TrainingPlan(self.seed, self.train, self.switch, self.augment)

@@ -1,0 +1,94 @@
+"""Plain data, as YAML and JSON give it, made into the dataclass whose types it must have."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import is_dataclass
+from enum import Enum
+from functools import cache
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
+
+from jsonargparse import ArgumentParser, Namespace
+
+from labelfree.errors import InputError, shown
+
+Data = TypeVar("Data")
+
+_FIELD = re.compile(r'Parser key "([^"]+)"')
+"""Where jsonargparse names the field whose value is of another type."""
+
+_PLAIN_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+
+
+def typed(kind: type[Data], tree: Mapping[str, Any], source: str) -> Data:
+    """Return a dataclass, nested ones included; `source` names the data where a value is of another type."""
+    _refuse_nothing(kind, tree, source)
+    parser = _parser(cast(Any, kind))
+    try:
+        parsed: Namespace = parser.parse_object(dict(tree))
+        return kind(**vars(parser.instantiate(parsed)))
+    except InputError:
+        raise
+    except Exception as error:  # jsonargparse wraps what it meets in several kinds of its own
+        cause = _input_error(error)
+        raise cause or InputError(f"{source}: {_sentence(cast(Any, kind), tree, str(error))}") from error
+
+
+@cache
+def _parser(kind: type[Any]) -> ArgumentParser:
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(kind)
+    return parser
+
+
+def _input_error(error: BaseException | None) -> InputError | None:
+    while error is not None:
+        if isinstance(error, InputError):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _refuse_nothing(kind: type[Any], tree: Mapping[str, Any], source: str, prefix: str = "") -> None:
+    """Raise the first key that is null although its field needs a value; the parser takes null for any field."""
+    hints = get_type_hints(kind)
+    for name, value in tree.items():
+        hint = hints.get(name)
+        if value is None and hint is not None and type(None) not in get_args(hint):
+            raise InputError(f"{source}: {prefix}{name} is null: give a value, or leave the key out.")
+        if is_dataclass(hint) and isinstance(hint, type) and isinstance(value, Mapping):
+            _refuse_nothing(hint, value, source, f"{prefix}{name}.")
+
+
+def _sentence(kind: type[Any], tree: Mapping[str, Any], text: str) -> str:
+    """Say which value is of another type than its field; as the parser says it, where it names no field."""
+    found = _FIELD.search(text)
+    names = found.group(1).split(".") if found else []
+    hint: Any = kind
+    value: Any = tree
+    for name in names:
+        if not is_dataclass(hint) or not isinstance(value, Mapping) or name not in value:
+            hint = None
+            break
+        hint, value = get_type_hints(hint)[name], value[name]
+    if not names or hint is None or is_dataclass(hint):
+        return " ".join(line.strip(" -") for line in text.splitlines()[:3])[:400]
+    return f"{'.'.join(names)} is {shown(value)}: give {_words(hint)}."
+
+
+def _words(hint: Any) -> str:
+    """Return what a type hint takes, in words."""
+    if hint in _PLAIN_WORDS:
+        return _PLAIN_WORDS[hint]
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return f"one of {', '.join(str(member.value) for member in hint)}"
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return f"one of {', '.join(map(str, arguments))}"
+    if origin is tuple:
+        length = "" if arguments[-1] is Ellipsis else f" of {len(arguments)}"
+        return f"a list{length}, each entry {_words(arguments[0])}"
+    if type(None) in arguments:
+        return f"{_words(next(part for part in arguments if part is not type(None)))}, or null"
+    return str(hint)

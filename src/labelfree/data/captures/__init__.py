@@ -1,0 +1,1 @@
+"""Captures in the posed RGB-D layout: images, poses, intrinsics, optional depth and points."""

@@ -1,0 +1,1 @@
+"""Checks of a capture before any work."""

@@ -1,0 +1,1 @@
+"""Captures in nerfstudio's layout: transforms.json with images."""

@@ -1,0 +1,113 @@
+"""Streaming through nuScenes' JSON tables: the largest hold 2.6 million rows and more than a gigabyte."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from labelfree.errors import InputError
+from labelfree.files.documents import open_file, shown
+
+CHUNK_BYTES = 1 << 24
+"""Read at once; what is parsed of it takes about ten times as much memory."""
+
+LONGEST_ROW = 1 << 26
+"""Bytes of one row: nuImages' largest masks take some thousands."""
+UNPACK = "the table is damaged, unpack the dataset's metadata archive again"
+
+Row = dict[str, Any]
+
+
+def table_rows(path: Path, chunk: int = CHUNK_BYTES) -> Iterator[list[Row]]:
+    """Yield the rows of a table some thousands at a time; a file that is missing or no such table is named."""
+    with open_file(path, "unpack the dataset's metadata archive again") as file:
+        yield from _rows(path, file, chunk)
+
+
+def _rows(path: Path, file: Any, chunk: int) -> Iterator[list[Row]]:
+    rest, begun = b"", False
+    while True:
+        read = file.read(chunk)
+        rest += read
+        if not begun:
+            rest = rest.lstrip()
+            if not rest.startswith(b"["):
+                raise _broken(path, "does not begin with '['")
+            rest, begun = rest[1:], True
+        cut = _last_row_end(rest)
+        if cut:
+            yield _parse(path, rest[:cut])
+            rest = rest[cut:].lstrip().removeprefix(b",")
+        if not read:
+            break
+        if len(rest) > LONGEST_ROW:
+            raise _broken(path, f"has a row of more than {LONGEST_ROW >> 20} MiB")
+    if rest.strip() != b"]":
+        raise _broken(path, f"ends with {rest[-20:].decode('utf-8', 'replace')!r} instead of ']'")
+
+
+def _last_row_end(text: bytes) -> int:
+    """Return where the last whole row ends; rows hold lists and, in nuImages, objects of their own."""
+    end = len(text)
+    while (end := text.rfind(b"}", 0, end)) >= 0:
+        after = text[end + 1 : end + 64].lstrip()
+        if after[:1] == b"]" or (after[:1] == b"," and after[1:].lstrip()[:1] == b"{"):
+            return end + 1
+    return 0
+
+
+def _parse(path: Path, text: bytes) -> list[Row]:
+    try:
+        rows = json.loads(b"[" + text.lstrip().removeprefix(b",") + b"]")
+    except RecursionError as error:
+        raise _broken(path, "is nested too deeply") from error
+    except ValueError as error:
+        raise _broken(path, f"is not JSON ({error})") from error
+    wrong = next((row for row in rows if not isinstance(row, dict) or not isinstance(row.get("token"), str)), None)
+    if wrong is not None:
+        raise _broken(path, f"has a row without a token, {shown(wrong)}")
+    return list(rows)
+
+
+def _broken(path: Path, why: str) -> InputError:
+    return InputError(f"{path}: {why}; {UNPACK}.")
+
+
+def small_table(path: Path) -> dict[str, Row]:
+    """Return a table as rows by token; a token that stands twice is named."""
+    table: dict[str, Row] = {}
+    for rows in table_rows(path):
+        for row in rows:
+            if table.setdefault(row["token"], row) is not row:
+                raise InputError(f"{path}: token {row['token']} stands twice; unpack the metadata archive again.")
+    return table
+
+
+def field(path: Path, row: Row, name: str) -> Any:
+    """Return a field of a row; a row without it is named."""
+    try:
+        return row[name]
+    except KeyError as error:
+        raise InputError(
+            f"{path}: row {row['token']} has no '{name}'; is this the table of another dataset?"
+        ) from error
+
+
+def text_field(path: Path, row: Row, name: str) -> str:
+    """Return a field of a row that is text; a row where it is none is named."""
+    value = field(path, row, name)
+    if not isinstance(value, str) or not value:
+        raise InputError(
+            f"{path}: row {row['token']} has {shown(value)} for '{name}', expected text; the table is damaged."
+        )
+    return value
+
+
+def whole_field(path: Path, row: Row, name: str) -> int:
+    """Return a field of a row that is a whole number; a row where it is none is named."""
+    value = field(path, row, name)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InputError(f"{path}: row {row['token']} has {shown(value)} for '{name}', expected a whole number.")
+    return value

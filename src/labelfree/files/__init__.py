@@ -1,0 +1,1 @@
+"""Reading what users bring and writing what labelfree makes: bounded, checked, atomic."""

@@ -1,0 +1,135 @@
+"""Folders that verbs write into: no verb writes over a file that labelfree did not make there."""
+
+from __future__ import annotations
+
+import os
+import platform
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+from urllib.parse import quote, quote_from_bytes, unquote_to_bytes
+
+from labelfree.errors import InputError
+from labelfree.files.decoding import reason
+
+RECORD = ".labelfree-outputs"
+"""Beginning of the name of the records; the machine's name follows."""
+LONGEST_NAME = 200
+"""Bytes of a file's name; 255 are allowed, and a temporary file beside it needs some of them."""
+LARGEST_RECORD = 1 << 28
+"""Bytes of a record that are read at once: millions of names."""
+_SAFE = "/ ()+,=@"
+
+
+class OutputFolder:
+    """A folder that a user names, with a record of the files that labelfree made in it.
+
+    A record is a hidden text file with a relative path per line, percent-encoded. Lines are only added, before the
+    files are written, so that a killed command can be repeated. Each machine has a record of its own, because appending
+    is safe among the processes of one machine only.
+    """
+
+    def __init__(self, root: Path, advice: str = "give another --out") -> None:
+        self.root = Path(root)
+        self.advice = advice
+        self._made: set[str] = set()
+        self._read_to: dict[Path, int] = {}
+
+    def claim(self, files: Iterable[Path], inputs: Iterable[Path] = (), image_folders: Iterable[Path] = ()) -> None:
+        """Record files of this folder that are going to be written; raise before any is if one of them must not be.
+
+        Refused are files that somebody else made, inputs, two outputs of one name, and places where nothing can be
+        written. `image_folders` are folders whose files are claimed later: a PNG file in them must be labelfree's too.
+        """
+        names = self._names(files)
+        self._refuse_inputs(names, inputs)
+        self._refuse_places(names)
+        there = [name for name in names if os.path.lexists(self.root / name)]
+        for folder in image_folders:
+            there += self._names(path for path in folder.glob("*.png") if os.path.lexists(path))
+        made = self._recorded()  # after looking for the files: another process records them before it writes them
+        foreign = [name for name in there if name not in made]
+        if foreign:
+            raise InputError(self._foreign(foreign))
+        self._record([name for name in names if name not in made])
+
+    def discard(self, files: Iterable[Path]) -> None:
+        """Delete outputs of an earlier command; files that labelfree did not make stay."""
+        made = self._recorded()
+        for name in self._names(files):
+            if name in made:
+                (self.root / name).unlink(missing_ok=True)
+
+    def _names(self, files: Iterable[Path]) -> list[str]:
+        """Return paths relative to this folder; refuse repeated ones, ones outside of it and ones that are too long."""
+        root = os.path.abspath(self.root)
+        names: dict[str, None] = {}
+        for path in files:
+            name = Path(os.path.relpath(os.path.abspath(path), root)).as_posix()
+            parts = name.split("/")
+            if parts[0] in ("..", ".") or os.path.isabs(name):
+                raise InputError(f"{path}: lies outside of {self.root}; rename the scene or frame that it belongs to.")
+            longest = max(parts, key=len)
+            if len(os.fsencode(longest)) > LONGEST_NAME:
+                raise InputError(f"{path}: '{longest[:40]}...' is longer than {LONGEST_NAME} bytes; shorten the name.")
+            if name in names:
+                raise InputError(f"{path}: two inputs would be written to this file; rename one of them.")
+            names[name] = None
+        return list(names)
+
+    def _refuse_inputs(self, names: Iterable[str], inputs: Iterable[Path]) -> None:
+        given = {os.path.realpath(path) for path in inputs}
+        for name in names if given else ():
+            if os.path.realpath(self.root / name) in given:
+                raise InputError(f"{self.root / name}: is an input, which would be overwritten; {self.advice}.")
+
+    def _refuse_places(self, names: Iterable[str]) -> None:
+        """Refuse folders of outputs that are files, or in which nothing can be written."""
+        for folder in dict.fromkeys((self.root / name).parent for name in names):
+            nearest = next(place for place in (folder, *folder.parents) if os.path.lexists(place) or place == Path())
+            if not nearest.is_dir():
+                raise InputError(f"{nearest}: is a file, but a folder is needed here; {self.advice}.")
+            if not os.access(nearest, os.W_OK | os.X_OK):
+                raise InputError(f"{nearest}: nothing can be written in this folder; {self.advice}.")
+
+    def _foreign(self, names: list[str]) -> str:
+        more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+        return (
+            f"{self.root / names[0]}{more}: is there already and not in the folder's record of what labelfree made "
+            f"({RECORD}*), so it is not overwritten; {self.advice}, or move or delete it."
+        )
+
+    def _recorded(self) -> set[str]:
+        """Return the names in the records; what was added since the last time is read."""
+        try:
+            for path in self.root.glob(f"{RECORD}*"):
+                _require_record(path)
+                with path.open("rb") as file:
+                    file.seek(self._read_to.get(path, 0))
+                    whole, _, rest = file.read(LARGEST_RECORD).rpartition(b"\n")
+                    self._read_to[path] = file.tell() - len(rest)
+                self._made.update(os.fsdecode(unquote_to_bytes(line)) for line in whole.split(b"\n"))
+        except OSError as error:
+            raise InputError(f"{self.root}: cannot be read ({reason(error)}); {self.advice}.") from error
+        return self._made
+
+    def _record(self, names: list[str]) -> None:
+        if not names:
+            return
+        path = self.root / f"{RECORD}-{quote(platform.node(), safe='')[:80]}"
+        # The first line break ends a line that a full disk has cut off.
+        lines = b"\n" + b"".join(quote_from_bytes(os.fsencode(name), safe=_SAFE).encode() + b"\n" for name in names)
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+            with os.fdopen(descriptor, "wb", buffering=0) as file:
+                written = file.write(lines)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be written ({reason(error)}); free the disk or {self.advice}.") from error
+        if written != len(lines):
+            raise InputError(f"{path}: cannot be written (the disk is full); free the disk or {self.advice}.")
+
+
+def _require_record(path: Path) -> None:
+    if not stat.S_ISREG(path.lstat().st_mode):
+        raise InputError(f"{path}: is no regular file, but a record of outputs must be one; delete it.")

@@ -1,0 +1,1 @@
+"""From trained networks or teachers to predictions for images and points."""

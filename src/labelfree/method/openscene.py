@@ -1,0 +1,98 @@
+"""OpenScene (Peng et al., CVPR 2023): fusion of image features, distillation into the 3D network, ensemble."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from labelfree.method.pairing import Pairs
+from labelfree.method.resample import sample_at_pixels
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """What fusion needs of a frame: which pixel sees which point, and features that cover the image."""
+
+    pairs: Pairs
+    features: Tensor  # [E, h, w]
+    size: tuple[int, int]
+    """(height, width) of the grid that the pairs speak of."""
+
+
+@dataclass(frozen=True, eq=False)
+class FusedFeatures:
+    """The features of the n points that some view sees."""
+
+    point: Tensor
+    """[n] int64 index into the scene's points, ascending."""
+    features: Tensor
+    """[n, E] float32, not normalised: as long as the views agree."""
+
+    def __len__(self) -> int:
+        return len(self.point)
+
+
+def fuse_features(num_points: int, views: Iterable[View]) -> FusedFeatures:
+    """Return for each seen point the mean over its views of the features at the paired pixels.
+
+    One view at a time: what is held is one sum per point, never a table of points and views.
+    """
+    sums, counts = torch.zeros(0, 0), torch.zeros(num_points)
+    for view in views:
+        if not len(sums):
+            sums = torch.zeros(num_points, len(view.features))
+        sums.index_add_(
+            0, view.pairs.point, sample_at_pixels(view.features, view.pairs.row, view.pairs.column, view.size)
+        )
+        counts[view.pairs.point] += 1
+    point = torch.nonzero(counts)[:, 0]
+    return FusedFeatures(point, sums[point] / counts[point, None] if len(point) else sums[:0])
+
+
+def text_cosines(
+    features: Tensor,  # [n, E] any length
+    text: Tensor,  # [K, E] unit
+) -> Tensor:  # [n, K]
+    """Return the cosine of each feature with each class; 0 where there is no feature at all."""
+    return functional.normalize(features.float(), dim=-1) @ text.float().T
+
+
+def ensemble_labels(
+    scores_2d: Tensor,  # [N, K] cosines of the fused features, -inf where no view sees the point
+    scores_3d: Tensor,  # [N, K] cosines of the 3D network's features
+) -> Tensor:  # [N] int64
+    """Return OpenScene's ensemble: a point's label comes from the side that is surer of its best class, 3D on ties."""
+    best_2d, labels_2d = scores_2d.max(dim=1)
+    best_3d, labels_3d = scores_3d.max(dim=1)
+    return torch.where(best_2d > best_3d, labels_2d, labels_3d)
+
+
+def voxel_directions(
+    fused: Tensor,  # [n, E] fused features of the points seen
+    voxel: Tensor,  # [n] int64 voxel of each
+    num_voxels: int,
+) -> Tensor:  # [V, E]
+    """Return the sum over a voxel's seen points of their features' directions; 0 where none was seen.
+
+    All points of a voxel share one feature of the network, so that the mean of their cosines needs no more than this.
+    """
+    directions = torch.zeros(num_voxels, fused.shape[1])
+    return directions.index_add_(0, voxel, functional.normalize(fused.float(), dim=-1))
+
+
+def feature_distillation(
+    features: Tensor,  # [V, E] the network's, any length
+    directions: Tensor,  # [V, E] of `voxel_directions`
+    seen: Tensor,  # scalar: points behind the directions
+    count: Tensor | None = None,
+) -> Tensor:  # scalar
+    """Return the mean over points seen of 1 - cos(feature of its voxel, fused feature); 0 where none is seen.
+
+    `count` replaces the number of points in the denominator, as in `prediction_consistency.cross_entropy`.
+    """
+    cosines = (functional.normalize(features.float(), dim=-1) * directions.detach()).sum()
+    return (seen - cosines) / (seen if count is None else count).clamp(min=1.0)

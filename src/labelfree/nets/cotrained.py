@@ -1,0 +1,63 @@
+"""The 2D and the 3D network as one module."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from labelfree.config.training import MODALITIES, Modality
+from labelfree.nets.segmenters import Segmenter2D, Segmenter3D
+from labelfree.nets.sparse.voxels import Voxels
+from labelfree.runtime.side_by_side import side_by_side
+
+Inputs = Mapping[Modality, "Tensor | HeldVoxels"]
+"""Input of each network that is run: images [B, 3, H, W] in 2D, voxels in 3D."""
+
+
+class HeldVoxels:
+    """Voxels on their way through Fabric's wrapper, which refuses frozen dataclasses and casts bare tensors."""
+
+    def __init__(self, voxels: Voxels) -> None:
+        self.voxels = voxels
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkOutput:
+    """What one network returns."""
+
+    logits: Tensor  # [B, K, H, W] of images, [V, K] of voxels
+    latent: Tensor  # [B, D, h, w] theta_f(x) at the features' stride, [V, D] varphi_f(p)
+
+
+class CoTrained(nn.Module):
+    """The 2D and the 3D network as one module, so that one optimiser and one process group hold both."""
+
+    def __init__(self, net_2d: Segmenter2D, net_3d: Segmenter3D) -> None:
+        super().__init__()
+        self.net_2d = net_2d
+        self.net_3d = net_3d
+
+    def network(self, modality: Modality) -> Segmenter2D | Segmenter3D:
+        """Return one of the two."""
+        return self.net_2d if modality == "2d" else self.net_3d
+
+    def freeze_all_but(self, modalities: Sequence[Modality]) -> None:
+        """Take the weights of a network that is not trained out of gradients and of their exchange."""
+        for modality in MODALITIES:
+            if modality not in modalities:
+                self.network(modality).requires_grad_(False)
+
+    def forward(self, inputs: Inputs) -> dict[Modality, tuple[Tensor, Tensor]]:
+        """Return logits and latent features of each network that has an input; on a CPU both run at once."""
+        on_cpu = all(value.device.type == "cpu" for value in inputs.values() if isinstance(value, Tensor))
+        if len(inputs) == len(MODALITIES) and on_cpu:
+            first, second = side_by_side(lambda: self._run("2d", inputs), lambda: self._run("3d", inputs))
+            return {"2d": first, "3d": second}
+        return {modality: self._run(modality, inputs) for modality in inputs}
+
+    def _run(self, modality: Modality, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        value = inputs[modality]
+        output = self.net_3d(value.voxels) if isinstance(value, HeldVoxels) else self.net_2d(value)
+        return output.logits, output.latent

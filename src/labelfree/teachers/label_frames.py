@@ -1,0 +1,42 @@
+"""Teacher outputs of every frame, computed once and cached."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+
+from labelfree.errors import InputError
+from labelfree.runtime.progress import Progress
+from labelfree.runtime.side_by_side import side_by_side
+from labelfree.scene import Frame, Scene
+from labelfree.teachers.teachers import Teachers
+
+
+def label_frames(
+    scenes: Sequence[Scene], teachers: Teachers, device: torch.device | str = "cpu", title: str = "label"
+) -> None:
+    """Run both teachers on every frame, so that later steps only read the cache; on a CPU two frames at a time."""
+
+    def label(frame: Frame | None) -> None:
+        if frame is not None:
+            teachers.mask_ids(frame)
+            teachers.clip_labels(frame)
+
+    total = sum(len(scene.frames) for scene in scenes)
+    if not total:
+        raise InputError(
+            f"Scene '{scenes[0].name}' has no images, so CLIP and SAM have nothing to label: predict with a trained run."
+        )
+    frames = (frame for scene in scenes for frame in scene.frames)
+    with Progress(title, total) as progress:
+        for first in frames:
+            if torch.device(device).type != "cpu":
+                label(first)
+            else:  # a last frame without a partner gets no more threads: its bits must not depend on that
+                second = next(frames, None)
+                side_by_side(partial(label, first), partial(label, second))
+                if second is not None:
+                    progress.advance()
+            progress.advance()

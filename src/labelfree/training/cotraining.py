@@ -1,0 +1,139 @@
+"""Co-training: two networks (or one of them), one optimiser, two stages; resumable at every step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from labelfree.config.training import MODALITIES, Modality, TrainConfig, TrainingPlan
+from labelfree.nets.cotrained import CoTrained, HeldVoxels, Inputs, NetworkOutput
+from labelfree.runtime.side_by_side import side_by_side
+from labelfree.training.checkpoint import Position
+from labelfree.training.fit import Course, fit, joint_mean, optimiser_of, step_seed
+from labelfree.training.prepared_scenes import scene_names
+from labelfree.training.samples import Batch, LabelledScene, collate, draw_sample, scene_random
+from labelfree.training.step import StepLosses, loss_record, stage_of, step_labels, step_losses
+
+
+def new_optimiser(networks: CoTrained, config: TrainConfig) -> torch.optim.Optimizer:
+    """Return the optimiser over everything that is trained."""
+    return optimiser_of([(networks.network(m), config.rate_of(m)) for m in ordered(config.modalities)], config)
+
+
+def train(
+    fabric: Fabric,
+    networks: CoTrained,
+    scenes: Sequence[LabelledScene],
+    plan: TrainingPlan,
+    folder: Path,
+    identity: str = "",
+) -> None:
+    """Train the networks of `plan.train.modalities` in place; resumes from a checkpoint in `folder`.
+
+    `identity` is a digest of what determines the weights besides plan and scene names (`labelfree.run`).
+    """
+    networks.freeze_all_but(plan.train.modalities)
+
+    def step(
+        model: nn.Module, optimiser: torch.optim.Optimizer, batch: Batch, position: Position
+    ) -> dict[str, float | int | str]:
+        losses = training_step(fabric, model, optimiser, batch, plan, position)
+        return {"stage": stage_of(position.epoch, plan.switch), **loss_record(losses)}
+
+    course = Course(
+        networks=networks,
+        optimiser=new_optimiser(networks, plan.train),
+        scene_names=scene_names(scenes),
+        build=partial(build_batch, scenes, plan, networks.net_3d.config.voxel_m),
+        step=step,
+    )
+    fit(fabric, course, plan, folder, identity)
+
+
+def build_batch(
+    scenes: Sequence[LabelledScene], plan: TrainingPlan, voxel_m: float, epoch: int, chosen: Sequence[int]
+) -> Batch:
+    """Return the batch of some scenes in an epoch, augmented by seed, epoch and scene."""
+    images = plan.train.images()
+    samples = [
+        draw_sample(scenes[scene], images, plan.augment, scene_random(plan.seed, epoch, scene)) for scene in chosen
+    ]
+    return collate(samples, voxel_m)
+
+
+def training_step(
+    fabric: Fabric,
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    batch: Batch,
+    plan: TrainingPlan,
+    position: Position,
+) -> StepLosses:
+    """Take one optimiser step on one batch; dropout and switch depend on seed and step alone."""
+    torch.manual_seed(step_seed(plan, position, fabric.global_rank, purpose=1))
+    # Forward
+    outputs = _forward(fabric, model, _inputs(batch, plan.train.modalities))
+    logits = {modality: _logits_at_labels(batch, modality, output) for modality, output in outputs.items()}
+    # Labels of this step
+    stage, generator = stage_of(position.epoch, plan.switch), _switch_generator(plan, position, fabric.global_rank)
+    labels = step_labels(batch, logits, stage, plan.switch, generator)
+    # Losses and update
+    losses = step_losses(batch, outputs, logits, labels, partial(joint_mean, fabric), plan.train.class_balance)
+    optimiser.zero_grad(set_to_none=True)
+    _backward(fabric, losses, plan.train.latent_weight)
+    optimiser.step()
+    return losses
+
+
+def _inputs(batch: Batch, modalities: Sequence[Modality]) -> Inputs:
+    """Return the input of each network that is trained, 2D first."""
+    inputs: dict[Modality, Tensor | HeldVoxels] = {"2d": batch.images, "3d": HeldVoxels(batch.voxels)}
+    return {modality: inputs[modality] for modality in ordered(modalities)}
+
+
+def _logits_at_labels(batch: Batch, modality: Modality, output: NetworkOutput) -> Tensor:
+    """Return the logits of the pixels [B, K, H, W] or of the pairs [P, K]."""
+    return output.logits if modality == "2d" else output.logits.index_select(0, batch.pair_voxel)
+
+
+def _alone(fabric: Fabric) -> bool:
+    """Whether one process trains on a CPU: no gradients to exchange, no loss to scale."""
+    return fabric.device.type == "cpu" and fabric.world_size == 1
+
+
+def _forward(fabric: Fabric, model: nn.Module, inputs: Inputs) -> dict[Modality, NetworkOutput]:
+    """Run the networks; alone, without Fabric's wrapper, whose backward serves one thread at a time."""
+    if _alone(fabric):
+        with fabric.autocast():
+            outputs = cast(nn.Module, model.module)(inputs)
+    else:
+        outputs = model(inputs)
+    return {modality: NetworkOutput(logits.float(), latent.float()) for modality, (logits, latent) in outputs.items()}
+
+
+def _backward(fabric: Fabric, losses: StepLosses, latent_weight: float) -> None:
+    """Differentiate; the networks share no weight, so that each has a gradient of its own."""
+    first, *others = (each.total(latent_weight) for each in losses.values())
+    if not _alone(fabric):  # several processes exchange gradients in one go
+        fabric.backward(sum(others, first))
+    elif others:
+        side_by_side(first.backward, others[0].backward)
+    else:
+        first.backward()
+
+
+def _switch_generator(plan: TrainingPlan, position: Position, rank: int) -> torch.Generator:
+    """Draw alike in every process where one draw serves the whole batch, apart where each process draws its own."""
+    part = 0 if plan.switch.granularity == "batch" else rank
+    return torch.Generator().manual_seed(step_seed(plan, position, part, purpose=2))
+
+
+def ordered(modalities: Sequence[Modality]) -> list[Modality]:
+    """Return the modalities in one order, 2D first, however they were written."""
+    return [modality for modality in MODALITIES if modality in modalities]

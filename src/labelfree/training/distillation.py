@@ -1,0 +1,92 @@
+"""OpenScene's training: the 3D network alone, with the optimiser, schedule, augmentation and seeds of co-training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from labelfree.config.training import TrainingPlan
+from labelfree.method.openscene import feature_distillation
+from labelfree.nets.cotrained import HeldVoxels
+from labelfree.nets.segmenters import Segmenter3D
+from labelfree.training.checkpoint import Position
+from labelfree.training.fit import Course, fit, joint_mean, optimiser_of, step_seed
+from labelfree.training.fused_scenes import FusedBatch, FusedScene, collate_fused
+from labelfree.training.prepared_scenes import scene_names
+from labelfree.training.samples import scene_random
+
+KIND = "openscene"
+
+
+class Distilled(nn.Module):
+    """The 3D network read in text space, the way Fabric calls it."""
+
+    def __init__(self, net_3d: Segmenter3D) -> None:
+        super().__init__()
+        self.net_3d = net_3d
+
+    def forward(self, held: HeldVoxels) -> Tensor:  # [V, E]
+        """Return varphi_s of the features."""
+        return self.net_3d.semantic_features(held.voxels)
+
+
+def distil(
+    fabric: Fabric,
+    net_3d: Segmenter3D,
+    scenes: Sequence[FusedScene],
+    plan: TrainingPlan,
+    folder: Path,
+    identity: str = "",
+) -> None:
+    """Train the 3D network on fused features in place; resumes from a checkpoint in `folder`.
+
+    `identity` is that of `training.loop.train`.
+    """
+    net_3d.varphi_f.requires_grad_(False)  # nothing reads the latent head here, and processes wait for every gradient
+    networks = Distilled(net_3d)
+
+    def step(
+        model: nn.Module, optimiser: torch.optim.Optimizer, batch: FusedBatch, position: Position
+    ) -> dict[str, float | int | str]:
+        return {"distillation_3d": distillation_step(fabric, model, optimiser, batch, plan, position)}
+
+    course = Course(
+        networks=networks,
+        optimiser=optimiser_of([(net_3d, plan.train.rate_of("3d"))], plan.train),
+        scene_names=scene_names(scenes),
+        build=partial(build_fused_batch, scenes, plan, net_3d.config.voxel_m),
+        step=step,
+        kind=KIND,
+    )
+    fit(fabric, course, plan, folder, identity)
+
+
+def build_fused_batch(
+    scenes: Sequence[FusedScene], plan: TrainingPlan, voxel_m: float, epoch: int, chosen: Sequence[int]
+) -> FusedBatch:
+    """Return the batch of some scenes in an epoch, augmented by seed, epoch and scene."""
+    randoms = [scene_random(plan.seed, epoch, scene) for scene in chosen]
+    return collate_fused([scenes[scene] for scene in chosen], plan.augment, randoms, voxel_m)
+
+
+def distillation_step(
+    fabric: Fabric,
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    batch: FusedBatch,
+    plan: TrainingPlan,
+    position: Position,
+) -> float:
+    """Take one optimiser step on one batch and return its loss."""
+    torch.manual_seed(step_seed(plan, position, fabric.global_rank, purpose=1))
+    features = model(HeldVoxels(batch.voxels))
+    loss = feature_distillation(features, batch.directions, batch.seen, joint_mean(fabric, batch.seen))
+    optimiser.zero_grad(set_to_none=True)
+    fabric.backward(loss)
+    optimiser.step()
+    return float(loss.detach())

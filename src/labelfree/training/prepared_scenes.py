@@ -1,0 +1,61 @@
+"""Scenes prepared for training when first asked for; the latest stay in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, TypeVar, overload
+
+from labelfree.scene import Scene
+
+
+class PreparedScene(Protocol):
+    """A scene prepared for training."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    def nbytes(self) -> int:
+        """Return the memory it takes."""
+
+
+SceneT = TypeVar("SceneT", bound=PreparedScene)
+
+
+class PreparedScenes(Sequence[SceneT]):
+    """Scenes prepared for training when first asked for; the latest stay in memory up to a budget."""
+
+    def __init__(self, scenes: Sequence[Scene], memory_gb: float = 4.0) -> None:
+        self.scenes = scenes
+        self._budget = memory_gb * 1e9
+        self._kept: dict[int, SceneT] = {}
+        self._bytes = 0
+
+    def build(self, scene: Scene) -> SceneT:
+        """Prepare one scene."""
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+    @overload
+    def __getitem__(self, index: int) -> SceneT: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[SceneT]: ...
+
+    def __getitem__(self, index: int | slice) -> SceneT | list[SceneT]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if index not in self._kept:
+            self._kept[index] = self.build(self.scenes[index])
+            self._bytes += self._kept[index].nbytes()
+            while len(self._kept) > 1 and self._bytes > self._budget:
+                self._bytes -= self._kept.pop(next(iter(self._kept))).nbytes()
+        return self._kept[index]
+
+
+def scene_names(scenes: Sequence[PreparedScene]) -> tuple[str, ...]:
+    """Return the names of training scenes without preparing any of them."""
+    held = scenes.scenes if isinstance(scenes, PreparedScenes) else scenes
+    return tuple(scene.name for scene in held)

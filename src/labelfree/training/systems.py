@@ -1,0 +1,87 @@
+"""The systems of the paper's Table 1: what a run trains, if anything, and the labeller that comes out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lightning_fabric import Fabric
+
+from labelfree.config.run_config import RunConfig
+from labelfree.labelling.labellers import Labeller, NetworkLabels, RefinedLabels, TeacherLabels
+from labelfree.labelling.openscene import OpenSceneLabels
+from labelfree.nets.building import new_networks
+from labelfree.nets.segmenters import Segmenter2D, Segmenter3D
+from labelfree.run import Run, open_run
+from labelfree.scene import Scene
+from labelfree.teachers.teachers import Teachers
+from labelfree.training.cotraining import train
+from labelfree.training.distillation import distil
+from labelfree.training.fused_scenes import FusedScenes
+from labelfree.training.labelled_scenes import LabelledScenes
+from labelfree.vocabulary import Vocabulary
+
+
+def cotrain(
+    scenes: Sequence[Scene],
+    vocabulary: Vocabulary,
+    config: RunConfig,
+    out: Path | str,
+    teachers: Teachers | None = None,
+    fabric: Fabric | None = None,
+) -> tuple[Segmenter2D, Segmenter3D]:
+    """Train a 2D and a 3D network on scenes without labels; resumes where an earlier call with the same `out` stopped.
+
+    Checkpoint and metrics are written to `out/training`, the networks to `out/networks/2d` and `out/networks/3d`. With
+    one of `config.train.modalities` the other network comes back as it started and is not written. Raises an
+    `InputError` if `out` holds a run with other settings, classes, teachers or data.
+    """
+    return cotrain_run(open_run(scenes, vocabulary, config, out, teachers, fabric))
+
+
+def cotrain_run(run: Run) -> tuple[Segmenter2D, Segmenter3D]:
+    """Train both networks of a run, or those of `train.modalities`, and save them."""
+    run.begin()
+    config, teachers = run.config, run.teachers
+    networks = new_networks(config, teachers.vocabulary, teachers.namer.text, run.scenes[0])
+    scenes = LabelledScenes(run.scenes, teachers, config.memory_gb)
+    train(run.fabric, networks, scenes, config.plan(), run.training_folder, run.identity.digest())
+    if run.fabric.is_global_zero:
+        for modality in config.train.modalities:
+            networks.network(modality).save_pretrained(run.networks_folder / modality)
+    return networks.net_2d, networks.net_3d
+
+
+def distil_openscene(run: Run) -> Segmenter3D:
+    """Train the 3D network of a run on fused dense CLIP features and save it."""
+    run.begin()
+    config, teachers = run.config, run.teachers
+    net_3d = new_networks(config, teachers.vocabulary, teachers.namer.text, run.scenes[0]).net_3d
+    scenes = FusedScenes(run.scenes, teachers, config.memory_gb)
+    distil(run.fabric, net_3d, scenes, config.plan(), run.training_folder, run.identity.digest())
+    if run.fabric.is_global_zero:
+        net_3d.save_pretrained(run.networks_folder / "3d")
+    return net_3d
+
+
+def train_system(run: Run) -> Labeller:
+    """Train what the system of a run trains and return its labeller; resumes like `cotrain`.
+
+    `cns` with its switches covers MaskCLIP+, CLIP2Scene and every ablation; `clip` and `clip+sam` train nothing.
+    """
+    labeller = _labeller(run)
+    return RefinedLabels(labeller, run.teachers) if run.config.predict.refine else labeller
+
+
+def _labeller(run: Run) -> Labeller:
+    config = run.config
+    match config.system:
+        case "cns":
+            net_2d, net_3d = cotrain_run(run)
+            trained = config.train.modalities
+            return NetworkLabels(net_2d if "2d" in trained else None, net_3d if "3d" in trained else None)
+        case "clip" | "clip+sam":
+            run.begin()
+            return TeacherLabels(run.teachers, config.system == "clip+sam", config.predict.views)
+        case "openscene":
+            return OpenSceneLabels(run.teachers, distil_openscene(run))

@@ -1,0 +1,74 @@
+"""Names of models: a local folder or a name on the Hugging Face hub, told apart before anything is downloaded."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from functools import cache
+from pathlib import Path
+
+from labelfree.errors import InputError
+from labelfree.runtime.lab import PREFIXES
+
+HUB_TIMEOUT_S = 10.0
+"""How long the hub may take to say whether it has a model."""
+
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[\w.-]{1,95}", re.ASCII)
+
+
+def folder_or_hub_name(source: str | Path, holding: str) -> Path | None:
+    """Return the folder that is meant, or None for a name on the hub such as `openai/clip-vit-base-patch16`.
+
+    What looks like a path, or whose first part is a folder here, is a path: it must exist. `holding` says what a folder
+    should hold.
+    """
+    text = str(source)
+    folder = _expanded(Path(source))
+    if os.path.isdir(folder):  # unlike Path's, no error for a name that is too long
+        return folder
+    if isinstance(source, Path) or not _HUB_NAME.fullmatch(text) or os.path.isdir(folder.parent):
+        raise InputError(f"{text}: no such folder{_nearest(folder)}; give one with {holding}, or a hub name.")
+    return None
+
+
+@cache
+def hub_answers(name: str) -> bool:
+    """Return whether the hub can be asked for a model; raise where it answers that it has none of this name.
+
+    Where it does not answer in time, only what was downloaded before is used: libraries would retry for minutes.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    try:
+        HfApi().model_info(name, timeout=HUB_TIMEOUT_S)
+    except RepositoryNotFoundError as error:
+        raise InputError(
+            f"{name}: neither a folder here nor a model on the hub; check the spelling, or log in if it is private."
+        ) from error
+    except Exception:  # the HTTP client's own kinds, which differ between releases
+        return False
+    return True
+
+
+def _expanded(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise InputError(f"{path}: there is no such user; give the folder's whole path.") from error
+
+
+def _nearest(folder: Path) -> str:
+    """Return a hint at the existing name that is most like the first part of a path that does not exist."""
+    missing, parent = folder, folder.parent
+    while not os.path.isdir(parent) and parent != parent.parent:
+        missing, parent = parent, parent.parent
+    try:
+        names = {path.name: str(path) for path in parent.iterdir() if path.is_dir()}
+    except OSError:
+        names = {}
+    if folder.parent == Path():
+        names |= {name: name for name in PREFIXES}
+    near = difflib.get_close_matches(missing.name, names, n=1)
+    return f" (did you mean '{names[near[0]]}'?)" if near else ""

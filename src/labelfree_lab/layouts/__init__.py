@@ -1,0 +1,1 @@
+"""Writers of rooms and streets in the layouts of ScanNet, nuScenes and nuImages."""

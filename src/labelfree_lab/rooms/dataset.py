@@ -1,0 +1,123 @@
+"""The indoor lab on disk: furnished rooms in the posed RGB-D layout that everyone's captures have."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from labelfree.data.captures.writing import write_scene
+from labelfree.data.fusion import FusionOptions, fuse
+from labelfree.errors import InputError
+from labelfree.files.atomic import write_text
+from labelfree.raster import ImageArray
+from labelfree.runtime.progress import Progress
+from labelfree.scene import Frame
+from labelfree_lab.rooms.cameras import walk
+from labelfree_lab.rooms.render import View, render
+from labelfree_lab.rooms.room import CLASS_NAMES, build_room, experiment_room_seed
+
+HELD_OUT_OFFSET = 500
+"""Held-out rooms of an experiment are numbered from here, so that more training rooms never run into them."""
+
+
+@dataclass(frozen=True)
+class LabSize:
+    """How many rooms and views an indoor lab has."""
+
+    train_rooms: int = 96
+    """Rooms that networks are trained on, without labels."""
+    train_views: int = 4
+    """Images of each training room."""
+    held_out_rooms: int = 20
+    """Rooms that nothing is trained on, for evaluation."""
+    held_out_views: int = 4
+    """Images of each held-out room."""
+    image_size: tuple[int, int] = (96, 128)
+    """(height, width) of the pictures."""
+    cloud_voxel_m: float = 0.05
+    """Spacing of the point clouds."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.train_rooms <= HELD_OUT_OFFSET or not 1 <= self.held_out_rooms <= HELD_OUT_OFFSET:
+            raise InputError(f"A lab has 1 to {HELD_OUT_OFFSET} rooms of each kind, not {self.train_rooms} and so on.")
+
+
+@dataclass(frozen=True)
+class LabFolders:
+    """Where the rooms of a lab are."""
+
+    train: Path
+    held_out: Path
+
+
+def write_lab(folder: Path, seed: int, size: LabSize) -> LabFolders:
+    """Write the rooms of an experiment seed that are not there yet; a folder with another lab is refused."""
+    folders = LabFolders(folder / "train", folder / "held-out")
+    claim(folder / "lab.json", json.dumps({"seed": seed, **asdict(size)}))
+    wanted = [
+        (folders.train / f"room-{index:03d}", experiment_room_seed(seed, index), size.train_views)
+        for index in range(size.train_rooms)
+    ] + [
+        (
+            folders.held_out / f"room-{index:03d}",
+            experiment_room_seed(seed, HELD_OUT_OFFSET + index),
+            size.held_out_views,
+        )
+        for index in range(size.held_out_rooms)
+    ]
+    missing = [job for job in wanted if not job[0].is_dir()]
+    with Progress("build rooms", len(missing)) as progress:
+        for path, room_seed, views in missing:
+            write_room(path, room_seed, views, size)
+            progress.advance()
+    return folders
+
+
+def claim(path: Path, description: str) -> None:
+    """Note what lab a folder holds, or refuse to mix two."""
+    if not path.is_file():
+        write_text(path, description + "\n")
+    elif path.read_text(encoding="utf-8").strip() != description:
+        raise InputError(
+            f"{path}: the folder holds another lab, {path.read_text(encoding='utf-8').strip()}, than {description}: "
+            "give another --out, or delete the folder."
+        )
+
+
+def write_room(folder: Path, room_seed: int, views: int, size: LabSize) -> None:
+    """Render one room's walk and write it as a scene; its cloud is fused from its own depth maps."""
+    room = build_room(room_seed)
+    cameras = walk(room, views, size.image_size)
+    seen = [render(room, camera, seed=index) for index, camera in enumerate(cameras)]
+    cloud = fuse(
+        [view_frame(view, index) for index, view in enumerate(seen)], FusionOptions(voxel_m=size.cloud_voxel_m), True
+    )
+    write_scene(
+        folder,
+        [view.image for view in seen],
+        [view.depth_m for view in seen],
+        cameras[0].intrinsics,
+        [camera.world_to_camera for camera in cameras],
+        cloud.points_world,
+        cloud.colours,
+        cloud.labels,
+        [view.classes for view in seen],
+        CLASS_NAMES,
+    )
+
+
+def view_frame(view: View, index: int) -> Frame:
+    """Return a rendered view as a frame, its depth in whole millimetres as on disk."""
+    height, width = view.depth_m.shape
+    return Frame(
+        name=f"{index:06d}",
+        image=ImageArray(view.image),
+        intrinsics=view.camera.intrinsics,
+        world_to_camera=view.camera.world_to_camera,
+        size=(height, width),
+        depth=ImageArray(np.rint(view.depth_m * 1000).astype(np.uint16)),
+        labels=ImageArray(view.classes),
+    )

@@ -1,0 +1,1 @@
+"""Shapes, materials and textures of both worlds."""

@@ -1,0 +1,84 @@
+"""The lab's worlds as data of the paper's tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from labelfree.cli.arguments import with_preset_colours
+from labelfree.data.collection import open_scenes
+from labelfree.data.layout import ReadOptions
+from labelfree.paper_tables.data import TableScenes
+from labelfree.vocabulary import Vocabulary
+from labelfree_lab.rooms.dataset import LabSize, write_lab
+from labelfree_lab.rooms.room import CLASS_NAMES
+from labelfree_lab.streets.dataset import StreetSize, write_streets
+
+
+@dataclass(frozen=True)
+class LabRooms:
+    """Rooms of the offline lab: other ones for every seed."""
+
+    folder: Path
+    size: LabSize
+    vocabulary: Vocabulary
+
+    @property
+    def identity(self) -> str:
+        """The numbers of rooms and views, and their resolution."""
+        return str(self.size)
+
+    def open(self, seed: int) -> TableScenes:
+        """Build the rooms of a seed that are not there yet."""
+        size = self.size
+        name = f"{size.train_rooms}x{size.train_views}+{size.held_out_rooms}x{size.held_out_views}"
+        folders = write_lab(self.folder / name / f"seed-{seed}", seed, size)
+        return TableScenes(open_scenes(folders.train), open_scenes(folders.held_out), self.vocabulary)
+
+
+@dataclass(frozen=True)
+class LabStreets:
+    """Streets of the offline lab, read as nuScenes and nuImages are: other ones for every seed."""
+
+    folder: Path
+    size: StreetSize
+    vocabulary: Vocabulary
+
+    @property
+    def identity(self) -> str:
+        """The numbers of drives and key frames, and their resolution."""
+        return str(self.size)
+
+    def open(self, seed: int) -> TableScenes:
+        """Write the drives of a seed that are not there yet; 3D is measured on key frames, 2D on nuImages' pictures."""
+        size = self.size
+        name = f"{size.train_drives}x{size.train_key_frames}+{size.held_out_drives}"
+        folders = write_streets(self.folder / name / f"seed-{seed}", seed, size)
+        train, held_out, pictures = (
+            open_scenes(path, options=ReadOptions(split=split)).counted_by(self.vocabulary)
+            for path, split in ((folders.nuscenes, "train"), (folders.nuscenes, "val"), (folders.nuimages, "val"))
+        )
+        return TableScenes(train, held_out, self.vocabulary, held_out.measured, pictures)
+
+
+def open_world(
+    world: str, folder: Path, scenes: int | None, held_out: int | None, views: int | None
+) -> LabRooms | LabStreets | None:
+    """Return the world that a recipe's name begins with, `lab` or `street`, of the given size; None for other recipes.
+
+    `scenes` are training rooms or drives, `held_out` those that nothing is trained on, `views` the images of each room
+    or the key frames of each training drive; None leaves a size at its default.
+    """
+    if world.startswith("street"):
+        drives = {"train_drives": scenes, "train_key_frames": views, "held_out_drives": held_out}
+        return LabStreets(folder, StreetSize(**_given(drives)), Vocabulary.parse("nuscenes16"))
+    if world.startswith("lab"):
+        rooms = {"train_rooms": scenes, "train_views": views, "held_out_rooms": held_out, "held_out_views": views}
+        return LabRooms(folder, LabSize(**_given(rooms)), with_preset_colours(Vocabulary.from_names(CLASS_NAMES)))
+    return None
+
+
+def _given(sizes: Mapping[str, int | None]) -> dict[str, Any]:
+    return {name: size for name, size in sizes.items() if size is not None}

@@ -1,0 +1,1 @@
+"""Training of the lab's tiny CLIP, SAM and backbones."""

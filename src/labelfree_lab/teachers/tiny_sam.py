@@ -1,0 +1,143 @@
+"""The lab's tiny SAM: `transformers.SamModel`, the real classes, at a size that a CPU trains in an hour."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from labelfree.errors import InputError
+from labelfree.files.atomic import write_text
+from labelfree.weights.stored import read_weights
+from labelfree_lab.teachers.training_log import write_half_precision
+
+if TYPE_CHECKING:
+    from transformers import SamConfig, SamModel
+
+IMAGE_SIDE = 128
+"""Side of the padded square of rooms, whose pictures are 96x128."""
+
+PATCH = 8
+POSITIONS = "vision_encoder.pos_embed"
+MASK_STRIDE = 2
+"""The decoder upscales its 8-pixel grid four times."""
+
+
+def padded_side(size: tuple[int, int]) -> int:
+    """Return the side of the square that pictures of a (height, width) are padded to: the longer one of theirs."""
+    if size[0] % PATCH or size[1] % PATCH:
+        raise InputError(f"pictures are {size[0]}x{size[1]}: tiny SAMs learn from sides that are multiples of {PATCH}.")
+    return max(size)
+
+
+def tiny_sam_config(hidden: int = 128, layers: int = 4, channels: int = 64, image_side: int = IMAGE_SIDE) -> SamConfig:
+    """Return the architecture: attention is global everywhere, since windows buy nothing on so few tokens."""
+    from transformers import SamConfig, SamMaskDecoderConfig, SamPromptEncoderConfig, SamVisionConfig
+
+    vision = SamVisionConfig(
+        hidden_size=hidden,
+        mlp_dim=4 * hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=hidden // 32,
+        output_channels=channels,
+        num_pos_feats=channels // 2,
+        image_size=image_side,
+        patch_size=PATCH,
+        use_rel_pos=False,
+        window_size=0,
+        global_attn_indexes=list(range(layers)),
+        initializer_range=0.02,  # the default of 1e-10 would never leave zero
+    )
+    prompt = SamPromptEncoderConfig(hidden_size=channels, image_size=image_side, patch_size=PATCH)
+    decoder = SamMaskDecoderConfig(
+        hidden_size=channels, mlp_dim=2 * channels, num_attention_heads=4, iou_head_hidden_dim=channels
+    )
+    return SamConfig(vision_config=vision, prompt_encoder_config=prompt, mask_decoder_config=decoder)
+
+
+def new_tiny_sam(config: SamConfig, seed: int) -> SamModel:
+    """Make a randomly initialised model, the same for the same seed; eager attention trains faster on CPUs."""
+    from transformers import SamModel
+
+    torch.manual_seed(seed)
+    config._attn_implementation = "eager"
+    model = SamModel(config)
+    with torch.no_grad():
+        _spread_weights(model)
+    # One matrix, shared by pictures and prompts and never trained. Its library default is so large that neighbouring
+    # points get unrelated codes; SAM's own code draws it with deviation 1.
+    positions = model.shared_image_embedding.positional_embedding
+    model.prompt_encoder.shared_embedding.positional_embedding = positions.requires_grad_(False)
+    nn.init.normal_(positions, std=1.0)
+    return model
+
+
+@torch.no_grad()
+def start_from(model: SamModel, folder: Path) -> None:
+    """Give a model the weights of another tiny SAM, whose positions are resized to its own grid."""
+    weights = {name: value.float() for name, value in read_weights(folder).items()}
+    if {name: value.dim() for name, value in weights.items()} != {n: v.dim() for n, v in model.state_dict().items()}:
+        raise InputError(f"{folder}: not a tiny SAM such as labelfree_lab.teachers.train_sam writes; start without it.")
+    grid = weights[POSITIONS].permute(0, 3, 1, 2)
+    size = (model.vision_encoder.pos_embed.shape[1], model.vision_encoder.pos_embed.shape[2])
+    resized = functional.interpolate(grid, size, mode="bicubic", align_corners=False)
+    weights[POSITIONS] = resized.permute(0, 2, 3, 1)
+    model.load_state_dict(weights)
+
+
+def _spread_weights(model: SamModel) -> None:
+    """Draw weights that keep the variance of what passes through them, in place of a fixed small deviation."""
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight, std=0.7)
+    nn.init.trunc_normal_(model.vision_encoder.pos_embed, std=0.2)
+    nn.init.constant_(model.mask_decoder.iou_prediction_head.proj_out.bias, 0.5)
+    # A point should attend to its own place from the first step on: equal queries and keys, orthogonal rows.
+    transformer = model.mask_decoder.transformer
+    for attention in (*(layer.cross_attn_token_to_image for layer in transformer.layers),):
+        nn.init.orthogonal_(attention.q_proj.weight, gain=1.5)
+        attention.k_proj.weight.copy_(attention.q_proj.weight)
+
+
+def neck_features(model: SamModel, pixels: Tensor) -> Tensor:  # [B, 3, H, W] -> [B, D, h, w]
+    """Run the image encoder with gradients (`get_image_embeddings` has none), on the padded square or its top rows."""
+    encoder = model.vision_encoder
+    rows, columns = pixels.shape[-2] // PATCH, pixels.shape[-1] // PATCH
+    hidden = encoder.patch_embed.projection(pixels).permute(0, 2, 3, 1) + encoder.pos_embed[:, :rows, :columns]
+    for layer in encoder.layers:
+        hidden = layer(hidden)
+    return encoder.neck(hidden)
+
+
+def decode_points(
+    model: SamModel,
+    features: Tensor,  # [B, D, h, w]
+    points: Tensor,  # [B, P, 2] (x, y) in pixels
+) -> tuple[Tensor, Tensor]:  # [B, P, 3, 4h, 4w] logits, [B, P, 3] predicted IoU
+    """Decode P prompts of one point each per picture."""
+    rows, columns = features.shape[-2:]
+    present = torch.ones((*points.shape[:2], 1), dtype=torch.int64, device=points.device)
+    sparse, dense = model.prompt_encoder(points[:, :, None], present, None, None)
+    positions = model.get_image_wide_positional_embeddings()[..., :rows, :columns]
+    logits, scores = model.mask_decoder(
+        image_embeddings=features,
+        image_positional_embeddings=positions.expand(len(features), -1, -1, -1),
+        sparse_prompt_embeddings=sparse,
+        dense_prompt_embeddings=dense[..., :rows, :columns],
+        multimask_output=True,
+    )
+    return logits, scores
+
+
+def export_tiny_sam(config: SamConfig, weights: Mapping[str, Tensor], out: Path) -> None:
+    """Write config and 16-bit weights in the hub's layout, each file whole or not at all."""
+    write_text(out / "config.json", config.to_json_string())
+    write_half_precision(weights, out / "model.safetensors")

@@ -1,0 +1,213 @@
+"""Train the lab's stand-in for an ImageNet backbone: `python -m labelfree_lab.teachers.train_backbone --corpus DIR ...`.
+
+A narrow ResNet-18 learns which classes are visible in a picture (multi-label tags) and never where. What is shipped is
+the backbone without its tag classifier, the same start for every method of the lab.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from labelfree.files.atomic import write_text
+from labelfree.nets.resnet import ResNet
+from labelfree.runtime.precision import fast_autocast
+from labelfree_lab.teachers.corpus import open_pair
+from labelfree_lab.teachers.crops import TaggedPictures, Windows, aim_at_objects, cut_out, jitter_colours, read_tags
+from labelfree_lab.teachers.training_log import (
+    append_record,
+    load_checkpoint,
+    save_checkpoint,
+    warm_cosine,
+    write_half_precision,
+)
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+WIDTH = 24
+"""Channels of the first stage; ResNet-18 has 64."""
+
+SIDE = 64
+"""Side of a training picture."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the backbone is trained."""
+
+    steps: int = 2600
+    batch: int = 96
+    peak_rate: float = 2e-3
+    warm_up: int = 100
+    weight_decay: float = 0.05
+    crop_sides: tuple[int, int] = (28, 96)
+    """Sides of the photographs, in pixels of the corpus' pictures."""
+    min_share: float = 0.04
+    """Share of a crop that a class must cover to count as visible."""
+    probe_every: int = 250
+    seed: int = 0
+
+
+class TagNet(nn.Module):
+    """A backbone, a linear classifier at every place of its last map, and one logit per tag: their soft maximum.
+
+    A tag says that a class is somewhere in the picture, so the place that shows it best decides (multiple-instance
+    learning); the classifier's map tells where, although nobody ever told it.
+    """
+
+    def __init__(self, backbone: ResNet, classes: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.classifier = nn.Conv2d(8 * WIDTH, classes, 1)
+
+    def forward(self, pixels: Tensor) -> Tensor:  # [B, 3, H, W] -> [B, K]
+        """Return the logits of the tags."""
+        places = self.classifier(self.backbone(pixels)).float().flatten(2)
+        return places.logsumexp(2) - math.log(places.shape[2])
+
+
+@dataclass(frozen=True)
+class Course:
+    """All that a training run is given besides the model."""
+
+    pictures: TaggedPictures
+    tuning: TaggedPictures
+    settings: Settings
+    work: Path
+    """Folder of the checkpoint and of the log of single steps."""
+    out: Path
+    """Folder of the weights to ship and of the curve."""
+
+
+def new_tag_net(seed: int, classes: int) -> TagNet:
+    """Make a randomly initialised network, the same for the same seed."""
+    torch.manual_seed(seed)
+    return TagNet(ResNet("resnet18", WIDTH, 32), classes).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def load_tag_net(checkpoint: Path, classes: int) -> TagNet:
+    """Load a trained tag network, frozen."""
+    model = TagNet(ResNet("resnet18", WIDTH, 32), classes)
+    load_checkpoint(checkpoint, model)
+    return model.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def normalise(pixels: Tensor) -> Tensor:  # [B, 3, H, W] in 0..1
+    """Subtract ImageNet's mean colour and divide by its deviation, as `Segmenter2D` does."""
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    return (pixels - mean) / std
+
+
+def draw_batch(
+    pictures: TaggedPictures, settings: Settings, step: int
+) -> tuple[Tensor, Tensor]:  # [B, 3, H, W] normalised, [B, K] float32 tags
+    """Draw the crops of one step and their tags; the same for the same seed and step."""
+    rng = np.random.default_rng((settings.seed, step))
+    windows = aim_at_objects(rng, pictures, settings.batch, settings.crop_sides)
+    tags = torch.from_numpy(read_tags(pictures, windows, settings.min_share)).float()
+    pixels = cut_out(pictures, windows, (SIDE, SIDE), rng.random(settings.batch) < 0.5)
+    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    pixels = normalise(jitter_colours(pixels, generator))
+    return pixels.contiguous(memory_format=torch.channels_last), tags
+
+
+def train(model: TagNet, course: Course) -> None:
+    """Train to the last step, going on from the checkpoint; `out` always holds the latest probed weights."""
+    settings, checkpoint = course.settings, course.work / "checkpoint.pt"
+    optimiser = torch.optim.AdamW(model.parameters(), lr=settings.peak_rate, weight_decay=settings.weight_decay)
+    first = load_checkpoint(checkpoint, model, optimiser)
+    started = time.perf_counter()
+    for step in range(first, settings.steps):
+        loss = train_step(model, optimiser, draw_batch(course.pictures, settings, step), settings, step)
+        done = step + 1
+        if done % 20 == 0:
+            pace = (time.perf_counter() - started) / (done - first)
+            append_record(course.work / "steps.jsonl", {"step": done, "loss": loss, "seconds_per_step": pace})
+        if done % settings.probe_every == 0 or done == settings.steps:
+            save_checkpoint(checkpoint, model, optimiser, done)
+            precision = 100 * float(np.nanmean(tag_precision(model, course.tuning, settings)))
+            append_record(course.out / "training.jsonl", {"step": done, "loss": loss, "tag_map": precision})
+            export(model, course.out)
+
+
+def train_step(
+    model: TagNet, optimiser: torch.optim.Optimizer, batch: tuple[Tensor, Tensor], settings: Settings, step: int
+) -> float:
+    """Take one optimiser step and return the loss."""
+    model.train()
+    for group in optimiser.param_groups:
+        group["lr"] = settings.peak_rate * warm_cosine(step, settings.steps, settings.warm_up)
+    pixels, tags = batch
+    with fast_autocast(pixels.device):
+        logits = model(pixels)
+    loss = functional.binary_cross_entropy_with_logits(logits.float(), tags)
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    optimiser.step()
+    return loss.item()
+
+
+@torch.inference_mode()
+def tag_precision(model: TagNet, pictures: TaggedPictures, settings: Settings) -> NDArray[np.float64]:  # [K]
+    """Return the average precision of each tag over whole pictures; `nan` for tags that none or all carry."""
+    model.eval()
+    count, height, width = pictures.classes.shape
+    whole = Windows(np.arange(count), *(np.full(count, side) for side in (0, 0, height, width)))
+    tags = read_tags(pictures, whole, settings.min_share)
+    pixels = normalise(cut_out(pictures, whole, (height, width), np.zeros(count, bool)))
+    scores = torch.cat([model(part).float() for part in pixels.split(64)]).numpy()
+    return np.asarray([average_precision(scores[:, k], tags[:, k]) for k in range(tags.shape[1])])
+
+
+def average_precision(
+    scores: NDArray[np.float32],  # [B]
+    truth: NDArray[np.bool_],  # [B]
+) -> float:
+    """Return the mean, over the true ones, of the share of true ones among all that score as high or higher."""
+    if truth.all() or not truth.any():
+        return float("nan")
+    ranked = truth[np.argsort(-scores, kind="stable")]
+    return float((ranked.cumsum() / np.arange(1, len(ranked) + 1))[ranked].mean())
+
+
+def export(model: TagNet, out: Path) -> None:
+    """Write the backbone in 16 bit with torchvision's names, and the numbers needed to build it."""
+    config = {"model_type": "resnet18", "width": WIDTH, "mean": IMAGENET_MEAN, "std": IMAGENET_STD}
+    write_text(out / "config.json", json.dumps(config, indent=2) + "\n")
+    write_half_precision(model.backbone.state_dict(), out / "model.safetensors")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the command line and train."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--corpus", type=Path, required=True, help="folder written by labelfree_lab.teachers.corpus")
+    parser.add_argument("--tuning", type=Path, required=True, help="such a folder with rooms or streets of its own")
+    parser.add_argument("--out", type=Path, default=None, help="folder for weights and log (default: the package's)")
+    parser.add_argument("--work", type=Path, required=True, help="folder for the checkpoint")
+    parser.add_argument("--steps", type=int, default=Settings.steps)
+    parser.add_argument("--seed", type=int, default=Settings.seed)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    pair = open_pair(options.corpus, options.tuning)
+    world, classes = pair[0].world, len(pair[0].class_names)
+    pictures, tuning = (TaggedPictures.index(corpus.images, corpus.classes, classes) for corpus in pair)
+    settings = Settings(steps=options.steps, seed=options.seed)
+    out = options.out or world.weights("backbone")
+    train(new_tag_net(options.seed, classes), Course(pictures, tuning, settings, options.work, out))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""The lab's two worlds, as far as the commands that train their teachers have to tell them apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from labelfree.runtime.lab import weights_folder
+from labelfree_lab.rooms import room as rooms
+from labelfree_lab.streets import objects, route
+from labelfree_lab.teachers import captions
+
+
+@dataclass(frozen=True)
+class World:
+    """Rooms or streets."""
+
+    name: str
+    """As `--world` takes it."""
+    class_names: tuple[str, ...]
+    wording: captions.Wording
+    picture_size: tuple[int, int]
+    """(height, width) of the corpus' pictures."""
+    teacher_seeds: int
+    """The first seed of what teachers are trained on."""
+    tuning_seeds: int
+    """The first seed of what they are measured on while they are trained."""
+    teachers: str
+    """What settings call its teachers."""
+
+    def weights(self, part: str) -> Path:
+        """Return where one of its teachers is kept."""
+        return weights_folder(self.teachers, part)
+
+
+ROOMS = World(
+    "rooms",
+    rooms.CLASS_NAMES,
+    captions.ROOMS,
+    (96, 128),
+    rooms.TEACHER_ROOMS,
+    rooms.TUNING_ROOMS,
+    "lab",
+)
+STREETS = World(
+    "streets",
+    objects.CLASS_NAMES,
+    captions.STREETS,
+    (96, 176),
+    route.TEACHER_STREETS,
+    route.TUNING_STREETS,
+    "lab-street",
+)
+WORLDS = {world.name: world for world in (ROOMS, STREETS)}
