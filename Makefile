@@ -18,12 +18,13 @@ check: $(STAMP)
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 # torch first and pinned: an open requirement would pull gigabytes of CUDA onto a machine without a GPU.
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt torch==2.13.0
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[tensorboard]' pytest ruff mypy types-PyYAML
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@rm -f $(VENV)/.installed-* && touch $@
 
 clean:

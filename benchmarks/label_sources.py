@@ -1,6 +1,6 @@
 """How good the labels are that stage two switches between (Eq. 6), in a table's finished runs of the indoor lab.
 
-    python benchmarks/label_sources.py --out results/lab --seeds 5
+    python benchmarks/label_sources.py --out results/tables --seeds 5
 
 At the pixel-point pairs of training rooms, where labels are drawn: CLIP's after the vote, and what the networks of a
 run say there with and without the vote, against the truth. Networks are those of the end of a run, on whole pictures
@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("--rows", default="wo_sct,full")
     parser.add_argument("--rooms", type=int, default=24, help="training rooms looked at")
     options = parser.parse_args()
-    vocabulary, config = Vocabulary.from_names(CLASS_NAMES), read_settings(recipe_path("lab"))
+    vocabulary, config = Vocabulary.from_names(CLASS_NAMES), read_settings(recipe_path("rooms"))
     teachers = load_teachers(config, vocabulary, options.out / "cache")
     data, found = (
         LabRooms(options.out / "data", LabSize(), vocabulary),

@@ -9,7 +9,7 @@
     python -m venv /tmp/zoo && /tmp/zoo/bin/pip install scenezoo==0.3.1
     labelfree lab write --layout scannet --out /tmp/scannet --scenes 2 --seed 5
     python benchmarks/peers.py scannet /tmp/scannet --python /tmp/zoo/bin/python
-    labelfree train /tmp/nuscenes --split train --recipe street --classes nuscenes16 --out /tmp/run --train.epochs=4
+    labelfree train /tmp/nuscenes --split train --recipe streets --classes nuscenes16 --out /tmp/run --train.epochs=4
     labelfree evaluate /tmp/run /tmp/nuscenes --split val --networks-only
     labelfree predict /tmp/run /tmp/nuscenes --split val --out /tmp/submission --submission
     python benchmarks/peers.py lidarseg /tmp/nuscenes --split val --submission /tmp/submission --run /tmp/run \\

@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--clip", type=Path, default=STREETS.weights("clip"))
     parser.add_argument("--sam", type=Path, default=STREETS.weights("sam"))
     options = parser.parse_args()
-    corpus, teachers = open_corpus(options.corpus), recipe("street").teachers
+    corpus, teachers = open_corpus(options.corpus), recipe("streets").teachers
     rows = range(0, len(corpus.images), 2)
     masks = {"true instances": [torch.from_numpy(corpus.instances[row].astype(np.int64) + 1) for row in rows]}
     for iou, stability in FILTERS:

@@ -1,6 +1,6 @@
 """What CNS gains over its baseline as CLIP's labels get noisier and as SAM's masks get worse, in the indoor lab.
 
-    python benchmarks/teacher_curves.py --seeds 2 --table results/lab --out results/lab/curves
+    python benchmarks/teacher_curves.py --seeds 2 --table results/tables --out results/tables/curves
 
 Each point of a curve is `baseline`, `wo_cns` and `full` of Table 2 with another teacher, nothing else changed. CLIP's
 noise is dialled by the scale at which it reads pictures. SAM's masks are none, those of a coarser and of the usual grid
@@ -68,7 +68,7 @@ POINTS = (
 
 
 class TrueMasks:
-    """Masks of a seed's rooms, rendered anew: whole objects or the solids they are made of; features are tiny-SAM's."""
+    """Masks of a seed's rooms, rendered anew: whole objects or the solids they are made of; features are rooms-sam's."""
 
     def __init__(self, sam: SamMasks, seed: int, kind: str) -> None:
         self.sam, self.seed, self.kind, self.notices = sam, seed, kind, sam.notices
@@ -113,7 +113,7 @@ def with_true_masks(teachers: Teachers, seed: int, data: LabRooms, kind: str) ->
 def measure_point(
     point: Point, data: LabRooms, seeds: Sequence[int], out: Path, table: Path, overrides: Sequence[str]
 ) -> TableRuns:
-    settings = row_settings(recipe_path("lab"), [*overrides, *point.overrides])
+    settings = row_settings(recipe_path("rooms"), [*overrides, *point.overrides])
     identity = f"{data.identity} {weights_digest(settings[ROWS[-1].path])} {point.truth}".strip()
     as_in_the_table = not (overrides or point.overrides or point.truth)
     place = table if as_in_the_table else out / point.name.split(" (")[0].replace(" ", "-")
@@ -124,7 +124,7 @@ def measure_point(
 
     runner = RowRunner(data, table / "cache", adapt=adapt)
     carry_out(schedule.jobs(ROWS, seeds, ROWS[-1]), runner, git_revision(PACKAGE))
-    return table_runs(replace(TABLE_2, rows=ROWS), "lab", schedule, seeds)
+    return table_runs(replace(TABLE_2, rows=ROWS), "rooms", schedule, seeds)
 
 
 def point_json(point: Point, runs: TableRuns) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import torch
 import labelfree
 from labelfree.config.networks import Segmenter2DConfig
 from labelfree.config.reading import read_settings
+from labelfree.data.captures.layout import CAPTURES
 from labelfree.data.captures.writing import write_scene
 from labelfree.data.collection import layout_of, open_scenes
 from labelfree.data.layout import ReadOptions
@@ -73,7 +74,7 @@ def results(folder: str, room: str) -> None:
     assert labelfree.Vocabulary.from_file(f"{folder}/a/classes.json") == NAMES
     save_legend(NAMES, f"{folder}/b")
     save_results(f"{folder}/results.json", ())
-    assert layout_of(room) is None
+    assert layout_of(room) is CAPTURES
 
 
 @pytest.mark.parametrize("call", [opened, networks, trained, settings, clouds, scene, results])

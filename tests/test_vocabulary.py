@@ -7,7 +7,7 @@ import pytest
 from labelfree import InputError, Vocabulary
 
 
-@pytest.mark.parametrize(("preset", "count"), [("scannet20", 20), ("nuscenes16", 16), ("lab16", 16)])
+@pytest.mark.parametrize(("preset", "count"), [("scannet20", 20), ("nuscenes16", 16), ("rooms16", 16)])
 def test_presets(preset: str, count: int) -> None:
     vocabulary = Vocabulary.parse(preset)
     assert len(vocabulary) == count
@@ -60,6 +60,6 @@ def test_unreadable(text: str) -> None:
 
 
 def test_palette_is_grey_outside_the_classes() -> None:
-    palette = Vocabulary.parse("lab16").palette()
+    palette = Vocabulary.parse("rooms16").palette()
     assert palette.shape == (256, 3)
     assert palette[255].tolist() == [128, 128, 128]

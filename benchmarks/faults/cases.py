@@ -109,7 +109,7 @@ LAYOUTS = (
     "in/scores/masks"),)),
     Layout("models", (), inputs=("room",), commands=((*TEACHERS, "--clip", "in/models/clip", "--sam",
     "in/models/sam"),)),
-    Layout("classes", (), inputs=("room",), commands=((*TEACHERS, "--classes", "in/classes/lab16.yaml"),)),
+    Layout("classes", (), inputs=("room",), commands=((*TEACHERS, "--classes", "in/classes/rooms16.yaml"),)),
     Layout("tiny.yaml", (), inputs=("room",), commands=(TEACHERS, ("run", "in/room", "--out", "out/run", *RECIPE))),
 )  # fmt: skip
 

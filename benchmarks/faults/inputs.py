@@ -10,6 +10,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
+from labelfree.runtime.lab import weights_folder
 from labelfree_lab.layouts.nuimages import write_nuimages
 from labelfree_lab.layouts.nuscenes import write_nuscenes
 from labelfree_lab.layouts.scannet import write_scannet
@@ -26,8 +27,8 @@ DEPTH_INSIDE = ("a", "b", "c")
 
 TINY = """\
 teachers:
-  clip: lab
-  sam: lab
+  clip: rooms
+  sam: rooms
   clip_options: {attention: value, scale: 2.0, window: 64, stride: 32}
   sam_options: {points_per_side: 4, pred_iou_threshold: 0.3, stability_threshold: 0.5, box_nms_threshold: 0.5,
     mask_nms_threshold: 0.4, min_area_fraction: 0.003}
@@ -47,7 +48,7 @@ def write_inputs(folder: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "tiny.yaml").write_text(TINY)
     (folder / "street.yaml").write_text(
-        TINY.replace(": lab\n", ": lab-street\n").replace("voxel_m: 0.1", "voxel_m: 0.6")
+        TINY.replace(": rooms\n", ": streets\n").replace("voxel_m: 0.1", "voxel_m: 0.6")
     )
     write_room(folder / "room", 77, 3, ROOM)
     for index in range(2):
@@ -186,10 +187,10 @@ def _write_images(source: Path, folder: Path) -> None:
 def _write_package_files(folder: Path) -> None:
     """Write a vocabulary and both tiny teachers as a user's own files."""
     (folder / "classes").mkdir()
-    shutil.copy(_package() / "vocabularies" / "lab16.yaml", folder / "classes" / "lab16.yaml")
+    shutil.copy(_package() / "vocabularies" / "rooms16.yaml", folder / "classes" / "rooms16.yaml")
     for name in ("clip", "sam"):
         kept = shutil.ignore_patterns("*.md", "*.jsonl")
-        shutil.copytree(_package() / "lab" / "weights" / f"tiny-{name}", folder / "models" / name, ignore=kept)
+        shutil.copytree(weights_folder("rooms", name), folder / "models" / name, ignore=kept)
 
 
 def _package() -> Path:

@@ -36,7 +36,22 @@ PATHS = (
     "in/bin",
     "\x1b]0;owned\x07x", "../../../x\ny", "in/room/color", "in/room/cloud.ply", "-",
 )  # fmt: skip
-WORDS = ("", " ", ",", "x", "none", "None", "a,a", "../../x", "/", "x" * 5000, "\x1b[2J", "nope/nope", "lab", "cuda:99")
+WORDS = (
+    "",
+    " ",
+    ",",
+    "x",
+    "none",
+    "None",
+    "a,a",
+    "../../x",
+    "/",
+    "x" * 5000,
+    "\x1b[2J",
+    "nope/nope",
+    "rooms",
+    "cuda:99",
+)
 DEVICES = ("cuda", "cuda:9", "tpu", "", "meta", "mps", "cpu:7", "CPU", "xla", "auto,cpu", "-1", "cuda:-1")
 CLASSES = (
     "", ",", "one", "a,a", "a,,b", ",".join(f"c{index}" for index in range(300)), "\x1b[2J,b", "../../x, b",
@@ -56,7 +71,7 @@ OVERRIDES = (
     "--networks.net_3d.planes=[]", "--networks.net_3d.planes=[8]", "--networks.net_3d.voxel_m=0", "--memory_gb=-1",
     "--networks.net_3d.voxel_m=-0.1", "--pairing.tolerance_m=-1", "--pairing.tolerance_m=.nan", "--train.workers=-1",
     "--train.modalities=[]", "--train.modalities=2d", "--switch.start_epoch=-1", "--labels.latent_width=0",
-    "--teachers=lab",
+    "--teachers=rooms",
     "--networks.backbone_weights=missing", "--networks.backbone_weights=in/room", "--networks.backbone_weights=in/bin",
     "--networks.backbone_weights_3d=in/locked", "--teachers.sam_options.points_per_side=0", "--train.precision=float7",
     "--teachers.clip_options.window=0", "--teachers.clip_options.stride=-1", "--train.learning_rate=.nan", "--help=3",

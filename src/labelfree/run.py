@@ -30,7 +30,7 @@ from labelfree.files.atomic import write_text
 from labelfree.files.metrics import METRICS
 from labelfree.nets.point_features import point_features
 from labelfree.runtime.devices import make_fabric
-from labelfree.runtime.lab import shipped
+from labelfree.runtime.lab import starting_weights
 from labelfree.runtime.progress import Progress
 from labelfree.scene import Scene
 from labelfree.teachers.opening import load_teachers
@@ -167,4 +167,5 @@ def _teacher_entries(teachers: Teachers) -> dict[str, object]:
 
 def _start_digest(weights: str | None, part: str) -> str | None:
     """Return a digest of starting weights by their content, however the file is called; None without any."""
-    return None if weights is None else f"weights {weights_digest(shipped(weights, part) or weights)[:DIGEST_LENGTH]}"
+    start = starting_weights(weights, part)
+    return None if start is None else f"weights {weights_digest(start)[:DIGEST_LENGTH]}"

@@ -12,9 +12,9 @@ from labelfree.data.collection import open_scenes
 from labelfree.data.layout import ReadOptions
 from labelfree.paper_tables.data import TableScenes
 from labelfree.vocabulary import Vocabulary
+from labelfree_lab.layouts.street_dataset import StreetSize, write_streets
 from labelfree_lab.rooms.dataset import LabSize, write_lab
 from labelfree_lab.rooms.room import CLASS_NAMES
-from labelfree_lab.streets.dataset import StreetSize, write_streets
 
 
 @dataclass(frozen=True)
@@ -66,15 +66,15 @@ class LabStreets:
 def open_world(
     world: str, folder: Path, scenes: int | None, held_out: int | None, views: int | None
 ) -> LabRooms | LabStreets | None:
-    """Return the world that a recipe's name begins with, `lab` or `street`, of the given size; None for other recipes.
+    """Return the world that a recipe's name begins with, `rooms` or `streets`, of the given size; None for other recipes.
 
     `scenes` are training rooms or drives, `held_out` those that nothing is trained on, `views` the images of each room
     or the key frames of each training drive; None leaves a size at its default.
     """
-    if world.startswith("street"):
+    if world.startswith("streets"):
         drives = {"train_drives": scenes, "train_key_frames": views, "held_out_drives": held_out}
         return LabStreets(folder, StreetSize(**_given(drives)), Vocabulary.parse("nuscenes16"))
-    if world.startswith("lab"):
+    if world.startswith("rooms"):
         rooms = {"train_rooms": scenes, "train_views": views, "held_out_rooms": held_out, "held_out_views": views}
         return LabRooms(folder, LabSize(**_given(rooms)), with_preset_colours(Vocabulary.from_names(CLASS_NAMES)))
     return None

@@ -98,3 +98,18 @@ def test_metrics(room: Path, teachers: Path, trained: Path, capsys: pytest.Captu
     assert main([str(each) for each in train(room, teachers, trained)]) == 0
     assert "dropped 1 damaged lines" in capsys.readouterr().err
     assert path.read_bytes() == intact
+
+
+@pytest.mark.parametrize("damage", ["removed", "a folder", "a link to itself"])
+def test_a_damaged_network_is_no_missing_one(
+    damage: str, trained: Path, room: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "networks" / "2d" / "config.json"
+    path.unlink()
+    if damage == "a folder":
+        path.mkdir()
+    elif damage == "a link to itself":
+        path.symlink_to(path)
+    for verb in ("evaluate", "figure"):
+        assert str(path) in refused([verb, tmp_path, room], capsys)

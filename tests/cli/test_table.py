@@ -49,7 +49,7 @@ def test_again_runs_nothing_and_table_1_takes_what_it_shares(
     page = (measured / "table2.md").read_text()
     results = {path: path.stat().st_mtime_ns for path in measured.rglob(RESULT)}
     assert main(["table", "2", "--seeds", "2", "--out", str(measured), *UNTRAINED, *TINY]) == 0
-    rooms = ["table", "1", "--world", "lab", "--rows", "maskclip"]
+    rooms = ["table", "1", "--world", "rooms", "--rows", "maskclip"]
     assert main([*rooms, "--seeds", "2", "--out", str(measured), *TINY]) == 0
     told = capsys.readouterr()
     assert "begins" not in told.err
@@ -101,7 +101,7 @@ def test_the_table_is_written_after_every_run(tmp_path: Path, monkeypatch: pytes
         (["2", "--world", "scannet"], "--world scannet needs scenes"),
         (["2", "--world", "nowhere"], "no recipe 'nowhere'"),
         (["1", "--data", "{tmp}"], "--data needs --held-out"),
-        (["1", "--world", "lab", "--train.epoch=1"], "did you mean"),
+        (["1", "--world", "rooms", "--train.epoch=1"], "did you mean"),
     ],
 )
 def test_bad_input_is_one_sentence(

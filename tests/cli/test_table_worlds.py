@@ -21,7 +21,7 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str
     """Weights of both worlds that are there, and runs that take no time; what was asked for in which folder."""
     asked: list[tuple[str, str, int]] = []
     monkeypatch.setattr(teacher_weights, "_all_weights", lambda source: tmp_path / "weights")
-    for source in teacher_weights.PREFIXES:
+    for source in teacher_weights.WORLDS:
         for part in ("clip", "sam", "backbone", "backbone-3d"):
             folder = teacher_weights.weights_folder(source, part)
             folder.mkdir(parents=True)
@@ -41,21 +41,24 @@ def test_both_worlds(told: list[tuple[str, str, int]], tmp_path: Path, capsys: p
     assert main(["table", "1", "--out", str(out), *ROWS]) == 0
     assert [name for name, _, _ in told] == ["LabRooms"] * 4 + ["LabStreets"] * 4
     page = capsys.readouterr().out
-    assert page.startswith("# Table 1: Comparison with label-free methods, worlds lab and street")
-    header = "lab 2D | paper, ScanNet 2D | lab 3D | paper, ScanNet 3D | street 3D | paper, nuScenes 3D | street 2D"
+    assert page.startswith("# Table 1: Comparison with label-free methods, worlds rooms and streets")
+    header = (
+        "rooms 2D | paper, ScanNet 2D | rooms 3D | paper, ScanNet 3D | streets 3D | paper, nuScenes 3D | streets 2D"
+    )
     assert header in " ".join(page.split())
     assert (out / "table1-worlds.md").read_text().strip() == page.strip()
-    lab, street = (json.loads((folder / "table1.json").read_text()) for folder in (out, out / "street"))
-    assert (lab["world"], street["world"]) == ("lab", "street")
+    lab, street = (json.loads((folder / "table1.json").read_text()) for folder in (out, out / "streets"))
+    assert (lab["world"], street["world"]) == ("rooms", "streets")
     assert lab["rows"]["cns"]["miou_2d"] == [20.0, 20.0]
     assert street["rows"]["cns"]["miou_2d"] == [21.0, 21.0]
     assert (street["rows"]["cns"]["paper_2d"], street["rows"]["cns"]["paper_3d"]) == (22.1, 26.8)
-    assert (out / "street" / "runs" / "seed-2").is_dir()
+    assert (out / "streets" / "runs" / "seed-2").is_dir()
 
 
 def test_the_street_alone_lies_in_out(told: list[tuple[str, str, int]], tmp_path: Path) -> None:
     assert (
-        main(["table", "2", "--world", "street", "--out", str(tmp_path / "out"), "--rows", "full", "--seeds", "1"]) == 0
+        main(["table", "2", "--world", "streets", "--out", str(tmp_path / "out"), "--rows", "full", "--seeds", "1"])
+        == 0
     )
     assert told == [("LabStreets", "full", 1)]
     row = json.loads((tmp_path / "out" / "table2.json").read_text())["rows"]["full"]
@@ -65,7 +68,7 @@ def test_the_street_alone_lies_in_out(told: list[tuple[str, str, int]], tmp_path
 def test_sizes_are_each_worlds_own_unless_given(told: list[tuple[str, str, int]], tmp_path: Path) -> None:
     seen = []
     for given in ([], ["--rooms", "3", "--held-out-rooms", "2", "--views", "1"]):
-        for world in ("lab", "street"):
+        for world in ("rooms", "streets"):
             parsed = table.argparse.ArgumentParser()
             table.add_arguments(parsed)
             options = parsed.parse_args(["1", *given])
@@ -80,10 +83,10 @@ def test_sizes_are_each_worlds_own_unless_given(told: list[tuple[str, str, int]]
 @pytest.mark.parametrize(
     ("world", "more", "message"),
     [
-        ("lab,scannet", [], "only the lab's lab and street go together"),
-        ("lab,lab", [], "go together"),
-        ("lab,street", ["--data", "."], "without --data"),
-        ("street", ["--rooms", "0"], "1 to 250 drives"),
+        ("rooms,scannet", [], "only the lab's rooms and streets go together"),
+        ("rooms,rooms", [], "go together"),
+        ("rooms,streets", ["--data", "."], "without --data"),
+        ("streets", ["--rooms", "0"], "1 to 250 drives"),
     ],
 )
 def test_bad_input_is_one_sentence(
@@ -97,7 +100,7 @@ def test_bad_input_is_one_sentence(
 def test_weights_that_are_not_there_are_said_before_the_first_world_begins(
     told: list[tuple[str, str, int]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (teacher_weights.weights_folder("lab-street", "sam") / "model.safetensors").unlink()
-    assert main(["table", "1", "--world", "lab,street", "--out", str(tmp_path / "out"), *ROWS]) == 2
-    assert "'lab-street' means" in capsys.readouterr().err.splitlines()[-1]
+    (teacher_weights.weights_folder("streets", "sam") / "model.safetensors").unlink()
+    assert main(["table", "1", "--world", "rooms,streets", "--out", str(tmp_path / "out"), *ROWS]) == 2
+    assert "'streets' means" in capsys.readouterr().err.splitlines()[-1]
     assert told == []

@@ -54,7 +54,7 @@ def test_predict_takes_images_folders_clouds_and_scenes(finished: Path, room: Pa
 
 def test_label_then_train_on_its_files(room: Path, tmp_path: Path) -> None:
     labels = tmp_path / "labels"
-    assert main(["label", str(room), "--out", str(labels), "--recipe", "lab"]) == 0
+    assert main(["label", str(room), "--out", str(labels), "--recipe", "rooms"]) == 0
     given = ["--clip", str(labels / "room" / "clip"), "--sam", str(labels / "room" / "masks")]
     assert main(["train", str(room), "--out", str(tmp_path / "run"), *given, *QUICK]) == 0
     assert (tmp_path / "run" / "networks" / "2d" / "config.json").is_file()

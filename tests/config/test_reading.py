@@ -24,7 +24,7 @@ def test_scannet_is_the_paper() -> None:
 
 
 def test_overrides() -> None:
-    config = recipe("lab", "--train.epochs=3", "--switch.pool_2d=[clip_2d]", "--labels.latent_target=none")
+    config = recipe("rooms", "--train.epochs=3", "--switch.pool_2d=[clip_2d]", "--labels.latent_target=none")
     assert config.train.epochs == 3
     assert config.switch.pool_2d == ("clip_2d",)
     assert config.labels.latent_target == "none"
@@ -44,7 +44,7 @@ def test_overrides() -> None:
 )
 def test_mistakes_are_one_sentence(override: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        recipe("lab", override)
+        recipe("rooms", override)
 
 
 def test_unknown_keys_of_a_file_name_the_file(tmp_path: Path) -> None:
@@ -63,18 +63,18 @@ def test_overlays_come_last_and_merge_key_by_key(tmp_path: Path) -> None:
     first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
     first.write_text("train: {epochs: 5, workers: 2}\nswitch: {pool_2d: [clip_2d]}\n")
     second.write_text("train: {epochs: 7}\n")
-    config = read_settings(recipe_path("lab"), ["--train.epochs=3", "--train.scenes_per_batch=2"], [first, second])
+    config = read_settings(recipe_path("rooms"), ["--train.epochs=3", "--train.scenes_per_batch=2"], [first, second])
     train = config.train
     assert (train.epochs, train.workers, train.scenes_per_batch, train.optimiser) == (7, 2, 2, "adamw")
     assert config.switch.pool_2d == ("clip_2d",)
-    assert read_settings(recipe_path("lab"), (), []) == recipe("lab")
+    assert read_settings(recipe_path("rooms"), (), []) == recipe("rooms")
 
 
 def test_mistakes_in_an_overlay_name_it(tmp_path: Path) -> None:
     path = tmp_path / "row.yaml"
     path.write_text("switch: {pool_2b: [clip_2d]}\n")
     with pytest.raises(InputError, match=r"row\.yaml: unknown key 'switch\.pool_2b'; did you mean 'switch\.pool_2d'"):
-        read_settings(recipe_path("lab"), overlays=[path])
+        read_settings(recipe_path("rooms"), overlays=[path])
     path.write_text("train: {epochs: many}\n")
-    with pytest.raises(InputError, match=r"lab\.yaml, .*row\.yaml: "):
-        read_settings(recipe_path("lab"), overlays=[path])
+    with pytest.raises(InputError, match=r"rooms\.yaml, .*row\.yaml: "):
+        read_settings(recipe_path("rooms"), overlays=[path])

@@ -16,7 +16,7 @@ def test_the_defaults_are_the_paper() -> None:
 
 def test_every_switch_can_be_set() -> None:
     config = recipe(
-        "lab",
+        "rooms",
         "--system=openscene",
         "--train.images_factor=0.5",
         "--train.modalities=[3d]",
@@ -49,4 +49,4 @@ def test_every_switch_can_be_set() -> None:
 )
 def test_mistakes_say_what_to_change(overrides: tuple[str, ...], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        recipe("lab", *overrides)
+        recipe("rooms", *overrides)

@@ -11,6 +11,7 @@ from PIL import Image
 from small_capture import make_capture
 
 from labelfree.cli.main import main
+from labelfree.data.captures.layout import CAPTURES
 from labelfree.data.collection import layout_of, open_scenes
 from labelfree.data.image_folder import IMAGE_FOLDER
 from labelfree.data.layout import ReadOptions
@@ -165,7 +166,7 @@ def test_a_capture_without_poses_is_no_folder_of_images(
     (folder / "depth").mkdir()
     for index in range(3):
         Image.fromarray(np.full((30, 40), 900, np.uint16)).save(folder / "depth" / f"{index}.png")
-    assert layout_of(folder) is None
+    assert layout_of(folder) is CAPTURES
     assert main(["check", str(folder)]) == 2
     said = capsys.readouterr().err
     assert "a 3D capture needs a pose for each image" in said

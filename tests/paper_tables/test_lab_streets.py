@@ -11,7 +11,7 @@ from labelfree.paper_tables.row_runner import RowRunner
 from labelfree.paper_tables.rows import TABLE_1
 from labelfree.paper_tables.schedule import Schedule, carry_out, finished, row_settings
 from labelfree.vocabulary import Vocabulary
-from labelfree_lab.streets.dataset import StreetSize
+from labelfree_lab.layouts.street_dataset import StreetSize
 from labelfree_lab.tables import LabStreets
 from labelfree_lab.teachers.captions import build_tokenizer
 from labelfree_lab.teachers.tiny_clip import export, new_tiny_clip, tiny_clip_config
@@ -75,7 +75,7 @@ def test_a_row_is_measured_on_key_frames_in_3d_and_on_nuimages_in_2d(
     name: str, streets: LabStreets, teachers: tuple[str, str]
 ) -> None:
     out = streets.folder / "out"
-    schedule = Schedule(row_settings(recipe_path("street"), (*SMALL, *teachers)), streets.identity, out)
+    schedule = Schedule(row_settings(recipe_path("streets"), (*SMALL, *teachers)), streets.identity, out)
     job = schedule.job(TABLE_1.row(name), 1)
     carry_out([job], RowRunner(streets, out / "cache", "cpu"))
     result = finished(job)

@@ -42,7 +42,7 @@ class Killed(BaseException):
 
 @pytest.fixture(scope="module")
 def schedule(tmp_path_factory: pytest.TempPathFactory) -> Schedule:
-    return Schedule(row_settings(recipe_path("lab"), SMALL), "tiny", tmp_path_factory.mktemp("tables"))
+    return Schedule(row_settings(recipe_path("rooms"), SMALL), "tiny", tmp_path_factory.mktemp("tables"))
 
 
 @pytest.fixture(scope="module")

@@ -59,7 +59,7 @@ def changes(full: RunConfig, other: RunConfig) -> dict[str, Any]:
     return {key: value for key, value in after.items() if before[key] != value}
 
 
-@pytest.fixture(scope="module", params=["lab", "street", "scannet"])
+@pytest.fixture(scope="module", params=["rooms", "streets", "scannet"])
 def world(request: pytest.FixtureRequest) -> Path:
     """A recipe that sets nearly everything, and one that leaves nearly everything at the defaults."""
     return recipe_path(request.param)
@@ -91,7 +91,7 @@ def test_every_overlay_belongs_to_a_row_and_is_a_few_lines() -> None:
 
 def test_no_override_brings_back_what_a_row_takes_away() -> None:
     row = TABLE_2.row("latent_none")
-    config = read_settings(recipe_path("lab"), ["--labels.latent_target=clip", "--train.epochs=3"], [row.path])
+    config = read_settings(recipe_path("rooms"), ["--labels.latent_target=clip", "--train.epochs=3"], [row.path])
     assert (config.labels.latent_target, config.train.epochs) == ("none", 3)
 
 
@@ -123,13 +123,13 @@ def test_the_papers_gains_over_its_baseline() -> None:
 
 def test_the_papers_values_of_a_world() -> None:
     row = TABLE_1.row("openscene")
-    assert row.paper("lab") == row.paper("scannet") == PaperValues(14.2, 16.8)
+    assert row.paper("rooms") == row.paper("scannet") == PaperValues(14.2, 16.8)
     assert row.paper("nuscenes") == row.paper("my/nuscenes-mini.yaml") == PaperValues(None, 14.6)
     assert TABLE_2.row("full").paper("nuscenes") == PaperValues()
     assert [row.outdoor.miou_3d for row in TABLE_1.rows] == [12.8, 15.3, 14.6, 20.8, 26.8]
-    assert row.paper("street") == row.paper("my/street-mine.yaml") == PaperValues(12.4, 14.6)
+    assert row.paper("streets") == row.paper("my/streets-mine.yaml") == PaperValues(12.4, 14.6)
     assert [row.outdoor.miou_2d for row in TABLE_1.rows] == [14.1, 17.3, 12.4, 18.6, 22.1]
-    assert TABLE_2.row("full").paper("street") == PaperValues()
+    assert TABLE_2.row("full").paper("streets") == PaperValues()
     assert TABLE_1.row("cns").scannet == TABLE_2.row("full").scannet
     assert TABLE_1.row("maskclip").scannet == TABLE_2.row("baseline").scannet
 

@@ -42,7 +42,7 @@ class FakeRunner:
 
 @pytest.fixture(scope="module")
 def settings() -> dict[Path, RunConfig]:
-    return row_settings(recipe_path("lab"), ["--train.epochs=2"])
+    return row_settings(recipe_path("rooms"), ["--train.epochs=2"])
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ def run(row: str, seed: int, *numbers: float | None, commit: str = "abc") -> Run
     return RunResult("", row, seed, commit, Measures(*numbers, seconds=100.0 + seed))
 
 
-def runs(table: PaperTable, world: str = "lab", **found: list[RunResult | None]) -> TableRuns:
+def runs(table: PaperTable, world: str = "rooms", **found: list[RunResult | None]) -> TableRuns:
     names = [row.name for row in table.rows]
     return TableRuns(table, world, (1, 2, 3), tuple(tuple(found.get(name, [None] * 3)) for name in names))
 
@@ -100,7 +100,9 @@ def test_markdown(ablation: TableRuns) -> None:
 
 
 def test_one_seed_has_no_interval() -> None:
-    found = TableRuns(TABLE_2, "lab", (7,), tuple((run(row.name, 7, 10.0, 20.0, 30.0, 40.0),) for row in TABLE_2.rows))
+    found = TableRuns(
+        TABLE_2, "rooms", (7,), tuple((run(row.name, 7, 10.0, 20.0, 30.0, 40.0),) for row in TABLE_2.rows)
+    )
     page = table_markdown(found, "labelfree table 2 --seeds 1")
     assert found.complete
     assert "Not finished" not in page
@@ -109,10 +111,10 @@ def test_one_seed_has_no_interval() -> None:
 
 
 def test_both_worlds_beside_the_papers_four_columns() -> None:
-    lab = runs(TABLE_1, "lab", cns=[run("cns", s, 30.0 + s, 40.0, 50.0, 60.0) for s in (1, 2, 3)])
+    lab = runs(TABLE_1, "rooms", cns=[run("cns", s, 30.0 + s, 40.0, 50.0, 60.0) for s in (1, 2, 3)])
     street = runs(
         TABLE_1,
-        "street",
+        "streets",
         cns=[run("cns", s, 21.0, 25.0, 50.0, 60.0) for s in (1, 2, 3)],
         clip2scene=[run("clip2scene", s, None, 19.0, None, 30.0) for s in (1, 2, 3)],
     )
@@ -120,8 +122,8 @@ def test_both_worlds_beside_the_papers_four_columns() -> None:
     assert page.splitlines()[2].startswith("`labelfree table 1`; mIoU in percent")
     table = [[cell.strip() for cell in text.strip("|").split("|")] for text in page.splitlines() if text[:1] == "|"]
     assert table[0] == [
-        "row", "lab 2D", "paper, ScanNet 2D", "lab 3D", "paper, ScanNet 3D", "street 3D", "paper, nuScenes 3D",
-        "street 2D", "paper, nuImages 2D",
+        "row", "rooms 2D", "paper, ScanNet 2D", "rooms 3D", "paper, ScanNet 3D", "streets 3D", "paper, nuScenes 3D",
+        "streets 2D", "paper, nuImages 2D",
     ]  # fmt: skip
     by_row = {cells[0]: cells[1:] for cells in table[2:]}
     assert list(by_row) == [row.name for row in TABLE_1.rows]

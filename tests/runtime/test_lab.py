@@ -23,13 +23,13 @@ PARTS = ("clip", "sam", "backbone", "backbone-3d")
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("world", [ROOMS, STREETS], ids=lambda world: world.name)
 def test_those_of_both_worlds_are_there(world: World, part: str) -> None:
-    assert shipped(world.teachers, part) == weights_folder(world.teachers, part) == world.weights(part)
+    assert shipped(world.name, part) == weights_folder(world.name, part) == world.weights(part)
 
 
 def test_the_streets_teachers_know_streets(tmp_path: Path) -> None:
     """On streets they were not trained on: names far above chance, and better ones after the vote."""
     write_corpus(tmp_path, 3, 0, 6, STREETS.tuning_seeds, world=STREETS)
-    corpus, teachers = open_corpus(tmp_path), recipe("street").teachers
+    corpus, teachers = open_corpus(tmp_path), recipe("streets").teachers
     names = DenseClip.from_pretrained(str(STREETS.weights("clip")), teachers.clip_options)
     masks = SamTeacher.from_pretrained(str(STREETS.weights("sam")), teachers.sam_options)
     text, size = names.embed(Vocabulary.parse("nuscenes16")).vectors, corpus.plan.size
@@ -49,9 +49,9 @@ def test_everything_else_is_a_name_of_somebody_elses() -> None:
 @pytest.mark.parametrize("part", PARTS)
 def test_what_is_not_trained_yet_is_one_sentence(part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(teacher_weights, "_all_weights", lambda source: tmp_path)
-    with pytest.raises(InputError, match=rf"'lab-street' means .*street-{part}, which holds no model.safetensors"):
-        shipped("lab-street", part)
+    with pytest.raises(InputError, match=rf"'streets' means .*streets-{part}, which holds no model.safetensors"):
+        shipped("streets", part)
     folder = STREETS.weights(part)
     folder.mkdir()
     (folder / "model.safetensors").touch()
-    assert shipped("lab-street", part) == folder == tmp_path / f"street-{part}"
+    assert shipped("streets", part) == folder == tmp_path / f"streets-{part}"

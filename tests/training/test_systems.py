@@ -69,7 +69,7 @@ TRAINED = ("cns", "maskclip++", "clip2scene", "openscene", "post refine")
 
 
 def config_of(name: str) -> RunConfig:
-    return recipe("lab", *SMALL, *SYSTEMS[name])
+    return recipe("rooms", *SMALL, *SYSTEMS[name])
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +197,7 @@ def test_key_smoothing_and_prompt_denoising_are_settings(
     frame, size = scenes[0].frames[0], (48, 64)
     plain = teachers.namer.labels(frame, size)
     for option in ("--teachers.clip_options.key_smoothing=true", "--teachers.prompt_denoise=0.9"):
-        config = recipe("lab", *SMALL, option)
+        config = recipe("rooms", *SMALL, option)
         namer = load_teachers(config, NAMES, tmp_path).namer
         assert namer.fingerprint() != teachers.namer.fingerprint()
         changed = namer.labels(frame, size)

@@ -29,7 +29,7 @@ def test_what_is_meant(here: Path) -> None:
     [
         ("models/my-clop", "did you mean 'models/my-clip'"),
         ("model/my-clip/x", "did you mean 'models'"),
-        ("lab-stret", "did you mean 'lab-street'"),
+        ("strets", "did you mean 'streets'"),
         ("./owner/model", "no such folder"),
         ("owner/my model", "no such folder"),
         ("~no-such-user/model", "no such user"),

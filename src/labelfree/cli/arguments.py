@@ -42,7 +42,7 @@ def add_classes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--classes",
         default=None,
-        help="comma list, preset (scannet20, nuscenes16, lab16) or vocabulary file; default: those of the data",
+        help="comma list, preset (scannet20, nuscenes16, rooms16) or vocabulary file; default: those of the data",
     )
 
 
@@ -89,7 +89,7 @@ def require_sound(scenes: SceneCollection) -> tuple[CheckReport, ...]:
 def require_points(options: argparse.Namespace) -> None:
     """Stop before any work where there are images without points, on which nothing can be trained."""
     layout = layout_of(options.data, options.layout)
-    if layout is not None and layout.images_only:
+    if layout.images_only:
         raise InputError(
             f"{options.data}: has images but no points, so that nothing can be trained on it: measure a finished run "
             "on it with 'labelfree evaluate', or predict."
@@ -99,7 +99,7 @@ def require_points(options: argparse.Namespace) -> None:
 def require_depth(options: argparse.Namespace, config: RunConfig) -> None:
     """Stop before any work where the recipe pairs points through depth maps and the data cannot have any."""
     layout = layout_of(options.data, options.layout)
-    if layout is not None and not layout.depth and config.pairing.rule == "rgbd":
+    if not layout.depth and config.pairing.rule == "rgbd":
         raise InputError(
             f"{options.data}: is LiDAR data without depth maps, through which recipe '{options.recipe}' pairs points "
             f"(pairing.rule: rgbd); use --recipe {layout.recipe}."

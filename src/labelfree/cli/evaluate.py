@@ -52,7 +52,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
             f"({', '.join(names.names)}), which they are matched with by name: nothing can be measured."
         )
     own = layout_of(options.data, options.layout)
-    if scenes.classes is None and own is not None and own.images_only:
+    if scenes.classes is None and own.images_only:
         _require_known_ids(scenes, names)
     if not any(_has_truth(scene) for scene in scenes):
         raise InputError(f"{options.data}: has no ground truth: neither label images nor a labelled cloud.")

@@ -15,8 +15,9 @@ from labelfree.config.run_config import RunConfig
 from labelfree.errors import InputError
 from labelfree.files.atomic import write_png
 from labelfree.files.outputs import OutputFolder
-from labelfree.nets.segmenters import Segmenter2D, Segmenter3D
+from labelfree.labelling.labellers import load_networks
 from labelfree.results.figure import FigureSources, clouds_figure, frames_figure
+from labelfree.run import NETWORKS
 from labelfree.runtime.devices import pick_device
 from labelfree.teachers.opening import load_teachers
 
@@ -71,15 +72,9 @@ def _settings(run_folder: Path) -> RunConfig:
 
 
 def _sources(options: argparse.Namespace, config: RunConfig, device: torch.device) -> FigureSources:
-    folder_2d, folder_3d = options.run / "networks" / "2d", options.run / "networks" / "3d"
-    net_2d = Segmenter2D.from_pretrained(folder_2d).to(device) if folder_2d.is_dir() else None
-    net_3d = Segmenter3D.from_pretrained(folder_3d).to(device) if folder_3d.is_dir() else None
-    network = net_2d or net_3d
-    if network is None:
-        raise InputError(f"{options.run / 'networks'}: no networks there; let the run finish first.")
-    names = network.vocabulary
-    teachers = load_teachers(config, names, _cache(options), device)
-    return FigureSources(teachers, net_2d, net_3d)
+    networks = load_networks(options.run / NETWORKS, device)
+    teachers = load_teachers(config, networks.vocabulary, _cache(options), device)
+    return FigureSources(teachers, networks.net_2d, networks.net_3d)
 
 
 def _cache(options: argparse.Namespace) -> Path:

@@ -18,7 +18,7 @@ from labelfree.data.survey import cache_bytes, kept_bytes
 from labelfree.errors import InputError
 from labelfree.nets.building import new_networks
 from labelfree.nets.segmenters import Segmenter2D, Segmenter3D
-from labelfree.runtime.lab import PREFIXES
+from labelfree.runtime.lab import WORLDS
 from labelfree.scene import Frame, Scene
 from labelfree.teachers.opening import teacher_source
 from labelfree.vocabulary import IGNORE_LABEL, Vocabulary
@@ -199,7 +199,7 @@ def _labelling_bytes(config: RunConfig, frames: int) -> int:
     """Return about what the teachers' caches take; nothing for the lab's tiny ones and for files."""
     size = config.labels.image_size
     kept = kept_bytes(frames, size) if config.labels.keep_frames else 0
-    small = config.teachers.clip in PREFIXES or Path(config.teachers.clip).is_dir()
+    small = config.teachers.clip in WORLDS or Path(config.teachers.clip).is_dir()
     return kept + (0 if small else cache_bytes(frames, size, config.labels.latent_width))
 
 

@@ -46,7 +46,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     if options.measure < 0:
         raise InputError(f"--measure is {options.measure}: give 0 (not measured) or more pictures.")
     own = layout_of(options.data, options.layout)
-    options.recipe = options.recipe or ("quick" if own is None else own.recipe)
+    options.recipe = options.recipe or own.recipe
     config = run_config(options, overrides)
     require_depth(options, config)
     bar: list[Progress] = []

@@ -11,7 +11,7 @@ from labelfree.config.run_config import RunConfig
 from labelfree.config.teachers import ClipOptions, SamOptions
 from labelfree.config.training import MODALITIES
 from labelfree.errors import InputError
-from labelfree.runtime.lab import PREFIXES as LABS
+from labelfree.runtime.lab import WORLDS
 from labelfree.teachers.teachers import Teachers
 
 
@@ -21,10 +21,10 @@ def run_config(options: argparse.Namespace, overrides: Sequence[str]) -> RunConf
     teachers = config.teachers
     # A model other than the lab's is read as the paper reads it, not with what suits the lab's tiny one.
     if options.clip is not None and options.clip != teachers.clip:
-        plain = ClipOptions() if teachers.clip in LABS else teachers.clip_options
+        plain = ClipOptions() if teachers.clip in WORLDS else teachers.clip_options
         teachers = replace(teachers, clip=options.clip, clip_options=plain)
     if options.sam is not None and options.sam != teachers.sam:
-        everything = SamOptions() if teachers.sam in LABS else teachers.sam_options
+        everything = SamOptions() if teachers.sam in WORLDS else teachers.sam_options
         teachers = replace(teachers, sam=options.sam, sam_options=everything)
     seed = getattr(options, "seed", None)
     return replace(config, teachers=teachers, seed=config.seed if seed is None else seed)
@@ -42,7 +42,7 @@ def require_cotraining(config: RunConfig, verb: str) -> None:
 def notices(config: RunConfig, teachers: Teachers, real_work: str | None) -> tuple[str, ...]:
     """Return what a reader of the results must know first; `real_work` is the command to use on real images, if any."""
     lab: tuple[str, ...] = ()
-    if real_work is not None and {config.teachers.clip, config.teachers.sam} & set(LABS):
+    if real_work is not None and {config.teachers.clip, config.teachers.sam} & set(WORLDS):
         lab = (f"{LAB_NOTICE} For real work, with CLIP and SAM from the Hugging Face hub: {real_work}",)
     return (*lab, *teachers.namer.notices, *teachers.masks.notices)
 

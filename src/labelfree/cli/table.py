@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--world",
         default=None,
-        help="settings: lab, street, both (lab,street), scannet, or a YAML file (default: both for table 1, else lab)",
+        help="settings: rooms, streets, both (rooms,streets), scannet, or a YAML file (default: both for table 1, else rooms)",
     )
     parser.add_argument("--seeds", type=int, default=5, help="how many seeds: rooms, weights and everything random")
     parser.add_argument("--first-seed", type=int, default=1, help="the first of them")
@@ -147,7 +147,7 @@ def _seeds(options: argparse.Namespace) -> tuple[int, ...]:
 
 def _worlds(options: argparse.Namespace) -> list[tuple[str, Path]]:
     """Return the worlds and where the runs of each are: those of further worlds in folders of their own."""
-    own = "lab,street" if options.number == 1 and options.data is None else "lab"
+    own = "rooms,streets" if options.number == 1 and options.data is None else "rooms"
     worlds = [world.strip() for world in (options.world or own).split(",")]
     out = Path(options.out or f"runs/tables-{Path(worlds[0]).stem}")
     if len(worlds) == 1:

@@ -121,7 +121,7 @@ class NetworkConfig:
     """MinkowskiNet."""
     backbone_weights: str | None = None
     """ResNet weights (torchvision's names) the 2D network starts from: a safetensors file, a folder, a hub name, or
-    `lab` or `lab-street`. The paper starts from ImageNet; None starts at random."""
+    `lab` or `streets`. The paper starts from ImageNet; None starts at random."""
     backbone_weights_3d: str | None = None
     """MinkUNet weights (MinkowskiEngine's names) the 3D network starts from, given likewise. None, the paper's choice,
     starts at random."""

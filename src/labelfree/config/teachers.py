@@ -120,12 +120,12 @@ class SamOptions:
 
 @dataclass(frozen=True)
 class TeacherConfig:
-    """Which CLIP and SAM label the images: the package's tiny ones (`lab`, `lab-street`), a hub name, folders."""
+    """Which CLIP and SAM label the images: the package's tiny ones (`lab`, `streets`), a hub name, folders."""
 
     clip: str = "openai/clip-vit-base-patch16"
-    """Hub name, folder with a CLIP model, folder with label or score maps per frame, or `lab`, `lab-street`."""
+    """Hub name, folder with a CLIP model, folder with label or score maps per frame, or `lab`, `streets`."""
     sam: str = "facebook/sam-vit-huge"
-    """Hub name, folder with a SAM model, folder with mask-id PNGs per frame, or `lab`, `lab-street`."""
+    """Hub name, folder with a SAM model, folder with mask-id PNGs per frame, or `lab`, `streets`."""
     clip_kind: TeacherKind = "auto"
     """`model`, `files`, or `auto`: a folder of maps without config.json holds files, all else is a model."""
     sam_kind: TeacherKind = "auto"

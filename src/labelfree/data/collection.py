@@ -1,4 +1,4 @@
-"""Opening data: a dataset in a layout of its own, a description file, a scene's folder, or a folder of scenes."""
+"""Opening data: a dataset in a layout of its own, or captures."""
 
 from __future__ import annotations
 
@@ -11,23 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelfree.data.calibrations import doubt_notes
-from labelfree.data.captures.posed_rgbd import CaptureSource
-from labelfree.data.captures.recognised import recognised, recognised_images
-from labelfree.data.description import Description, read_description
-from labelfree.data.image_folder import ALONE, IMAGE_FOLDER, images_of
-from labelfree.data.layout import Layout, OpenedDataset, ReadOptions, SceneSource, calibrations_of, faults_of
+from labelfree.data.captures.layout import CAPTURES
+from labelfree.data.image_folder import IMAGE_FOLDER
+from labelfree.data.layout import Layout, ReadOptions, SceneSource, calibrations_of, leave_out_broken
 from labelfree.data.lidar_rig.kitti_object import KITTI_OBJECT
 from labelfree.data.lidar_rig.reader import LIDAR
 from labelfree.data.lidar_rig.semantic_kitti import SEMANTIC_KITTI
 from labelfree.data.nerfstudio.layout import NERFSTUDIO
 from labelfree.data.nuimages.layout import NUIMAGES
 from labelfree.data.nuscenes.layout import NUSCENES
-from labelfree.data.patterns import Pattern, natural_order
 from labelfree.data.relabelling import id_table, relabelled
 from labelfree.data.scannet.layout import SCANNET
 from labelfree.errors import InputError
 from labelfree.files.documents import reading
-from labelfree.files.names import require_safe_name
 from labelfree.scene import Scene
 from labelfree.vocabulary import Vocabulary
 
@@ -90,8 +86,9 @@ class SceneCollection(Sequence[Scene]):
 LAYOUTS: tuple[Layout, ...] = (
     *(SCANNET, NUSCENES, NUIMAGES, NERFSTUDIO, KITTI_OBJECT, SEMANTIC_KITTI, LIDAR),
     IMAGE_FOLDER,
+    CAPTURES,
 )
-"""Layouts that are recognised by their own files."""
+"""All layouts; the first that recognises its own files has them."""
 
 
 def open_scenes(
@@ -106,98 +103,18 @@ def open_scenes(
     """
     path, root, options = Path(path), None if root is None else Path(root), options or ReadOptions()
     with reading(path):
-        own = layout_of(path, layout)
-        opened = _open_captures(path, root, options) if own is None else own.open(path, root, options)
-        sources = tuple(opened.sources)
-        notes = (*opened.notes, *doubt_notes(calibrations_of(sources)))
-    if not sources:
-        raise InputError(f"{path}: holds no scene; unpack its tables and files again, or give another folder.")
-    for source in sources:
-        require_safe_name(source.name, f"{path}: the name of a scene")
-    if options.skip_broken:
-        broken = {source.name: faults[0] for source in sources if (faults := faults_of(source))}
-        sources = tuple(source for source in sources if source.name not in broken)
-        notes += tuple(f"scene '{name}' is left out: {fault}" for name, fault in broken.items())
-        if not sources:
-            raise InputError(f"{path}: no scene is left after leaving out the broken ones; {notes[-1]}")
-    return SceneCollection(sources, opened.classes, notes)
+        opened = layout_of(path, layout).open(path, root, options)
+        notes = (*opened.notes, *doubt_notes(calibrations_of(opened.sources)))
+    opened = leave_out_broken(path, replace(opened, notes=notes), options)
+    return SceneCollection(tuple(opened.sources), opened.classes, opened.notes)
 
 
-def layout_of(path: str | Path, name: str | None = None) -> Layout | None:
-    """Return the layout that is named or recognised; None for captures in the posed RGB-D layout."""
+def layout_of(path: str | Path, name: str | None = None) -> Layout:
+    """Return the layout that is named or recognised; what no other layout recognises are captures."""
     if name is None:
-        return next((layout for layout in LAYOUTS if layout.recognises(Path(path))), None)
+        return next(layout for layout in LAYOUTS if layout.recognises(Path(path)))
     for layout in LAYOUTS:
         if layout.name == name:
             return layout
-    known = ", ".join(layout.name for layout in LAYOUTS) or "none yet"
-    raise InputError(f"--layout is '{name}': use one of {known}, or leave it out for captures (docs/own-data.md).")
-
-
-def _open_captures(path: Path, root: Path | None, options: ReadOptions) -> OpenedDataset:
-    if options.split is not None:
-        raise InputError(f"{path}: a capture has no splits; leave '{options.split}' out.")
-    description, base = _resolve(path, root)
-    description, said_of_images = recognised_images(description, base)
-    folders = _scene_folders(base, description)
-    if not folders:
-        raise InputError(_nothing_found(base, description, path))
-    single = folders == [base]
-    sources, notes = list[CaptureSource](), list(said_of_images)
-    for folder in folders:
-        name = (description.name if single else None) or folder.resolve().name
-        own, said = recognised(description, folder, base)
-        every = options.stride(description.every)
-        sources.append(CaptureSource(name, folder, base, own, every, options.limit, options.cache_dir))
-        notes += said
-    return OpenedDataset(sources, _classes(tuple(sources)), tuple(notes))
-
-
-def _resolve(path: Path, root: Path | None) -> tuple[Description, Path]:
-    if path.is_dir():
-        if root is not None:
-            raise InputError(f"--root {root} is for a description file, but {path} is itself a folder; leave it out.")
-        return Description(), path
-    if not path.exists():
-        raise InputError(f"{path}: no such folder or description file.")
-    if path.suffix.lower() not in {".yaml", ".yml", ".json"}:
-        raise InputError(f"{path}: neither a capture's folder nor a description (.yaml); see docs/own-data.md.")
-    description = read_description(path)
-    base = root or (path.parent / description.root if description.root else path.parent)
-    if not base.is_dir():
-        raise InputError(f"{base}: the capture's folder does not exist; give it with --root DIR.")
-    return description, base
-
-
-def _scene_folders(base: Path, description: Description) -> list[Path]:
-    images = Pattern(description.images)
-    if images.matches_in(base):
-        return [base]
-    children = {path.name: path for path in base.iterdir() if path.is_dir() and not path.name.startswith(".")}
-    return [children[name] for name in natural_order(children) if images.matches_in(children[name])]
-
-
-def _nothing_found(base: Path, description: Description, path: Path) -> str:
-    looked = f"{base}: no scene here: neither it nor a folder in it has pictures '{description.images}'"
-    if path.is_dir():
-        sweeps = "LiDAR sweeps need one with layout: lidar (docs/datasets.md)"
-        hint = f"; {sweeps}" if any(base.glob("*.bin")) else f"; {ALONE}" if images_of(base) is not None else ""
-        return f"{looked}; lay the files out as docs/own-data.md shows, or describe them in a YAML file{hint}."
-    return f"{looked}; give the capture's folder with --root DIR, or mend key 'images' of {path}."
-
-
-def _classes(sources: tuple[CaptureSource, ...]) -> tuple[str, ...] | None:
-    stated = sources[0].description.classes
-    if stated is None or isinstance(stated, tuple):
-        return stated
-    found: dict[tuple[str, ...], Path] = {}
-    for source in sources:
-        file = source.near(stated)
-        if file.is_file():
-            found.setdefault(Vocabulary.from_file(file).names, file)
-    if len(found) > 1:
-        first, second = list(found.values())[:2]
-        raise InputError(f"{second}: its classes differ from those of {first}; scenes opened together must share them.")
-    if not found and "classes" in sources[0].description.stated:
-        raise InputError(f"{sources[0].near(stated)}: no such file of class names; mend key 'classes'.")
-    return next(iter(found), None)
+    known = ", ".join(layout.name for layout in LAYOUTS)
+    raise InputError(f"--layout is '{name}': use one of {known}.")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from labelfree.data.description import count_value, refuse_unknown, text_value
 from labelfree.data.integrity import check_image
-from labelfree.data.layout import Count, Layout, OpenedDataset, Progress, ReadOptions, Survey
+from labelfree.data.layout import Count, Layout, OpenedDataset, ReadOptions, Survey, SurveyProgress
 from labelfree.data.lidar_rig.description import raw_classes, raw_ignored, says_layout
 from labelfree.data.lidar_rig.reader import RawLabels
 from labelfree.data.lidar_rig.sweeps import class_table
@@ -255,7 +255,7 @@ def _classes(value: Any, path: Path, base: Path) -> dict[int, str] | None:
     return dict(enumerate(Vocabulary.from_file(file).names))
 
 
-def survey_image_folder(path: Path, root: Path | None, options: ReadOptions, progress: Progress) -> Survey:
+def survey_image_folder(path: Path, root: Path | None, options: ReadOptions, progress: SurveyProgress) -> Survey:
     """Count the images and look at their headers."""
     description, source, notes = _source(path, root, options)
     problems = []

@@ -184,3 +184,7 @@ def _crc(file: BinaryIO, length: int, kind: bytes) -> int:
             return -1
         crc, length = zlib.crc32(piece, crc), length - len(piece)
     return crc
+
+
+ASPECT_TOLERANCE = 0.02
+"""Two pictures show the same view when their width / height differ less than this share; ScanNet's differ by 0.4 %."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, cast, runtime_checkable
 
@@ -36,14 +36,14 @@ class ReadOptions:
     def __post_init__(self) -> None:
         if (self.every is not None and self.every < 1) or (self.limit is not None and self.limit < 1):
             raise InputError(f"every is {self.every} and limit is {self.limit}: both must be 1 or more.")
+        if self.split is not None:
+            require_safe_name(self.split, "--split")
         if self.cache_dir is not None:
             object.__setattr__(self, "cache_dir", Path(self.cache_dir))
 
     def stride(self, described: int = 1) -> int:
         """Return the step between frames: `every`, or where it is not given what the description says."""
         return described if self.every is None else self.every
-        if self.split is not None:
-            require_safe_name(self.split, "--split")
 
 
 class SceneSource(Protocol):
@@ -119,7 +119,7 @@ class Survey:
     """Class names that come with the data; None where there are none."""
 
 
-Progress = Callable[[int, int], None]
+SurveyProgress = Callable[[int, int], None]
 """Hears how many of how many scenes are done."""
 
 
@@ -136,7 +136,7 @@ class Layout:
     """Whether a folder or description file is of this layout, judged by a few names, never by reading data."""
     open: Callable[[Path, Path | None, ReadOptions], OpenedDataset]
     """Open (path, root or None, options)."""
-    survey: Callable[[Path, Path | None, ReadOptions, Progress], Survey]
+    survey: Callable[[Path, Path | None, ReadOptions, SurveyProgress], Survey]
     """Go through the whole tree."""
     recipe: str = "quick"
     """The settings that suit it unless others are asked for."""
@@ -166,3 +166,19 @@ def faults_of(source: SceneSource, thorough: bool = False) -> tuple[str, ...]:
             return source.faults(thorough)
     except InputError as error:
         return (str(error),)
+
+
+def leave_out_broken(path: Path, opened: OpenedDataset, options: ReadOptions) -> OpenedDataset:
+    """Return the scenes without those that cannot be read, where these are to be left out; refuse to return none."""
+    sources, notes = tuple(opened.sources), opened.notes
+    if not sources:
+        raise InputError(f"{path}: holds no scene; unpack its tables and files again, or give another folder.")
+    for source in sources:
+        require_safe_name(source.name, f"{path}: the name of a scene")
+    if options.skip_broken:
+        broken = {source.name: faults[0] for source in sources if (faults := faults_of(source))}
+        sources = tuple(source for source in sources if source.name not in broken)
+        notes += tuple(f"scene '{name}' is left out: {fault}" for name, fault in broken.items())
+        if not sources:
+            raise InputError(f"{path}: no scene is left after leaving out the broken ones; {notes[-1]}")
+    return replace(opened, sources=sources, notes=notes)

@@ -57,33 +57,33 @@ class NextStep:
     notes: tuple[str, ...] = ()
 
 
-def next_step(given: GivenData, layout: Layout | None, found: Survey, recipe: str) -> NextStep:
-    """Return the command that begins the work on surveyed data; `layout` is None for captures."""
-    if layout is not None and layout.images_only:
+def next_step(given: GivenData, layout: Layout, found: Survey, recipe: str) -> NextStep:
+    """Return the command that begins the work on surveyed data."""
+    if layout.images_only:
         return NextStep(_line("evaluate", ["RUN", *given.words(), "--networks-only"]), (RUN_NOTE,))
-    name = given.name if layout is None or layout.preset is None else layout.name
+    name = given.name if layout.preset is None else layout.name
     if not found.frames:
         return NextStep(_line("predict", ["RUN", *given.words(), "--out", f"predicted/{name}"]), (RUN_NOTE,))
     classes, example = _classes(given, layout, found.classes)
     words = [*given.words(), *classes, "--recipe", recipe, "--out", f"runs/{name}"]
-    return NextStep(_line("run" if layout is None else layout.first_verb, words), (EXAMPLE_NOTE,) if example else ())
+    return NextStep(_line(layout.first_verb, words), (EXAMPLE_NOTE,) if example else ())
 
 
-def real_work_command(given: GivenData, layout: Layout | None, out: Path) -> str:
+def real_work_command(given: GivenData, layout: Layout, out: Path) -> str:
     """Return the command that repeats a run of the lab's teachers with the paper's, in a run folder of its own."""
-    recipe = PAPER_INDOORS if layout is None or layout.recipe == Layout.recipe else layout.recipe
+    recipe = PAPER_INDOORS if layout.recipe == Layout.recipe else layout.recipe
     classes = [] if given.classes is None else ["--classes", given.classes]
     return _line("run", [*given.words(), *classes, "--recipe", recipe, "--out", f"{out}-{recipe}"])
 
 
-def _classes(given: GivenData, layout: Layout | None, own: tuple[str, ...] | None) -> tuple[list[str], bool]:
+def _classes(given: GivenData, layout: Layout, own: tuple[str, ...] | None) -> tuple[list[str], bool]:
     """Return the words that name the classes, and whether they are an example."""
-    stated = given.classes or (None if layout is None else layout.preset)
+    stated = given.classes or layout.preset
     if stated is not None:
         return ["--classes", stated], False
     if own is not None:
         return [], False
-    outdoors = layout is not None and layout.recipe == "nuscenes"
+    outdoors = layout.recipe == "nuscenes"
     return ["--classes", OUTDOORS if outdoors else INDOORS], True
 
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from labelfree.data.calibrations import calibration_notes
-from labelfree.data.captures.posed_rgbd import CaptureSource
-from labelfree.data.collection import layout_of, open_scenes
-from labelfree.data.layout import Count, Progress, ReadOptions, Survey, calibrations_of, faults_of
+from labelfree.data.collection import layout_of
+from labelfree.data.layout import ReadOptions, Survey, SurveyProgress
 from labelfree.data.next_step import NextStep
 from labelfree.files.documents import reading
 
@@ -19,27 +17,10 @@ KEPT_BYTES, PIXELS_PER_PAIR, PAIR_BYTES = 6, 8, 12
 """Kept frames take 6 bytes a pixel and 12 a pixel-point pair; on LiDAR fewer pixels have one, on fine meshes more."""
 
 
-def survey(path: Path, root: Path | None, options: ReadOptions, layout: str | None, progress: Progress) -> Survey:
+def survey(path: Path, root: Path | None, options: ReadOptions, layout: str | None, progress: SurveyProgress) -> Survey:
     """Go through a dataset in its own layout, or through captures in the posed RGB-D layout."""
     with reading(path):
-        own = layout_of(path, layout)
-        if own is None:
-            return _survey_captures(path, root, options, progress)
-        return own.survey(path, root, options, progress)
-
-
-def _survey_captures(path: Path, root: Path | None, options: ReadOptions, progress: Progress) -> Survey:
-    scenes = open_scenes(path, root, options)
-    problems, frames = list[str](), 0
-    for place, source in enumerate(scenes.sources):
-        found = faults_of(source, thorough=True)
-        problems += found
-        if not found:
-            frames += len(source.frames()) if isinstance(source, CaptureSource) else 0
-        progress(place + 1, len(scenes))
-    notes = tuple(dict.fromkeys((*scenes.notes, *calibration_notes(calibrations_of(scenes.sources)))))
-    counts = (Count("scenes", len(scenes)), Count("pictures", frames))
-    return Survey("posed-rgbd", counts, tuple(problems), notes, frames, scenes.classes)
+        return layout_of(path, layout).survey(path, root, options, progress)
 
 
 def cache_bytes(frames: int, image_size: tuple[int, int], latent_width: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from labelfree.prediction import Prediction
 from labelfree.scene import Frame, Scene
 from labelfree.teachers.teachers import Teachers
 from labelfree.vocabulary import Vocabulary
-from labelfree.weights.stored import CONFIG_NAME
+from labelfree.weights.stored import CONFIG_NAME, WEIGHTS_NAME
 
 
 class Labeller(Protocol):
@@ -134,7 +135,9 @@ class NetworkLabels:
 def load_networks(folder: str | Path, device: torch.device) -> NetworkLabels:
     """Return the networks that a run left in `folder/2d` and `folder/3d`, one of them at least."""
     folder = Path(folder)
-    found = tuple((folder / modality / CONFIG_NAME).is_file() for modality in MODALITIES)
+    # Whatever bears one of the names counts, so that a damaged network is an error, not a missing one.
+    files = (CONFIG_NAME, WEIGHTS_NAME)
+    found = tuple(any(os.path.lexists(folder / modality / name) for name in files) for modality in MODALITIES)
     if not any(found):
         raise InputError(f"{folder}: holds neither 2d/{CONFIG_NAME} nor 3d/{CONFIG_NAME}; give the folder of a run.")
     return NetworkLabels(

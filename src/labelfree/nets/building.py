@@ -9,7 +9,7 @@ from labelfree.errors import InputError
 from labelfree.nets.cotrained import CoTrained
 from labelfree.nets.point_features import point_features
 from labelfree.nets.segmenters import Segmenter, Segmenter2D, Segmenter3D
-from labelfree.runtime.lab import shipped
+from labelfree.runtime.lab import starting_weights
 from labelfree.scene import Scene
 from labelfree.vocabulary import Vocabulary
 
@@ -25,6 +25,6 @@ def new_networks(config: RunConfig, vocabulary: Vocabulary, text: torch.Tensor, 
     starts = (config.networks.backbone_weights, config.networks.backbone_weights_3d)
     networks: tuple[Segmenter, ...] = (net_2d, net_3d)
     for network, weights, part in zip(networks, starts, ("backbone", "backbone-3d")):
-        if weights is not None:
-            network.load_backbone(shipped(weights, part) or weights)
+        if (start := starting_weights(weights, part)) is not None:
+            network.load_backbone(start)
     return CoTrained(net_2d, net_3d)

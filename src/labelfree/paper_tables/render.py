@@ -14,8 +14,8 @@ from labelfree.paper_tables.summary import SIDES, Difference, Measure, Side, Tab
 MEASURES: tuple[Measure, ...] = ("miou", "acc")
 
 COLUMNS: dict[str, tuple[tuple[Side, str], ...]] = {
-    "lab": (("2d", "ScanNet 2D"), ("3d", "ScanNet 3D")),
-    "street": (("3d", "nuScenes 3D"), ("2d", "nuImages 2D")),
+    "rooms": (("2d", "ScanNet 2D"), ("3d", "ScanNet 3D")),
+    "streets": (("3d", "nuScenes 3D"), ("2d", "nuImages 2D")),
 }
 """For each of the lab's worlds its sides in the paper's order, and the column of the paper beside each."""
 

@@ -41,7 +41,7 @@ class Row:
         stem = Path(world).stem
         if stem.startswith("nuscenes"):
             return PaperValues(None, self.outdoor.miou_3d)  # its own pictures have no truth
-        return self.outdoor if stem.startswith("street") else self.scannet
+        return self.outdoor if stem.startswith("streets") else self.scannet
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,21 @@
-"""The door to the lab: package `labelfree_lab`, which imports labelfree and is imported only here, when it is asked for.
+"""The door to the lab: package `labelfree_lab`, which imports labelfree and is imported only here, on demand.
 
 labelfree works without it; then the lab's worlds and weights are missing, and whoever asks for them is told.
 """
 
 from __future__ import annotations
 
+import warnings
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
-from labelfree.errors import InputError
+from labelfree.errors import DataWarning, InputError
 
 PACKAGE = "labelfree_lab"
-PREFIXES = {"lab": "tiny", "lab-street": "street"}
-"""Names of the lab's models in settings, each with the prefix of its folders."""
+WORLDS = ("rooms", "streets")
+"""The lab's worlds, and what settings call the models trained on each."""
 MODEL = "model.safetensors"
 
 
@@ -25,26 +26,38 @@ def lab_module(name: str, wanted_by: str) -> ModuleType:
     return import_module(f"{PACKAGE}.{name}")
 
 
-def weights_folder(source: str, part: str) -> Path:
-    """Return the folder of the `clip`, `sam`, `backbone` or `backbone-3d` of `lab` or `lab-street`, trained or not."""
-    return _all_weights(source) / f"{PREFIXES[source]}-{part}"
+def weights_folder(world: str, part: str) -> Path:
+    """Return the folder of the `clip`, `sam`, `backbone` or `backbone-3d` of a world, trained or not."""
+    return _all_weights(world) / f"{world}-{part}"
 
 
-def _all_weights(source: str) -> Path:
+def _all_weights(world: str) -> Path:
     found = find_spec(PACKAGE)
     if found is None or not found.submodule_search_locations:
         raise InputError(
-            f"'{source}' names weights of package {PACKAGE}, which is not installed: reinstall labelfree, or name other "
+            f"'{world}' names weights of package {PACKAGE}, which is not installed: reinstall labelfree, or give other "
             "weights."
         )
     return Path(found.submodule_search_locations[0]) / "weights"
 
 
-def shipped(source: str | None, part: str) -> Path | None:
-    """Return the folder of the lab's weights where `source` names those, else None."""
-    if source not in PREFIXES:
+def starting_weights(name: str | None, part: str) -> Path | str | None:
+    """Return the weights that a network starts from: the lab's folder, `name` itself, or None for a random start.
+
+    Where they are the lab's and the lab is not installed, the start is random, and a `DataWarning` says so.
+    """
+    if name in WORLDS and find_spec(PACKAGE) is None:
+        told = f"starting weights '{name}' belong to package {PACKAGE}, which is not installed: random weights instead."
+        warnings.warn(told, DataWarning, stacklevel=2)
         return None
-    folder = weights_folder(source, part)
+    return shipped(name, part) or name
+
+
+def shipped(name: str | None, part: str) -> Path | None:
+    """Return the folder of the lab's weights where `name` is a world of the lab, else None."""
+    if name not in WORLDS:
+        return None
+    folder = weights_folder(name, part)
     if not (folder / MODEL).is_file():
-        raise InputError(f"'{source}' means {folder}, which holds no {MODEL}: train it (docs/lab.md).")
+        raise InputError(f"'{name}' means {folder}, which holds no {MODEL}: train it (docs/lab.md).")
     return folder

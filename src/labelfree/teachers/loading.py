@@ -13,7 +13,7 @@ from typing import Any, get_args
 import torch
 from torch import nn
 
-from labelfree.config.training import Precision
+from labelfree.config.teachers import TeacherPrecision
 from labelfree.errors import InputError
 from labelfree.files.documents import read_json
 from labelfree.weights.hub import folder_or_hub_name, hub_answers
@@ -132,8 +132,8 @@ def combined_digest(*parts: object) -> str:
 
 def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
     """Turn `auto` into the fastest safe type of this machine."""
-    if precision not in get_args(Precision):
-        raise InputError(f"precision is '{precision}': choose one of {', '.join(get_args(Precision))}.")
+    if precision not in get_args(TeacherPrecision):
+        raise InputError(f"precision is '{precision}': choose one of {', '.join(get_args(TeacherPrecision))}.")
     if precision != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[precision]
     if device.type == "cuda":

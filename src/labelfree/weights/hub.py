@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from labelfree.errors import InputError
-from labelfree.runtime.lab import PREFIXES
+from labelfree.runtime.lab import WORLDS
 
 HUB_TIMEOUT_S = 10.0
 """How long the hub may take to say whether it has a model."""
@@ -69,6 +69,6 @@ def _nearest(folder: Path) -> str:
     except OSError:
         names = {}
     if folder.parent == Path():
-        names |= {name: name for name in PREFIXES}
+        names |= {name: name for name in WORLDS}
     near = difflib.get_close_matches(missing.name, names, n=1)
     return f" (did you mean '{names[near[0]]}'?)" if near else ""

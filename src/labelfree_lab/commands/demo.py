@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Seed, sizes, where to write."""
     parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="run folder")
     parser.add_argument("--seed", type=int, default=0, help="seed of the rooms and of everything random")
-    parser.add_argument("--recipe", default="lab", help="settings: lab, or a YAML file")
+    parser.add_argument("--recipe", default="rooms", help="settings: rooms, or a YAML file")
     parser.add_argument("--oracle", action="store_true", help="also train the same networks on the truth")
     parser.add_argument("--rooms", type=int, default=LabSize.train_rooms, help="training rooms")
     parser.add_argument("--held-out", type=int, default=LabSize.held_out_rooms, help="held-out rooms")

@@ -1,4 +1,4 @@
-"""How good tiny-CLIP is so far: dense labels and retrieval on rooms that it was not trained on."""
+"""How good rooms-clip is so far: dense labels and retrieval on rooms that it was not trained on."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from labelfree_lab.teachers.crops import TaggedPictures, normalise
 if TYPE_CHECKING:
     from transformers import CLIPModel, PreTrainedTokenizerFast
 
-    from labelfree_lab.teachers.train_clip import Batch
+    from labelfree_lab.teachers.crops import CaptionBatch
 
 WINDOW = 64
 """Windows of the training size: interpolated positions cost a third to three quarters of the mIoU."""
@@ -28,7 +28,7 @@ PICTURES_AT_ONCE = 10
 
 
 def reading(attention: str, scale: float, keep_residual: bool = False) -> ClipOptions:
-    """Return the options that read tiny-CLIP densely in windows of its training size."""
+    """Return the options that read rooms-clip densely in windows of its training size."""
     return ClipOptions(
         attention=attention,  # type: ignore[arg-type]
         keep_residual=keep_residual,
@@ -87,7 +87,7 @@ def probe_scores(
 
 
 @torch.inference_mode()
-def retrieval_at_1(model: CLIPModel, batch: Batch) -> float:
+def retrieval_at_1(model: CLIPModel, batch: CaptionBatch) -> float:
     """Return the share of pictures whose CLS token is nearest to their own caption, or to one that says the same."""
     images = model.eval().get_image_features(pixel_values=normalise(batch.pixels)).pooler_output
     texts = model.get_text_features(input_ids=batch.tokens).pooler_output

@@ -136,3 +136,17 @@ def normalise(images: Tensor) -> Tensor:  # [B, 3, H, W] 0..1 -> CLIP's mean 0, 
     """Subtract CLIP's mean and divide by its deviation."""
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
     return (images - mean) / std
+
+
+@dataclass(frozen=True)
+class CaptionBatch:
+    """B photographs with one caption each."""
+
+    pixels: Tensor  # [B, 3, 64, 64] in 0..1
+    tokens: Tensor  # [B, L] int64
+    single: Tensor  # [K, L] int64: one sentence for each class alone
+    named: Tensor  # [B, K] bool: what each caption names
+    visible: Tensor  # [B, K] bool: the tags
+    maps: Tensor  # [B, K, h, w] what the tag network sees where
+    prior: Tensor  # [K] share of all places that the maps give to each class
+    true_of: Tensor  # [B pictures, B captions] bool: the caption names only what this picture shows

@@ -1,4 +1,4 @@
-"""How good tiny-SAM's raw masks are on pictures it has not seen: a grid of points, no filters, class-agnostic truth."""
+"""How good rooms-sam's raw masks are on pictures it has not seen: a grid of points, no filters, class-agnostic truth."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tiny-SAM learns from: class-agnostic instance maps turned into point prompts, masks and losses.
+"""What rooms-sam learns from: class-agnostic instance maps turned into point prompts, masks and losses.
 
 Instance ids say which pixels belong together and nothing else; 0 marks pixels of no instance.
 """

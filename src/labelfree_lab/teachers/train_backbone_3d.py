@@ -39,9 +39,9 @@ from labelfree_lab.teachers.worlds import ROOMS, STREETS, WORLDS
 SHAPE = Segmenter3DConfig(
     "MinkUNet14A", (16, 32, 48, 64, 64, 48, 32, 32), first_width=16, first_kernel=3, voxel_m=0.15, texture=True
 )
-"""The 3D network of rooms; `recipes/lab.yaml` says the same."""
+"""The 3D network of rooms; `recipes/rooms.yaml` says the same."""
 SHAPES = {ROOMS.name: SHAPE, STREETS.name: replace(SHAPE, in_channels=1, voxel_m=0.3)}
-"""The street's is the same on intensity; `recipes/street.yaml` says so."""
+"""The street's is the same on intensity; `recipes/streets.yaml` says so."""
 TUNING = 12
 """Rooms or streets that the curve is measured on."""
 

@@ -30,7 +30,7 @@ from labelfree_lab.teachers.activation_maps import Album, fill_album, map_loss
 from labelfree_lab.teachers.captions import ROOMS, Wording, build_tokenizer, draw_names, statements_hold, write_caption
 from labelfree_lab.teachers.clip_probe import TABLE, probe_scores, retrieval_at_1
 from labelfree_lab.teachers.corpus import open_pair
-from labelfree_lab.teachers.crops import TaggedPictures, cut_out, jitter_colours, normalise
+from labelfree_lab.teachers.crops import CaptionBatch, TaggedPictures, cut_out, jitter_colours, normalise
 from labelfree_lab.teachers.tiny_clip import IMAGE_SIDE, export, image_features, new_tiny_clip, tiny_clip_config
 from labelfree_lab.teachers.train_backbone import load_tag_net
 from labelfree_lab.teachers.training_log import (
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Settings:
-    """How tiny-CLIP is trained."""
+    """How rooms-clip is trained."""
 
     steps: int = 2500
     batch: int = 128
@@ -67,20 +67,6 @@ class Settings:
     seed: int = 0
 
 
-@dataclass(frozen=True)
-class Batch:
-    """B photographs with one caption each."""
-
-    pixels: Tensor  # [B, 3, 64, 64] in 0..1
-    tokens: Tensor  # [B, L] int64
-    single: Tensor  # [K, L] int64: one sentence for each class alone
-    named: Tensor  # [B, K] bool: what each caption names
-    visible: Tensor  # [B, K] bool: the tags
-    maps: Tensor  # [B, K, h, w] what the tag network sees where
-    prior: Tensor  # [K] share of all places that the maps give to each class
-    true_of: Tensor  # [B pictures, B captions] bool: the caption names only what this picture shows
-
-
 def caption_loss(
     images: Tensor,  # [B, E]
     texts: Tensor,  # [B, E]
@@ -95,7 +81,7 @@ def caption_loss(
     return (functional.cross_entropy(logits, target) + functional.cross_entropy(logits.T, target)) / 2
 
 
-def batch_loss(model: CLIPModel, batch: Batch) -> tuple[Tensor, Tensor]:
+def batch_loss(model: CLIPModel, batch: CaptionBatch) -> tuple[Tensor, Tensor]:
     """Return the loss of the CLS token against captions and that of the patches against the tag network's maps."""
     whole, patches = image_features(model, normalise(batch.pixels))
     captions, single = (
@@ -117,7 +103,7 @@ def draw_batch(
     settings: Settings,
     step: int,
     wording: Wording = ROOMS,
-) -> Batch:
+) -> CaptionBatch:
     """Draw the photographs and captions of one step; the same for the same seed and step."""
     rng = np.random.default_rng((settings.seed, step))
     rows = rng.choice(len(album), settings.batch, replace=False)
@@ -135,7 +121,7 @@ def draw_batch(
     true_of = torch.from_numpy(statements_hold(named, visible))
     maps = album.maps[rows]
     maps = torch.where(torch.from_numpy(mirrored).view(-1, 1, 1, 1), maps.flip(-1), maps)
-    return Batch(
+    return CaptionBatch(
         pixels, captions, single, torch.from_numpy(named), torch.from_numpy(visible), maps, album.prior, true_of
     )
 
@@ -157,15 +143,15 @@ class Course:
     tuning_album: Album
     wording: Wording = ROOMS
 
-    def batch(self, step: int) -> Batch:
+    def batch(self, step: int) -> CaptionBatch:
         """Draw the batch of a step."""
         return self._draw(self.pictures, self.album, step)
 
-    def tuning_batch(self, step: int) -> Batch:
+    def tuning_batch(self, step: int) -> CaptionBatch:
         """Draw such a batch of held-out pictures."""
         return self._draw(self.tuning, self.tuning_album, step)
 
-    def _draw(self, pictures: TaggedPictures, album: Album, step: int) -> Batch:
+    def _draw(self, pictures: TaggedPictures, album: Album, step: int) -> CaptionBatch:
         names = self.vocabulary.names
         return draw_batch(pictures, album, names, self.tokenizer, self.settings, step, self.wording)
 
@@ -208,7 +194,7 @@ def new_optimiser(model: CLIPModel, settings: Settings) -> torch.optim.Optimizer
 
 
 def train_step(
-    model: CLIPModel, optimiser: torch.optim.Optimizer, batch: Batch, settings: Settings, step: int
+    model: CLIPModel, optimiser: torch.optim.Optimizer, batch: CaptionBatch, settings: Settings, step: int
 ) -> tuple[float, float]:
     """Take one optimiser step and return both losses."""
     model.train()

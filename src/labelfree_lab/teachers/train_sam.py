@@ -47,7 +47,7 @@ PROBE_PICTURES = 24
 
 @dataclass(frozen=True)
 class Settings:
-    """How tiny-SAM is trained."""
+    """How rooms-sam is trained."""
 
     steps: int = 5000
     batch: int = 16
@@ -74,7 +74,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Batch:
+class PromptBatch:
     """B pictures with P prompts each."""
 
     pixels: Tensor  # [B, 3, H, W] normalised
@@ -114,7 +114,7 @@ def draw_batch(
     instances: NDArray[np.uint16],  # [n, H, W]
     settings: Settings,
     step: int,
-) -> Batch:
+) -> PromptBatch:
     """Draw the pictures and prompts of one step; the same for the same seed and step."""
     rng = np.random.default_rng((settings.seed, step))
     chosen = np.sort(rng.choice(len(images), settings.batch, replace=len(images) < settings.batch))
@@ -130,7 +130,7 @@ def draw_batch(
         side = padded_side((images.shape[1], images.shape[2]))
         pixels = pad_bottom_right(pixels, (side, side))
     targets = instance_masks(ids, torch.from_numpy(prompts.instances), MASK_STRIDE)
-    return Batch(pixels.contiguous(), torch.from_numpy(prompts.points), targets, token_instances(ids, PATCH))
+    return PromptBatch(pixels.contiguous(), torch.from_numpy(prompts.points), targets, token_instances(ids, PATCH))
 
 
 def new_optimiser(learner: Learner, settings: Settings) -> torch.optim.Optimizer:
@@ -146,7 +146,7 @@ def train_step(
     forward: Callable[..., tuple[Tensor, Tensor]],
     learner: Learner,
     optimiser: torch.optim.Optimizer,
-    batch: Batch,
+    batch: PromptBatch,
     step: int,
 ) -> Tensor:  # [5], see Learner.forward
     """Take one optimiser step; `forward` is the learner, compiled or not."""

@@ -16,7 +16,7 @@ class World:
     """Rooms or streets."""
 
     name: str
-    """As `--world` takes it."""
+    """As `--world` takes it, and what settings call its teachers."""
     class_names: tuple[str, ...]
     wording: captions.Wording
     picture_size: tuple[int, int]
@@ -25,12 +25,10 @@ class World:
     """The first seed of what teachers are trained on."""
     tuning_seeds: int
     """The first seed of what they are measured on while they are trained."""
-    teachers: str
-    """What settings call its teachers."""
 
     def weights(self, part: str) -> Path:
         """Return where one of its teachers is kept."""
-        return weights_folder(self.teachers, part)
+        return weights_folder(self.name, part)
 
 
 ROOMS = World(
@@ -40,7 +38,6 @@ ROOMS = World(
     (96, 128),
     rooms.TEACHER_ROOMS,
     rooms.TUNING_ROOMS,
-    "lab",
 )
 STREETS = World(
     "streets",
@@ -49,6 +46,5 @@ STREETS = World(
     (96, 176),
     route.TEACHER_STREETS,
     route.TUNING_STREETS,
-    "lab-street",
 )
 WORLDS = {world.name: world for world in (ROOMS, STREETS)}

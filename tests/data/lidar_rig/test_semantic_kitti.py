@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from kitti_drive import KITTI, drive
 
+from labelfree.data.captures.layout import CAPTURES
 from labelfree.data.checking.check import check_collection
 from labelfree.data.collection import layout_of, open_scenes
 from labelfree.data.layout import ReadOptions
@@ -87,7 +88,7 @@ def test_survey_counts_against_the_published_sweeps(dataset: Path) -> None:
 
 
 def test_a_folder_of_other_things_is_not_taken(tmp_path: Path) -> None:
-    assert layout_of(tmp_path) is None
+    assert layout_of(tmp_path) is CAPTURES
     with pytest.raises(InputError, match=r"holds no sequence with a folder velodyne"):
         open_scenes(tmp_path, layout="semantickitti")
     (tmp_path / "00" / "velodyne").mkdir(parents=True)

@@ -8,7 +8,7 @@ from labelfree.data.collection import open_scenes
 from labelfree.data.layout import ReadOptions
 from labelfree.errors import InputError
 from labelfree_lab.layouts.nuimages import FIRST_STREET
-from labelfree_lab.streets.dataset import HELD_OUT_OFFSET, StreetFolders, StreetSize, write_streets
+from labelfree_lab.layouts.street_dataset import HELD_OUT_OFFSET, StreetFolders, StreetSize, write_streets
 
 SIZE = StreetSize(train_drives=1, train_key_frames=2, held_out_drives=2, image_size=(24, 40), azimuths=30)
 

@@ -108,7 +108,7 @@ class _Stopped(list[Path]):
         return list(self)[int(index)]  # type: ignore[call-overload,no-any-return]
 
 
-@pytest.mark.parametrize(("world", "recipe", "channels"), [(ROOMS, "lab", 3), (STREETS, "street", 1)])
+@pytest.mark.parametrize(("world", "recipe", "channels"), [(ROOMS, "rooms", 3), (STREETS, "streets", 1)])
 def test_what_is_exported_is_what_the_worlds_3d_network_starts_from(
     world: World, recipe: str, channels: int, tmp_path: Path
 ) -> None:

@@ -32,7 +32,7 @@ def learner(settings: train_sam.Settings = SETTINGS) -> train_sam.Learner:
     return train_sam.Learner(tiny_sam.new_tiny_sam(config, settings.seed), settings)
 
 
-def loss_of(model: train_sam.Learner, batch: train_sam.Batch) -> torch.Tensor:
+def loss_of(model: train_sam.Learner, batch: train_sam.PromptBatch) -> torch.Tensor:
     return model(batch.pixels, batch.points, batch.targets, batch.owners)[0]
 
 

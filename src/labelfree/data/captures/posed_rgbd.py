@@ -12,7 +12,7 @@ from labelfree.data.calibrations import DEPTH_INTRINSICS, Calibration, StatedInt
 from labelfree.data.captures.matching import FrameFiles, MatchedFrames, look_at_parts, match_frames
 from labelfree.data.description import Description, Pinhole
 from labelfree.data.fusion import FusionOptions, fuse_cached
-from labelfree.data.integrity import check_ply, file_faults
+from labelfree.data.integrity import ASPECT_TOLERANCE, check_ply, file_faults
 from labelfree.data.patterns import Pattern
 from labelfree.data.ply import PlyCloud, read_ply
 from labelfree.data.poses import pinhole, read_intrinsics, scaled_intrinsics
@@ -26,8 +26,6 @@ USUAL_INTRINSICS = (
     *DEPTH_INTRINSICS,
 )
 """Files beside a capture that are compared with the intrinsics that are used."""
-ASPECT_TOLERANCE = 0.02
-"""Two pictures show the same view when their width / height differ less than this share; ScanNet's differ by 0.4 %."""
 
 
 @dataclass(frozen=True)

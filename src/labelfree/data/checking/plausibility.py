@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labelfree.data.captures.posed_rgbd import ASPECT_TOLERANCE
 from labelfree.data.checking.misfit import SCENE_DEPTH_M
+from labelfree.data.integrity import ASPECT_TOLERANCE
 from labelfree.errors import InputError
 from labelfree.raster import Raster
 from labelfree.scene import Frame

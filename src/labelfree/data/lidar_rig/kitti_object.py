@@ -10,7 +10,7 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
-from labelfree.data.layout import Layout, OpenedDataset, Progress, ReadOptions, Survey
+from labelfree.data.layout import Layout, OpenedDataset, ReadOptions, Survey, SurveyProgress
 from labelfree.data.lidar_rig.description import RigDescription, read_rig
 from labelfree.data.lidar_rig.reader import SweepSource, rig_at, survey_sweeps, sweeps_of
 from labelfree.errors import InputError
@@ -78,7 +78,7 @@ def _sweeps(path: Path, root: Path | None, options: ReadOptions) -> tuple[tuple[
     return tuple(sources), (found, *notes)
 
 
-def survey_kitti_object(path: Path, root: Path | None, options: ReadOptions, progress: Progress) -> Survey:
+def survey_kitti_object(path: Path, root: Path | None, options: ReadOptions, progress: SurveyProgress) -> Survey:
     """Count the sweeps of a split against the published number, and look at every file's size."""
     sources, notes = _sweeps(path, root, options)
     found = survey_sweeps(NAME, sources, notes, None, progress)

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labelfree.data.captures.posed_rgbd import ASPECT_TOLERANCE
 from labelfree.data.description import Incomplete
-from labelfree.data.integrity import check_image, frame_faults
-from labelfree.data.layout import Count, Layout, OpenedDataset, Progress, ReadOptions, Survey, faults_of
+from labelfree.data.integrity import ASPECT_TOLERANCE, check_image, frame_faults
+from labelfree.data.layout import Count, Layout, OpenedDataset, ReadOptions, Survey, SurveyProgress, faults_of
 from labelfree.data.lidar_rig.calibration import camera_matrices
 from labelfree.data.lidar_rig.description import LAYOUT, RigCamera, RigDescription, is_rig, read_rig
 from labelfree.data.lidar_rig.sweeps import class_table, classes_of, raw_ids, read_point_labels, read_sweep
@@ -265,7 +264,7 @@ def sweeps_of(rig: Rig, options: ReadOptions, sequence: str | None = None) -> tu
     return tuple(SweepSource(name, rig, sequence) for name in taken)
 
 
-def survey_rig(path: Path, root: Path | None, options: ReadOptions, progress: Progress) -> Survey:
+def survey_rig(path: Path, root: Path | None, options: ReadOptions, progress: SurveyProgress) -> Survey:
     """Look at every sweep, label file and picture's header."""
     rig, notes = _rig(path, root, options)
     sources = sweeps_of(rig, options)
@@ -277,7 +276,7 @@ def survey_sweeps(
     sources: Sequence[SweepSource],
     notes: tuple[str, ...],
     classes: tuple[str, ...] | None,
-    progress: Progress,
+    progress: SurveyProgress,
 ) -> Survey:
     """Look at the files of sweeps."""
     problems, frames = dict[str, None](), 0

@@ -25,9 +25,9 @@ from labelfree.data.layout import (
     Count,
     Layout,
     OpenedDataset,
-    Progress,
     ReadOptions,
     Survey,
+    SurveyProgress,
     calibrations_of,
     faults_of,
 )
@@ -338,7 +338,7 @@ def _notes(sources: tuple[NerfstudioSource, ...]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def survey_nerfstudio(path: Path, root: Path | None, options: ReadOptions, progress: Progress) -> Survey:
+def survey_nerfstudio(path: Path, root: Path | None, options: ReadOptions, progress: SurveyProgress) -> Survey:
     """Look for every file that the captures speak of."""
     sources = _sources(path, root, options)
     problems: list[str] = []

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelfree.data.integrity import check_image
-from labelfree.data.layout import Count, Layout, OpenedDataset, Progress, ReadOptions, Survey, faults_of
+from labelfree.data.layout import Count, Layout, OpenedDataset, ReadOptions, Survey, SurveyProgress, faults_of
 from labelfree.data.nuimages.rle import decode
 from labelfree.data.nuscenes.lidarseg import MERGED
 from labelfree.data.nuscenes.metadata import Row, field, small_table, table_rows, text_field, whole_field
@@ -197,7 +197,7 @@ def _size(mask: Row) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def survey_nuimages(path: Path, root: Path | None, options: ReadOptions, progress: Progress) -> Survey:
+def survey_nuimages(path: Path, root: Path | None, options: ReadOptions, progress: SurveyProgress) -> Survey:
     """Count the annotated pictures and look at their files."""
     opened = open_nuimages(path, root, options)
     sources: Sequence[Any] = opened.sources

@@ -10,7 +10,16 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-from labelfree.data.layout import Count, Layout, OpenedDataset, Progress, ReadOptions, SceneSource, Survey, faults_of
+from labelfree.data.layout import (
+    Count,
+    Layout,
+    OpenedDataset,
+    ReadOptions,
+    SceneSource,
+    Survey,
+    SurveyProgress,
+    faults_of,
+)
 from labelfree.data.nuscenes.index import CAMERAS, NuScenesIndex, open_index
 from labelfree.data.nuscenes.lidarseg import HIGHEST_RAW_ID, MERGED, RAW_IDS, merging
 from labelfree.data.nuscenes.metadata import small_table, text_field, whole_field
@@ -130,7 +139,7 @@ def point_labels(path: Path, version: str) -> PointLabels | None:
     return PointLabels(folder, merging(indexed or RAW_IDS), max(indexed.values(), default=HIGHEST_RAW_ID))
 
 
-def survey_nuscenes(path: Path, root: Path | None, options: ReadOptions, progress: Progress) -> Survey:
+def survey_nuscenes(path: Path, root: Path | None, options: ReadOptions, progress: SurveyProgress) -> Survey:
     """Count scenes, samples and readings, and look at every key frame's files."""
     keys, notes = _key_frames(path, root, options)
     index = keys.tables

@@ -11,9 +11,9 @@ from labelfree.data.layout import (
     Count,
     Layout,
     OpenedDataset,
-    Progress,
     ReadOptions,
     Survey,
+    SurveyProgress,
     calibrations_of,
     faults_of,
 )
@@ -109,7 +109,7 @@ def _places(path: Path) -> tuple[dict[str, Path], dict[str, ExportedFrames]]:
     return scans, frames
 
 
-def survey_scannet(path: Path, root: Path | None, options: ReadOptions, progress: Progress) -> Survey:
+def survey_scannet(path: Path, root: Path | None, options: ReadOptions, progress: SurveyProgress) -> Survey:
     """Look at every scan's files: headers of .sens and the chain of their frames, meshes, labels, poses."""
     sources = _sources(path, root, options)
     problems: list[str] = []

@@ -1,0 +1,1 @@
+"""All settings as dataclasses, their reading and their checks; importable without torch."""
