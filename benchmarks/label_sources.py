@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labelfree.config.reading import read_settings, recipe_path
+from labelfree.config.reading import read_settings
+from labelfree.config.recipe_files import recipe_path
 from labelfree.evaluation.confusion import ConfusionMatrix
 from labelfree.evaluation.method_results import Table
 from labelfree.files.atomic import write_text

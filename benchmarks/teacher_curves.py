@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelfree.cli.arguments import with_preset_colours
-from labelfree.config.reading import recipe_path
+from labelfree.config.recipe_files import recipe_path
 from labelfree.evaluation.method_results import MISSING, Table
 from labelfree.files.atomic import write_text
 from labelfree.paper_tables.data import weights_digest

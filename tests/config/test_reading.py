@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from labelfree import InputError, recipe
-from labelfree.config.reading import RECIPES_DIR, read_settings, recipe_path, settings_yaml
+from labelfree.config.reading import read_settings, settings_yaml
+from labelfree.config.recipe_files import RECIPES_DIR, recipe_path
 from labelfree.config.run_config import RunConfig
 
 

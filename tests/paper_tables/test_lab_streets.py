@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from labelfree.config.reading import recipe_path
+from labelfree.config.recipe_files import recipe_path
 from labelfree.data.nuimages.layout import CLASSES
 from labelfree.paper_tables.data import TableScenes
 from labelfree.paper_tables.row_runner import RowRunner

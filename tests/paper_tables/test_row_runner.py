@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from labelfree.config.reading import recipe_path
+from labelfree.config.recipe_files import recipe_path
 from labelfree.config.run_config import RunConfig
 from labelfree.files.metrics import METRICS
 from labelfree.paper_tables.data import weights_digest

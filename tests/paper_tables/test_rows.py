@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from labelfree.config.reading import read_settings, recipe_path
+from labelfree.config.reading import read_settings
+from labelfree.config.recipe_files import recipe_path
 from labelfree.config.run_config import RunConfig
 from labelfree.errors import InputError
 from labelfree.paper_tables.rows import ALL_ROWS, ROWS_DIR, TABLE_1, TABLE_2, PaperValues, paper_table

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from labelfree.config.reading import recipe_path
+from labelfree.config.recipe_files import recipe_path
 from labelfree.config.run_config import RunConfig
 from labelfree.errors import InputError
 from labelfree.paper_tables import schedule as schedule_module

@@ -130,4 +130,4 @@ def test_both_worlds_beside_the_papers_four_columns() -> None:
     assert by_row["cns"] == ["32.0 ± 2.5", "28.4", "40.0 ± 0.0", "33.5", "25.0 ± 0.0", "26.8", "21.0 ± 0.0", "22.1"]
     assert by_row["clip2scene"] == ["–", "23.7", "–", "25.6", "19.0 ± 0.0", "20.8", "–", "18.6"]
     assert by_row["maskclip"][1::2] == ["17.3", "14.2", "12.8", "14.1"]
-    assert "World street: not finished" in page
+    assert "World streets: not finished" in page

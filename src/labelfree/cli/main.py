@@ -70,6 +70,7 @@ VERBS = (
         "labelfree_lab.commands.write",
         "write the offline lab: rooms as captures, or rooms and streets in the layouts of ScanNet and nuScenes",
     ),
+    Verb("settings", "labelfree.cli.settings", "list every setting: default, the paper's value, allowed values"),
     Verb("info", "labelfree.cli.info", "versions, device and teachers, for bug reports"),
 )
 

@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 
-from labelfree.config.reading import read_settings, recipe_path
+from labelfree.config.reading import read_settings
+from labelfree.config.recipe_files import recipe_path
 from labelfree.config.run_config import RunConfig
 from labelfree.config.teachers import ClipOptions, SamOptions
 from labelfree.config.training import MODALITIES

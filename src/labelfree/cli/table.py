@@ -11,7 +11,7 @@ from pathlib import Path
 
 from labelfree.cli.arguments import command_line, told, vocabulary
 from labelfree.cli.preflight import check_extras, check_out, check_teachers
-from labelfree.config.reading import recipe_path
+from labelfree.config.recipe_files import recipe_path
 from labelfree.data.collection import open_scenes
 from labelfree.data.layout import ReadOptions
 from labelfree.errors import InputError, printable

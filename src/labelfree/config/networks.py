@@ -38,10 +38,10 @@ class Segmenter2DConfig:
     """(height, width) the network was trained at, to which prediction resizes; None takes images as they are."""
 
     def __post_init__(self) -> None:
-        check_choice(self, "net_2d", backbone=RESNETS, output_stride=(8, 16, 32))
+        check_choice(self, "networks.net_2d", backbone=RESNETS, output_stride=(8, 16, 32))
         check_ranges(
             self,
-            "net_2d",
+            "networks.net_2d",
             width=Whole(8, MAX_RESNET_WIDTH),
             aspp_channels=Whole(1, MAX_WIDTH),
             dropout=Real(0, 1, below=True),
@@ -50,7 +50,7 @@ class Segmenter2DConfig:
             image_size=Whole(1, MAX_SIDE),
         )
         if self.width % 8:  # oneDNN writes out of bounds in a strided 1x1 convolution of fewer (AVX2, one thread)
-            raise InputError(f"net_2d.width is {self.width}: give a multiple of 8.")
+            raise InputError(f"networks.net_2d.width is {self.width}: give a multiple of 8.")
 
     def with_inputs(self, image_size: tuple[int, int], text_width: int) -> Segmenter2DConfig:
         """Return the configuration for images of a size and text embeddings of a width."""
@@ -82,10 +82,10 @@ class Segmenter3DConfig:
     """Width of the latent features of Eq. 7."""
 
     def __post_init__(self) -> None:
-        check_choice(self, "net_3d", variant=VARIANTS)
+        check_choice(self, "networks.net_3d", variant=VARIANTS)
         check_ranges(
             self,
-            "net_3d",
+            "networks.net_3d",
             planes=Whole(1, MAX_MINKUNET_WIDTH),
             first_width=Whole(1, MAX_MINKUNET_WIDTH),
             in_channels=Whole(1, MAX_MINKUNET_WIDTH),
@@ -93,7 +93,7 @@ class Segmenter3DConfig:
             text_width=Whole(1, MAX_TEXT_WIDTH),
             latent_width=Whole(1, MAX_WIDTH),
         )
-        check_choice(self, "net_3d", first_kernel=KERNELS)
+        check_choice(self, "networks.net_3d", first_kernel=KERNELS)
         self.shape()
 
     def with_inputs(self, in_channels: int, text_width: int) -> Segmenter3DConfig:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, fields
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 from labelfree.errors import InputError, shown
+
+PLAIN_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 MAX_SIDE = 8192
 """Largest side, in pixels, of an image that teachers and networks work at."""
@@ -67,11 +72,34 @@ def positive(high: float) -> Real:
     return Real(0.0, high, above=True)
 
 
+Rules = dict[str, Whole | Real | tuple[object, ...]]
+"""By setting, the numbers or the values that it may have."""
+
+_RULES: ContextVar[Rules | None] = ContextVar("_RULES", default=None)
+
+
+@contextmanager
+def recorded_rules() -> Iterator[Rules]:
+    """Collect the rules of every dataclass that is made meanwhile, so that they are stated once, where they hold."""
+    rules: Rules = {}
+    token = _RULES.set(rules)
+    try:
+        yield rules
+    finally:
+        _RULES.reset(token)
+
+
+def _record(section: str, rules: Mapping[str, Whole | Real | tuple[object, ...]]) -> None:
+    if (recorded := _RULES.get()) is not None:
+        recorded.update({key(section, name): rule for name, rule in rules.items()})
+
+
 def check_ranges(config: Any, section: str, **ranges: Range) -> None:
     """Raise the first number of a dataclass that lies outside its range; None passes where it is the default.
 
     `section` is the key before the field's in a recipe, such as `train`. Of tuples each entry is checked.
     """
+    _record(section, ranges)
     defaults = {field.name: field.default for field in fields(config)}
     for name, allowed in ranges.items():
         value = getattr(config, name)
@@ -84,6 +112,7 @@ def check_ranges(config: Any, section: str, **ranges: Range) -> None:
 
 def check_choice(config: Any, section: str, **choices: Any) -> None:
     """Raise the first setting of a dataclass that is none of the values of its `Literal`, or of some names."""
+    _record(section, {name: get_args(choice) or tuple(choice) for name, choice in choices.items()})
     for name, choice in choices.items():
         value = getattr(config, name)
         allowed = get_args(choice) or tuple(choice)
@@ -102,3 +131,18 @@ def check_sources(config: Any, section: str, *names: str) -> None:
 def key(section: str, name: str) -> str:
     """Return a setting's name as `--a.b=c` takes it."""
     return f"{section}.{name}" if section else name
+
+
+def type_in_words(hint: Any) -> str:
+    """Return what a type hint takes, in words."""
+    if hint in PLAIN_WORDS:
+        return PLAIN_WORDS[hint]
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return f"one of {', '.join(map(str, arguments))}"
+    if origin is tuple:
+        length = "" if arguments[-1] is Ellipsis else f" of {len(arguments)}"
+        return f"a list{length}, each entry {type_in_words(arguments[0])}"
+    if type(None) in arguments:
+        return f"{type_in_words(next(part for part in arguments if part is not type(None)))}, or null"
+    return str(hint)

@@ -11,6 +11,7 @@ from typing import Any, get_type_hints
 
 import yaml
 
+from labelfree.config.recipe_files import recipe_path
 from labelfree.config.run_config import RunConfig
 from labelfree.config.typed import typed
 from labelfree.errors import InputError, shown
@@ -131,20 +132,3 @@ def plain_data(value: Any) -> Any:
             return value.value
         case _:
             return value
-
-
-RECIPES_DIR = Path(__file__).parent / "recipes"
-
-
-def recipe_path(name: str | Path) -> Path:
-    """Return the file of a recipe given by name (`lab`, `scannet`) or by path."""
-    path = Path(name)
-    if path.suffix in {".yaml", ".yml"}:
-        if not path.is_file():
-            raise InputError(f"{path}: no such recipe file.")
-        return path
-    shipped = RECIPES_DIR / f"{name}.yaml"
-    if not shipped.is_file():
-        known = ", ".join(sorted(p.stem for p in RECIPES_DIR.glob("*.yaml")))
-        raise InputError(f"There is no recipe '{name}'; shipped are {known}, or give the path of a YAML file.")
-    return shipped

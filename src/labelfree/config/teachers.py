@@ -59,13 +59,13 @@ class ClipOptions:
 
     def __post_init__(self) -> None:
         check_choice(
-            self, "clip_options", attention=ATTENTIONS, preprocessing=Preprocessing, precision=TeacherPrecision
+            self, "teachers.clip_options", attention=ATTENTIONS, preprocessing=Preprocessing, precision=TeacherPrecision
         )
         if self.input_size is not None and len(self.input_size) != 2:
-            raise InputError(f"clip_options.input_size is {self.input_size}: give (height, width) in pixels.")
+            raise InputError(f"teachers.clip_options.input_size is {self.input_size}: give (height, width) in pixels.")
         check_ranges(
             self,
-            "clip_options",
+            "teachers.clip_options",
             gaussian_std=positive(10_000),
             input_size=Whole(1, MAX_SIDE),
             scale=positive(64),
@@ -73,7 +73,7 @@ class ClipOptions:
             stride=Whole(1, MAX_SIDE),
             windows_per_batch=Whole(1, 65_536),
         )
-        check_sources(self, "clip_options", "tokenizer")
+        check_sources(self, "teachers.clip_options", "tokenizer")
 
 
 @dataclass(frozen=True)
@@ -98,14 +98,14 @@ class SamOptions:
     """Take three masks per point (whole, part, sub-part) instead of one."""
     min_area_fraction: float = 0.0
     """Masks smaller than this share of the image are dropped."""
-    precision: str = "auto"
-    """Arithmetic of encoder and decoder: auto, float32, bfloat16 or float16."""
+    precision: TeacherPrecision = "auto"
+    """Arithmetic of encoder and decoder."""
 
     def __post_init__(self) -> None:
         share = Real(0, 1)
         check_ranges(
             self,
-            "sam_options",
+            "teachers.sam_options",
             points_per_side=Whole(1, 1024),
             points_per_batch=Whole(1, 65_536),
             pred_iou_threshold=Real(-1e9, 1e9),  # on the model's own scale
@@ -115,7 +115,7 @@ class SamOptions:
             mask_nms_threshold=share,
             min_area_fraction=share,
         )
-        check_choice(self, "sam_options", precision=("auto", "float32", "bfloat16", "float16"))
+        check_choice(self, "teachers.sam_options", precision=TeacherPrecision)
 
 
 @dataclass(frozen=True)

@@ -5,20 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import is_dataclass
-from enum import Enum
 from functools import cache
-from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, cast, get_args, get_type_hints
 
 from jsonargparse import ArgumentParser, Namespace
 
+from labelfree.config.ranges import type_in_words
 from labelfree.errors import InputError, shown
 
 Data = TypeVar("Data")
 
 _FIELD = re.compile(r'Parser key "([^"]+)"')
 """Where jsonargparse names the field whose value is of another type."""
-
-_PLAIN_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
 def typed(kind: type[Data], tree: Mapping[str, Any], source: str) -> Data:
@@ -74,21 +72,4 @@ def _sentence(kind: type[Any], tree: Mapping[str, Any], text: str) -> str:
         hint, value = get_type_hints(hint)[name], value[name]
     if not names or hint is None or is_dataclass(hint):
         return " ".join(line.strip(" -") for line in text.splitlines()[:3])[:400]
-    return f"{'.'.join(names)} is {shown(value)}: give {_words(hint)}."
-
-
-def _words(hint: Any) -> str:
-    """Return what a type hint takes, in words."""
-    if hint in _PLAIN_WORDS:
-        return _PLAIN_WORDS[hint]
-    if isinstance(hint, type) and issubclass(hint, Enum):
-        return f"one of {', '.join(str(member.value) for member in hint)}"
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin is Literal:
-        return f"one of {', '.join(map(str, arguments))}"
-    if origin is tuple:
-        length = "" if arguments[-1] is Ellipsis else f" of {len(arguments)}"
-        return f"a list{length}, each entry {_words(arguments[0])}"
-    if type(None) in arguments:
-        return f"{_words(next(part for part in arguments if part is not type(None)))}, or null"
-    return str(hint)
+    return f"{'.'.join(names)} is {shown(value)}: give {type_in_words(hint)}."

@@ -13,13 +13,14 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-import numpy as np
 import yaml
-from numpy.typing import NDArray
 
 from labelfree.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 LARGEST_TEXT = 64 << 20
 """Bytes of a text or JSON file: the poses of 300,000 frames take 60 MB."""
@@ -126,6 +127,8 @@ def parse_yaml(text: str, where: str, fix: str = "fix the file") -> Any:
 
 def read_array(path: Path, fix: str = "copy the file again") -> NDArray[Any]:
     """Return the array of an `.npy` file, whose header must not promise more than the file holds."""
+    import numpy as np  # most files are text, and commands such as `settings` start faster without it
+
     with open_file(path, fix):
         pass
     try:

@@ -110,7 +110,7 @@ def load_published(
         if own[name].shape != value.shape:
             raise InputError(
                 f"{source}: '{name}' is {tuple(value.shape)} but the network's is {tuple(own[name].shape)}: "
-                "set net_2d.backbone, width and aspp_channels to those of the weights."
+                "set networks.net_2d.backbone, width and aspp_channels to those of the weights."
             )
     target.load_state_dict(kept, strict=False)
     return left_out

@@ -91,7 +91,7 @@ def load_trunk(
     if missing or unknown or unlike:
         raise InputError(
             f"{source}: {len(missing)} parameters are missing, {len(unknown)} unknown, {len(unlike)} of another shape, "
-            f"first '{(missing or unknown or unlike)[0]}': set net_3d.variant, planes, first_width, first_kernel and "
+            f"first '{(missing or unknown or unlike)[0]}': set networks.net_3d.variant, planes, first_width, first_kernel and "
             "texture to those of the weights."
         )
     network.load_state_dict(kept, strict=False)

@@ -12,7 +12,8 @@ from labelfree.cli.arguments import command_line, with_preset_colours
 from labelfree.cli.preflight import check_out, preflight
 from labelfree.cli.run_config import facts, notices, require_cotraining
 from labelfree.cli.terminal import say
-from labelfree.config.reading import read_settings, recipe_path
+from labelfree.config.reading import read_settings
+from labelfree.config.recipe_files import recipe_path
 from labelfree.config.run_config import RunConfig
 from labelfree.data.collection import SceneCollection, open_scenes
 from labelfree.evaluation.measure import measure

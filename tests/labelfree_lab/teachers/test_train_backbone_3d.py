@@ -12,7 +12,8 @@ import torch
 
 from labelfree import Vocabulary
 from labelfree.config.networks import Segmenter3DConfig
-from labelfree.config.reading import read_settings, recipe_path
+from labelfree.config.reading import read_settings
+from labelfree.config.recipe_files import recipe_path
 from labelfree.errors import InputError
 from labelfree.method.latent_consistency import random_orthogonal
 from labelfree.nets.segmenters import Segmenter3D
