@@ -1,12 +1,12 @@
-"""What `labelfree run` delivers on captures of a few lab rooms: the voted labels, the networks, what it chooses.
+"""Measure what `labelfree run` delivers on small captures of lab rooms: voted labels or network labels.
 
     python benchmarks/capture_recipe.py --first-seed 900001 --scenes 1 --captures 4 --variants all --out FILE.jsonl
     python benchmarks/capture_recipe.py --first-seed 700 --scenes 1 --captures 10 --out results/capture/run.jsonl
     python benchmarks/capture_recipe.py --first-seed 710 --scenes 4 --captures 5 --out results/capture/run.jsonl
 
-Each capture is a group of rooms of one seed, trained on and measured on itself, as a user's own scan is. The first
-form compares settings on tuning seeds; the other two run the default recipe. A line of the file is one capture; a
-command that is repeated does what is missing and prints the means with paired 95 % intervals.
+A capture is a group of rooms of one seed. It is trained and evaluated on itself, like a user's own scan. The first
+command compares settings on tuning seeds; the other two measure the default recipe. Each line of the output file is
+one capture. Run the same command again to add the missing captures. It prints means with paired 95 % intervals.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ BEFORE = (
     "--networks.net_3d.texture=false",
     "--networks.net_3d.voxel_m=0.05",
 )
-"""The recipe until commit 44dcab6."""
+"""Settings of recipe `quick` before commit 44dcab6."""
 VARIANTS: dict[str, tuple[str, ...]] = {
     "default": (),
     "before": BEFORE,
@@ -85,14 +85,14 @@ def main() -> None:
 
 
 def measured(scenes: SceneCollection, variant: str, cache: Path) -> dict[str, Any]:
-    """Label, train, choose and measure as `labelfree run` does; mIoU in percent, 2D and 3D."""
+    """Return the mIoU of a capture in percent, 2D and 3D, after the steps of `labelfree run`."""
     config = recipe("quick", *VARIANTS[variant])
     fabric = make_fabric("cpu", precision=config.train.precision)
     teachers = load_teachers(config, NAMES, cache, fabric.device)
     label_frames(scenes, teachers, fabric.device)
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as out:
-        networks = NetworkLabels(*cotrain_run(open_run(scenes, NAMES, config, out, teachers, fabric)))
+        networks = NetworkLabels(*cotrain_run(open_run(scenes, NAMES, config, out, teachers, fabric).begin()))
     seconds = time.monotonic() - started
     clip = TeacherLabels(teachers, voted=False)
     voted = replace(clip, voted=True)

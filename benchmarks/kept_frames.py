@@ -1,10 +1,10 @@
-"""What `labels.keep_frames` spares an epoch: pictures of nuScenes' size, 1600x900, at the paper's 224x416.
+"""Measure the time that `labels.keep_frames` saves per epoch, for images of 1600x900 (nuScenes) at 224x416.
 
     python benchmarks/kept_frames.py --out /tmp/kept-frames
 
-Writes a street in nuScenes' layout if it is not there, labels it with the lab's tiny teachers, then goes through it
-without and with kept frames, in turn, in one process. No scene stays in memory, as in a data set that does not fit
-`memory_gb`; all files lie in the system's page cache, so that no disk is measured.
+The script writes a street in the layout of nuScenes if it is missing, and labels it with the lab's teachers. It then
+loads all scenes alternately without and with kept frames, in one process. No scene stays in memory, as in a dataset
+larger than `memory_gb`. All files are in the page cache of the system, so the times contain no disk access.
 """
 
 from __future__ import annotations

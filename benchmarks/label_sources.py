@@ -1,10 +1,11 @@
-"""How good the labels are that stage two switches between (Eq. 6), in a table's finished runs of the indoor lab.
+"""Evaluate the labels that stage two switches between (Eq. 6), for finished table runs in world rooms.
 
     python benchmarks/label_sources.py --out results/tables --seeds 5
 
-At the pixel-point pairs of training rooms, where labels are drawn: CLIP's after the vote, and what the networks of a
-run say there with and without the vote, against the truth. Networks are those of the end of a run, on whole pictures
-and clouds. Needs the run's networks, rooms and cache, so the table has to have run on this machine.
+Labels are compared with ground truth at the pixel-point pairs of training rooms, where label switching reads them.
+Sources are CLIP's labels after the vote and the predictions of a run's networks with and without the vote. Networks
+are those at the end of a run, applied to whole images and clouds. The script needs the networks, rooms and cache of
+the runs, so the table has to be measured on the same machine first.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ SOURCES = ("CLIP + SAM", "2D network", "2D network + SAM", "3D network", "3D net
 
 
 def labels_at_pairs(frame: LabelledFrame, networks: NetworkLabels, cloud: Tensor) -> Mapping[str, Tensor]:
-    """Return each source's label at the pairs of a frame; `cloud` holds the 3D network's label of every point."""
+    """Return the label of each source at the pairs of a frame; `cloud` holds the 3D network's label of every point."""
     masks = torch.from_numpy(frame.mask_ids.astype(np.int64))
     row, column = torch.from_numpy(frame.pair_row), torch.from_numpy(frame.pair_column)
     if networks.net_2d is None:
@@ -62,7 +63,7 @@ def labels_at_pairs(frame: LabelledFrame, networks: NetworkLabels, cloud: Tensor
 def measure(
     scenes: Sequence[Scene], labelled: LabelledScenes, networks: NetworkLabels
 ) -> dict[str, tuple[float, float]]:
-    """Return mIoU and accuracy of each source in per cent."""
+    """Return mIoU and accuracy of each source in percent."""
     if networks.net_3d is None:
         raise TypeError("the run has no 3D network")
     matrices = {source: ConfusionMatrix(len(CLASS_NAMES)) for source in SOURCES}

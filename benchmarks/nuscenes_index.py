@@ -1,9 +1,9 @@
-"""How long nuScenes' tables take to open, and how much memory, at trainval's size: 850 scenes, 34,000 key frames.
+"""Measure time and memory for opening nuScenes tables of trainval's size: 850 scenes, 34,000 key frames.
 
     python benchmarks/nuscenes_index.py --out /tmp/nuscenes-tables
 
-Writes the tables (2 GB) if they are not there, then opens them in new processes: the first builds the index, the second
-maps it and reads a thousand key frames. Peaks are those of the whole process.
+The script writes the tables (2 GB) if they are missing and opens them in new processes. The first process builds the
+index. The second maps it and reads a thousand key frames. Peak memory is that of the whole process.
 """
 
 from __future__ import annotations

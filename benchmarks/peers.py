@@ -1,6 +1,6 @@
-"""The readers against other people's tools on the same files: nuscenes-devkit (nuScenes, nuImages), scenezoo (ScanNet).
+"""Compare the readers with other tools on the same files: nuscenes-devkit (nuScenes, nuImages), scenezoo (ScanNet).
 
-    python -m venv /tmp/devkit && /tmp/devkit/bin/pip install nuscenes-devkit==1.2.0       # numpy < 2, hence its own
+    python -m venv /tmp/devkit && /tmp/devkit/bin/pip install nuscenes-devkit==1.2.0       # needs numpy < 2
     python benchmarks/peers.py nuscenes ../shared/data/nuscenes-keyframe --python /tmp/devkit/bin/python
     labelfree lab write --layout nuscenes --out /tmp/nuscenes --scenes 2 --seed 5
     python benchmarks/peers.py nuscenes /tmp/nuscenes --python /tmp/devkit/bin/python
@@ -15,8 +15,8 @@
     python benchmarks/peers.py lidarseg /tmp/nuscenes --split val --submission /tmp/submission --run /tmp/run \\
         --python /tmp/devkit/bin/python
 
-The other tool reads the folder in an interpreter of its own and leaves what it read in a .npz; labelfree reads the same
-folder and the differences are printed. A wrong number here is a fault of a reader, of a writer, or of the other tool.
+The other tool reads the folder in its own interpreter and writes the result to an .npz file. labelfree reads the same
+folder, and the script prints the differences. A difference is an error of a reader, of a writer or of the other tool.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ WHAT = ("nuscenes", "nuimages", "scannet", "lidarseg")
 Found = dict[str, NDArray[Any]]
 
 
-# --- in the other tool's interpreter; labelfree is not there
+# --- runs in the interpreter of the other tool, without labelfree
 
 
 def devkit_nuscenes(root: str, split: str, count: int) -> Found:
@@ -65,7 +65,7 @@ def devkit_nuscenes(root: str, split: str, count: int) -> Found:
 
 
 def devkit_lidarseg(root: str, split: str, submission: str) -> Found:
-    """Validate and evaluate a submission; scenes of a split that is not official are those that it has files for."""
+    """Validate and evaluate a submission; an unofficial split consists of the scenes with submitted files."""
     from nuscenes.eval.lidarseg import evaluate, validate_submission
     from nuscenes.nuscenes import NuScenes
 
@@ -116,7 +116,7 @@ def scenezoo_scannet(root: str, split: str, count: int) -> Found:
     return found
 
 
-# --- in labelfree's
+# --- runs in the interpreter of labelfree
 
 
 def compare_nuscenes(root: Path, split: str, theirs: Found) -> None:
@@ -150,7 +150,7 @@ def compare_nuscenes(root: Path, split: str, theirs: Found) -> None:
             pixels += len(set(nearest))
             repeated += len(expected) - len(set(nearest))
         if scene.labels is not None and f"{token}/lidarseg" in theirs:
-            theirs_16 = theirs[f"{token}/lidarseg"].astype(int) - 1  # its 0 is void
+            theirs_16 = theirs[f"{token}/lidarseg"].astype(int) - 1  # class 0 of the devkit is void
             ours_16 = np.where(scene.labels == IGNORE_LABEL, -1, scene.labels.astype(int))
             labels, differing = labels + len(ours_16), differing + int((ours_16 != theirs_16).sum())
     print(f"{frames} key frames, {pixels} projected points, {repeated} of the devkit's not told apart")
@@ -230,7 +230,7 @@ def main() -> None:
     if options.write is not None and options.submission is not None:
         np.savez(options.write, **devkit_lidarseg(str(options.root), options.split, str(options.submission)))
         return
-    if options.write is not None:  # this is the other tool's interpreter
+    if options.write is not None:  # runs in the interpreter of the other tool
         np.savez(options.write, **THEIRS[options.layout](str(options.root), options.split, options.count))
         return
     with tempfile.TemporaryDirectory() as folder:

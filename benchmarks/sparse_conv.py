@@ -1,9 +1,9 @@
-"""Time MinkUNet34 on a cloud of a scan's size, and the ways to compute a sparse convolution.
+"""Measure MinkUNet34 on a cloud of the size of a scan, and several implementations of sparse convolution.
 
     python benchmarks/sparse_conv.py
 
-MinkUNet34: wall seconds, the median of five, on about 54,000 voxels of surfaces. Single convolutions: eight rooms,
-about 25,000 voxels; CPU milliseconds of this process, the best of a few runs, which a busy machine disturbs less.
+MinkUNet34: wall seconds, median of five, on about 54,000 voxels of surfaces. Single convolutions: eight rooms, about
+25,000 voxels, CPU milliseconds of this process, best of a few repeats, which other load on the machine affects less.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from labelfree.runtime.precision import fast_autocast
 
 ROOMS = 8
 SIDE = 28
-"""Room side in voxels."""
+"""Side of a room in voxels."""
 SCAN, SCAN_BOXES = 108, 24
-"""Side of the scan in voxels, pieces of furniture."""
+"""Side of the scan in voxels, number of boxes as furniture."""
 CHANNELS = ((3, 32, 5), (16, 16, 3), (32, 32, 3), (64, 32, 3), (64, 64, 3), (128, 128, 3))
-"""Cin, Cout, kernel size."""
+"""Input channels, output channels, kernel size."""
 
 
 def room(index: int) -> Tensor:  # [V, 4]
@@ -83,7 +83,7 @@ def compare_convolutions(geometry: SparseGeometry) -> None:
 
 
 def maps_of(coords: Tensor) -> SparseGeometry:
-    """Build everything that MinkUNet asks for."""
+    """Build all kernel maps that MinkUNet uses."""
     geometry = SparseGeometry(coords)
     geometry.submanifold(1, 5).table.numel()
     for stride in (1, 2, 4, 8, 16):
@@ -94,7 +94,7 @@ def maps_of(coords: Tensor) -> SparseGeometry:
 
 
 def scan(generator: torch.Generator) -> Tensor:  # [V, 4]
-    """Return about 54,000 voxels of surfaces, as many as a ScanNet scan has at 5 cm: a room of 5.4 m with furniture."""
+    """Return about 54,000 surface voxels, as in a ScanNet scan at 5 cm: a room of 5.4 m with furniture."""
     solid = torch.zeros(SCAN, SCAN, SCAN // 2, dtype=torch.bool)
     solid[:, :, 0] = solid[0] = solid[:, 0] = solid[-1] = True
     for _ in range(SCAN_BOXES):
@@ -108,7 +108,7 @@ def scan(generator: torch.Generator) -> Tensor:  # [V, 4]
 
 
 def time_minkunet34() -> None:
-    """Forward and training step of MinkUNet34 with 512 outputs, kernel maps included, wall seconds, and peak memory."""
+    """Print wall seconds of a forward pass and a training step of MinkUNet34 with 512 outputs, and peak memory."""
     network = nn.ModuleDict({"trunk": MinkUNet(3, VARIANTS["MinkUNet34C"]), "head": nn.Linear(96, 512)})
     coords = scan(torch.Generator().manual_seed(0))
     features = torch.rand(len(coords), 3)
@@ -135,7 +135,7 @@ def time_minkunet34() -> None:
 
 
 def seconds(run: Callable[[], object], repeats: int = 5) -> float:
-    """Return the median of some runs after one to warm up."""
+    """Return the median wall seconds of several calls after one warm-up call."""
     run()
     taken = []
     for _ in range(repeats):

@@ -1,10 +1,11 @@
-"""What a vote inside SAM's masks makes of CLIP's labels on tuning streets: what the outdoor lab's recipe was tuned by.
+"""Evaluate CLIP's labels before and after the vote on tuning streets; recipe `streets` was tuned with this script.
 
-    python -m labelfree_lab.teachers.corpus --world streets --out TUNING --rooms 20 --photos 0 --views 6 --first-seed 2000000
+    python -m labelfree_lab.teachers.corpus --world streets --out TUNING --rooms 20 --photos 0 --views 6 \\
+        --first-seed 2000000
     python benchmarks/street_votes.py --corpus TUNING
 
-Prints mIoU and accuracy of the labels, after the vote with a few filters of everything mode, and with true instances
-as masks, for CLIP read at three scales. No seed of a table is looked at.
+The script prints mIoU and accuracy for three scales of CLIP: of the labels, of the vote with several filters of
+everything mode, and of the vote with true instances as masks. It uses no seed of the tables.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from labelfree_lab.teachers.worlds import STREETS
 
 SCALES = (1.0, 1.5, 2.0)
 FILTERS = ((0.3, 0.5), (0.3, 0.7), (0.5, 0.7))
-"""Thresholds of predicted IoU and of stability."""
+"""Thresholds of predicted IoU and stability."""
 CLASSES = len(STREETS.class_names)
 
 

@@ -1,11 +1,11 @@
-"""What CNS gains over its baseline as CLIP's labels get noisier and as SAM's masks get worse, in the indoor lab.
+"""Measure the gain of CNS over its baseline for noisier CLIP labels and for other masks, in world rooms.
 
     python benchmarks/teacher_curves.py --seeds 2 --table results/tables --out results/tables/curves
 
-Each point of a curve is `baseline`, `wo_cns` and `full` of Table 2 with another teacher, nothing else changed. CLIP's
-noise is dialled by the scale at which it reads pictures. SAM's masks are none, those of a coarser and of the usual grid
-of prompts and, as bounds that are never called SAM, the true parts and the true objects. Killed anywhere, the command
-goes on; started twice, the processes share the runs.
+Each point of a curve has `baseline`, `wo_cns` and `full` of Table 2 with another teacher, all else equal. The noise of
+CLIP's labels is set by the scale at which CLIP reads images. Masks come from SAM with a coarser and with the default
+grid of prompts, or from ground truth (true parts, true objects) as upper bounds. Run the same command again to resume.
+Several processes can share the runs.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Point:
     name: str
     overrides: tuple[str, ...] = ()
     truth: str = ""
-    """`parts` or `objects` in the place of SAM's masks."""
+    """`parts` or `objects`: true masks that replace those of SAM; empty for SAM."""
 
 
 POINTS = (
@@ -68,7 +68,7 @@ POINTS = (
 
 
 class TrueMasks:
-    """Masks of a seed's rooms, rendered anew: whole objects or the solids they are made of; features are rooms-sam's."""
+    """True masks of a seed's rooms, rendered again: whole objects or their parts. Features are those of rooms-sam."""
 
     def __init__(self, sam: SamMasks, seed: int, kind: str) -> None:
         self.sam, self.seed, self.kind, self.notices = sam, seed, kind, sam.notices

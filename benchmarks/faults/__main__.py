@@ -32,7 +32,7 @@ TOLD_EVERY_S = 30.0
 
 
 def main() -> int:
-    """Carry out the campaign; exit code 1 if anything is wrong."""
+    """Run the campaign; return exit code 1 if a case fails."""
     options = _options()
     work = options.work or Path(tempfile.mkdtemp(prefix="labelfree-faults-"))
     started = time.monotonic()
@@ -85,7 +85,7 @@ def _repeat(options: argparse.Namespace) -> str:
 
 
 def _told(bench: Bench, names: list[str], options: argparse.Namespace) -> list[Result]:
-    """Carry out the cases, tell failures and progress, and write what is found so far."""
+    """Run the cases, print failures and progress, and write intermediate results."""
     results: list[Result] = []
     told = started = time.monotonic()
     for result in carry_out_all(bench, names, options.jobs):

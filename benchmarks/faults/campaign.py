@@ -1,4 +1,4 @@
-"""Carrying out many cases side by side, counting what became of them, and telling each distinct failure once."""
+"""Run many cases in parallel, count their verdicts and report each distinct failure once."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ KINDS: dict[str, Callable[..., tuple[Case, Verdict]]] = {
     "writers": writers_case,
 }
 SHARES = {"layout": 0.55, "options": 0.2, "state": 0.25}
-"""Of the mutations."""
+"""Share of each kind among the mutations."""
 SHOWN = 3
-"""Cases named for each distinct failure."""
+"""Number of cases listed for each distinct failure."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one case, as plain values."""
+    """The result of one case, as plain values."""
 
     identity: str
     group: str
@@ -49,20 +49,20 @@ class Result:
 
 
 def identities(mutations: int, kills: int, disks: int, writers: int) -> list[str]:
-    """Return the names of the cases of a campaign; the long ones come first."""
+    """Return the names of the cases of a campaign; slow kinds come first."""
     counts = {kind: round(mutations * share) for kind, share in SHARES.items()}
     counts = {"kill": kills, "disk": disks, "writers": writers, "state": counts["state"]} | counts
     return [f"{kind}-{number:04d}" for kind, count in counts.items() for number in range(count)]
 
 
 def carry_out(bench: Bench, identity: str, keep: bool = False) -> Result:
-    """Carry out one case; its folder is removed unless it is to be kept."""
+    """Run one case and remove its folder unless `keep` is set."""
     kind, _, number = identity.rpartition("-")
     started, used = time.monotonic(), _cpu()
     random = bench.random(list(KINDS).index(kind), int(number))
     try:
         case, verdict = KINDS[kind](bench, identity, random)
-    except Exception:  # the campaign's own fault, which must not look like a sound case
+    except Exception:  # an error of the campaign itself must not count as a pass
         root = bench.work / identity
         case, verdict = Case(identity, kind, root, root, ()), Verdict("campaign", traceback.format_exc()[-600:])
     if not keep and case.root.exists():
@@ -73,12 +73,12 @@ def carry_out(bench: Bench, identity: str, keep: bool = False) -> Result:
 
 
 def _cpu() -> float:
-    """Return the CPU seconds of this process and of the commands that it carried out."""
+    """Return the CPU seconds of this process and of the commands it ran."""
     return sum(os.times()[:4])
 
 
 def carry_out_all(bench: Bench, names: Sequence[str], jobs: int) -> Iterator[Result]:
-    """Carry out cases in `jobs` forks of this process."""
+    """Run cases in `jobs` forks of this process."""
     if jobs == 1:
         yield from (carry_out(bench, name) for name in names)
         return
@@ -89,7 +89,7 @@ def carry_out_all(bench: Bench, names: Sequence[str], jobs: int) -> Iterator[Res
 
 
 def counts_table(results: Sequence[Result]) -> str:
-    """Return a row of counts for each group, in Markdown."""
+    """Return a Markdown table with the verdict counts of each group."""
     groups = sorted({result.group for result in results})
     kinds = [kind for kind in (*VERDICTS, "campaign") if kind in SOUND or any(r.verdict == kind for r in results)]
     lines = [f"| group | cases | {' | '.join(kinds)} |", f"|---|{'---:|' * (len(kinds) + 1)}"]
@@ -101,7 +101,7 @@ def counts_table(results: Sequence[Result]) -> str:
 
 
 def failures(results: Sequence[Result]) -> dict[tuple[str, str], list[Result]]:
-    """Return the failures, those that say the same together, the most frequent first."""
+    """Return the failures grouped by message, the most frequent first."""
     found: dict[tuple[str, str], list[Result]] = {}
     for result in sorted(results, key=lambda each: each.identity):
         if result.verdict not in SOUND:
@@ -110,7 +110,7 @@ def failures(results: Sequence[Result]) -> dict[tuple[str, str], list[Result]]:
 
 
 def failures_text(results: Sequence[Result], repeat: str) -> str:
-    """Return each distinct failure once: how often, an example, how to repeat it."""
+    """Return each distinct failure once, with its count, an example and the command that repeats it."""
     lines = []
     for (verdict, _), found in failures(results).items():
         first = found[0]
@@ -122,7 +122,7 @@ def failures_text(results: Sequence[Result], repeat: str) -> str:
 
 
 def write_json(path: Path, results: Sequence[Result], seed: int, seconds: float, jobs: int) -> None:
-    """Write counts and failures for committing."""
+    """Write counts and failures to a JSON file that can be committed."""
     groups = sorted({result.group for result in results})
     data = {
         "command": f"python -m benchmarks.faults {' '.join(sys.argv[1:])}",

@@ -1,4 +1,4 @@
-"""Cases of damage: inputs in every layout, command lines, and the state that commands leave behind."""
+"""Damage cases: inputs in every layout, command lines, and the state that commands leave behind."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ PREDICTED, LABELLED = ("--out", "out/pred"), ("--out", "out/labels")
 
 @dataclass(frozen=True)
 class Layout:
-    """A tree, the options that read it, and the network that labels it."""
+    """A folder tree, the options to read it, and the network to label it."""
 
     name: str
     data: tuple[str, ...]
     network: str = "room"
     inputs: tuple[str, ...] = ()
-    """Further inputs beside the tree, which are not damaged."""
+    """Further inputs beside the tree that are not damaged."""
     commands: tuple[tuple[str, ...], ...] = ()
-    """Commands of its own in the place of those of every layout."""
+    """Commands that replace the common ones."""
 
     def command(self, random: Rng) -> tuple[str, ...]:
-        """Draw a command that reads the tree."""
+        """Return a random command that reads the tree."""
         if self.commands:
             return self.commands[int(random.integers(len(self.commands)))]
         recipe = STREET if self.network == "street" else RECIPE
@@ -116,21 +116,21 @@ LAYOUTS = (
 
 @dataclass
 class Case:
-    """One case laid out in a folder."""
+    """One case with its folder."""
 
     identity: str
     group: str
     folder: Path
-    """Where commands run."""
+    """Working folder of the commands."""
     root: Path
-    """The case's own folder, several levels above."""
+    """Folder of the case, several levels above `folder`."""
     command: tuple[str, ...]
     damage: str = ""
 
 
 @dataclass(frozen=True)
 class Bench:
-    """What every case needs."""
+    """Data that every case uses."""
 
     golden: Golden
     work: Path
@@ -138,21 +138,21 @@ class Bench:
     limits: Limits
     states: tuple[State, ...] = STATES
     verbs: tuple[str, ...] = tuple(DISTURBED)
-    """What is killed, runs out of disk, and runs twice at once."""
+    """Commands for kills, full disks and two writers."""
 
     def random(self, kind: int, number: int) -> Rng:
-        """Return the randomness of one case: the same whichever others are carried out."""
+        """Return the random generator of one case; it does not depend on other cases."""
         return np.random.default_rng([self.seed, kind, number])
 
     def run(self, case: Case, **more: object) -> Outcome:
-        """Carry out a case's command."""
+        """Run the command of a case."""
         return run(
             case.command, case.folder, self.limits, environment=environment(case.folder), patches=PATCHES, **more
         )
 
 
 def layout_case(bench: Bench, identity: str, random: Rng) -> tuple[Case, Verdict]:
-    """Damage an input, carry out a verb on it."""
+    """Damage an input and run a command on it."""
     layout = LAYOUTS[int(random.integers(len(LAYOUTS)))]
     command = layout.command(random)
     recipe = () if layout.name == "tiny.yaml" else ("tiny.yaml", "street.yaml")
@@ -174,7 +174,7 @@ def layout_case(bench: Bench, identity: str, random: Rng) -> tuple[Case, Verdict
 
 
 def option_case(bench: Bench, identity: str, random: Rng) -> tuple[Case, Verdict]:
-    """Carry out a command line with something wrong in it."""
+    """Run a faulty command line."""
     root = bench.work / identity
     folder = bench.golden.lay_out(root, ("room", "tiny.yaml", "classes", "lab-tiny.yaml"), "room")
     command, what = bad_command(random, folder)
@@ -183,7 +183,7 @@ def option_case(bench: Bench, identity: str, random: Rng) -> tuple[Case, Verdict
 
 
 def state_case(bench: Bench, identity: str, random: Rng) -> tuple[Case, Verdict]:
-    """Damage what an earlier command left, repeat the command: it refuses, or its results are those of no damage."""
+    """Damage the output of a command and repeat it: it refuses, or its results are those without damage."""
     state = bench.states[int(random.integers(len(bench.states)))]
     root = bench.work / identity
     folder = bench.golden.lay_out(root, state.inputs, state.network)
@@ -204,7 +204,7 @@ def state_case(bench: Bench, identity: str, random: Rng) -> tuple[Case, Verdict]
 
 
 def _is_state(random: Rng) -> Callable[[Path], bool]:
-    """Return which files are damaged: half of the time weights and caches alone, never what was only handed over."""
+    """Return which files may be damaged: in half of the cases weights and caches only, never final results."""
     handed, binary = {"pixels", "points", "figure", "pred", "data"}, random.random() < 0.5
 
     def wanted(path: Path) -> bool:
@@ -217,7 +217,7 @@ def _is_state(random: Rng) -> Callable[[Path], bool]:
 
 
 def _protected(bench: Bench, case: Case, mend: Callable[[], None], strict: bool = True) -> Verdict:
-    """Carry out a case's command; nothing outside `out` may change, and no temporary file may outlive the next run."""
+    """Run the command of a case; fail if files outside `out` change or temporary files outlive the next run."""
     without = (case.folder / "out", case.folder / "home") if strict else ()
     make = Listing.of(case.root, without)
     outcome = bench.run(case)
@@ -237,13 +237,13 @@ def _protected(bench: Bench, case: Case, mend: Callable[[], None], strict: bool 
 
 
 def make_readable(folder: Path) -> None:
-    """Undo modes that keep anyone out."""
+    """Restore file modes that allow reading and deleting."""
     for path in [folder, *folder.rglob("*")]:
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() else 0o644)
 
 
 def restore_over(source: Path, target: Path) -> None:
-    """Put an undamaged tree in the place of a damaged one."""
+    """Replace a damaged tree by the undamaged one."""
     shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
     restore(source, target)

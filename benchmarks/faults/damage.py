@@ -1,4 +1,4 @@
-"""Damage to files: bits, bytes, lines, special files in their place, and what each format can get wrong."""
+"""Damage files: bits, bytes, lines, special files in place of a file, and errors of each format."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WORDS = ("nan", "inf", "-inf", "1e400", "-1", "0", "99999999999999999999", "x", 
 
 
 def damage(random: Rng, root: Path, only: Callable[[Path], bool] = lambda path: True) -> str:
-    """Damage one file under `root`, now and then two; return what was done."""
+    """Damage one file under `root`, sometimes two; return a description."""
     done = [_damage_one(random, root, only)]
     if random.random() < TWICE_SHARE:
         done.append(_damage_one(random, root, only))
@@ -44,14 +44,14 @@ def _damage_one(random: Rng, root: Path, only: Callable[[Path], bool]) -> str:
     action = chosen[int(random.integers(len(chosen)))]
     try:
         done = action(random, target)
-    except NOT_POSSIBLE:  # damaged before, or too small
+    except NOT_POSSIBLE:  # the file is already damaged, or too small
         action = bit_flips
         done = action(random, target)
     return f"{target.relative_to(root)}: {done}"
 
 
 def _target(random: Rng, root: Path, only: Callable[[Path], bool]) -> Path | None:
-    """Return a file, each kind of file alike often: one of 100 images as often as the only calibration."""
+    """Return a random file, with equal probability for each kind of file whatever the number of its files."""
     kinds: dict[tuple[str, str], list[Path]] = {}
     for folder, _, names in sorted(os.walk(root)):
         for name in sorted(names):
@@ -70,7 +70,7 @@ def _actions(path: Path) -> Sequence[Damage]:
 
 
 def bit_flips(random: Rng, path: Path) -> str:
-    """Flip one bit, or a few."""
+    """Flip one or several bits."""
     data = bytearray(path.read_bytes())
     count = 1 if random.random() < 0.7 else int(random.integers(2, 9))
     for _ in range(count if data else 0):
@@ -160,14 +160,14 @@ def _unreadable_folder(random: Rng, path: Path) -> str:
 
 
 def _swap(random: Rng, path: Path) -> str:
-    """Put another file of the tree in its place."""
+    """Replace the file by another file of the tree."""
     others = sorted(other for other in path.parent.parent.rglob("*") if other.is_file() and other != path)
     path.write_bytes(others[int(random.integers(len(others)))].read_bytes())
     return "replaced by another file of the tree"
 
 
 def _copy(random: Rng, path: Path) -> str:
-    """Add a file of the same kind: wrong counts."""
+    """Add a file of the same kind, so that counts are wrong."""
     name = re.sub(r"\d+", lambda match: f"{int(match[0]) + 7:0{len(match[0])}d}", path.name)
     name = ("../../x" if name == path.name and random.random() < 0.2 else "") or name
     copy = path.with_name(name if name != path.name and "/" not in name else f"copy-{path.name}")

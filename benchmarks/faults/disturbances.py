@@ -1,4 +1,4 @@
-"""Commands killed at a random moment, on a disk that fills up, and two at once in one folder."""
+"""Kill commands at a random moment, fill their disk, and run two at once in one folder."""
 
 from __future__ import annotations
 
@@ -28,30 +28,30 @@ from benchmarks.faults.verdict import (
 Rng = np.random.Generator
 KILLED_BY = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 AGAIN_SHARE = 0.3
-"""Of killed commands, those whose repetition is killed once more."""
+"""Share of killed commands that are killed a second time when repeated."""
 REAL_EVERY = 6
-"""One kill after so many others is of a new interpreter in the place of a fork."""
+"""After this many kills of a fork, one kill of a new interpreter follows."""
 IMPORT_SECONDS = 6.0
 EARLIEST_SECONDS = 0.1
-"""Before this the command may not have begun: nothing handles a signal yet."""
+"""Before this time the command may not have started, and nothing handles a signal."""
 SPARE_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
 class Disk:
-    """A folder whose file system is full after so many bytes."""
+    """A folder on a file system with limited space."""
 
     folder: Path
     mounted: bool
 
     def grow(self) -> None:
-        """Make room."""
+        """Enlarge the file system."""
         if self.mounted:
             _mount("-o", f"remount,size={SPARE_BYTES}", str(self.folder))
 
 
 def kill_case(bench: Bench, identity: str, random: Rng) -> tuple[Case, Verdict]:
-    """Kill a command, repeat it to its end: the results are those of an undisturbed one."""
+    """Kill a command and repeat it to its end; the results must be those of an undisturbed command."""
     number = int(identity.rpartition("-")[2])
     verbs = bench.verbs
     verb, by = verbs[number % len(verbs)], KILLED_BY[number // len(verbs) % len(KILLED_BY)]
@@ -63,7 +63,7 @@ def kill_case(bench: Bench, identity: str, random: Rng) -> tuple[Case, Verdict]:
         for _ in range(2 if random.random() < AGAIN_SHARE else 1)
     ]
     case.damage = " and ".join(f"{by.name} after {time:.3f} of {seconds:.3f} s" for time in times)
-    if real:  # what happens while Python imports is not the package's to handle
+    if real:  # the package cannot handle signals while Python imports it
         case.damage += " and the imports, in a new interpreter"
         times = [time + IMPORT_SECONDS for time in times]
     for time in times:
@@ -74,7 +74,7 @@ def kill_case(bench: Bench, identity: str, random: Rng) -> tuple[Case, Verdict]:
 
 
 def disk_case(bench: Bench, identity: str, random: Rng) -> tuple[Case, Verdict]:
-    """Fill the disk under a command, make room, repeat it."""
+    """Run a command on a disk that fills up, enlarge the disk and repeat the command."""
     verb = bench.verbs[int(identity.rpartition("-")[2]) % len(bench.verbs)]
     case = _lay_out(bench, identity, verb, "disk")
     size = int(bench.golden.sizes[verb] * random.uniform(0.02, 0.95)) // 4096 * 4096 + 4096
@@ -93,11 +93,11 @@ def disk_case(bench: Bench, identity: str, random: Rng) -> tuple[Case, Verdict]:
 
 
 def writers_case(bench: Bench, identity: str, random: Rng) -> tuple[Case, Verdict]:
-    """Start a command twice at once on one folder: each ends well or is refused, the results are those of one."""
+    """Start a command twice at once on one folder: each succeeds or is refused; the results are those of one."""
     verb = bench.verbs[int(identity.rpartition("-")[2]) % len(bench.verbs)]
     case = _lay_out(bench, identity, verb, "writers")
     case.damage = "two at once"
-    limits = replace(bench.limits, idle_seconds=bench.limits.wall_seconds)  # one may wait for the other
+    limits = replace(bench.limits, idle_seconds=bench.limits.wall_seconds)  # one command may wait for the other
     both = [start(case.command, case.folder, limits, environment=environment(case.folder)) for _ in range(2)]
     found = [judge(finish(running), limits) for running in both]
     wrong = next((verdict for verdict in found if not verdict.sound), None)
@@ -116,7 +116,7 @@ def _lay_out(bench: Bench, identity: str, verb: str, group: str) -> Case:
 
 
 def _restore_network(bench: Bench, case: Case) -> None:
-    """Put the network beside the small disk, which was mounted over it."""
+    """Copy the network again, because the small disk is mounted over it."""
     import shutil
 
     shutil.copytree(bench.golden.folder / "nets" / "room", case.folder / "in" / "net", dirs_exist_ok=True)
@@ -128,7 +128,7 @@ def _run(bench: Bench, case: Case, limits: Limits) -> Outcome:
 
 
 def _repeated(bench: Bench, case: Case, verb: str) -> Verdict:
-    """Repeat a command to its end and compare."""
+    """Repeat a command to its end and compare its results."""
     found = judge(bench.run(case), bench.limits)
     if not found.sound:
         return found
@@ -150,7 +150,7 @@ def _compared(bench: Bench, case: Case, verb: str, found: Verdict) -> Verdict:
 
 @contextmanager
 def _small_disk(folder: Path, size: int) -> Iterator[Disk]:
-    """Mount a small file system at a folder; where that is not permitted the caller limits the size of files."""
+    """Mount a small file system at a folder; without permission, the caller limits the file size instead."""
     mounted = os.geteuid() == 0 and _mount("-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder))
     try:
         yield Disk(folder, mounted)

@@ -1,4 +1,4 @@
-"""Carry out a `labelfree` command in a forked child: imports are paid once, limits and a stop hold for each child."""
+"""Run `labelfree` commands in forked children: modules are imported once, and each child has its own limits."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from pathlib import Path
 
 GIB = 1 << 30
 CAP_READ_ANYWAY = 0b110
-"""CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH, by which root ignores the modes of files."""
+"""CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH, which let root ignore file modes."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a command on small inputs may take."""
+    """Limits of time and memory for a command on small inputs."""
 
     cpu_seconds: float = 60.0
     idle_seconds: float = 10.0
-    """Seconds without any CPU time: such a process waits for something that never comes."""
+    """Maximum seconds without CPU time; a longer wait counts as a hang."""
     wall_seconds: float = 600.0
     address_bytes: int = 6 * GIB
-    """Address space above what the parent has."""
+    """Address space in addition to that of the parent."""
     peak_bytes: int = 3 * GIB
-    """Resident memory above what the parent has."""
+    """Resident memory in addition to that of the parent."""
     file_bytes: int | None = None
-    """RLIMIT_FSIZE, which stands in for a full disk where none can be mounted."""
+    """RLIMIT_FSIZE, used in place of a full disk where none can be mounted."""
 
 
 @dataclass(frozen=True)
 class Stop:
-    """A signal to a command, so many seconds after it began."""
+    """A signal that is sent to a command `after_s` seconds after its start."""
 
     signal: signal.Signals
     after_s: float
@@ -48,25 +48,25 @@ class Stop:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a command."""
+    """The outcome of a command."""
 
     command: tuple[str, ...]
     code: int
-    """Exit code; minus the signal's number where a signal ended it."""
+    """Exit code, or minus the number of the signal that ended the command."""
     stdout: str
     stderr: str
     seconds: float
     cpu_seconds: float
     peak_bytes: int
-    """Resident memory above the parent's."""
+    """Peak resident memory in addition to that of the parent."""
     hang: str = ""
     stopped: bool = False
-    """Whether the stop found it still running."""
+    """Whether the command was still running when the signal was sent."""
 
 
 @dataclass
 class Running:
-    """A command under way."""
+    """A running command."""
 
     command: tuple[str, ...]
     pid: int
@@ -77,7 +77,7 @@ class Running:
     stopped: bool = False
     hang: str = ""
     busy: tuple[float, float] = field(default=(0.0, 0.0))
-    """CPU seconds when last seen, and when they last grew."""
+    """Last measured CPU seconds, and the time at which they last increased."""
 
 
 def start(
@@ -89,7 +89,7 @@ def start(
     patches: Mapping[str, object] | None = None,
     real: bool = False,
 ) -> Running:
-    """Start `labelfree COMMAND` in `folder`; `real` starts a new interpreter in place of a fork of this one.
+    """Start `labelfree COMMAND` in `folder`, as a fork or, with `real`, in a new interpreter.
 
     `patches` replaces attributes, given as `module:name`, where they exist.
     """
@@ -113,7 +113,7 @@ def finish(running: Running) -> Outcome:
     finally:
         os.close(handle)
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(running.pid, signal.SIGKILL)  # children that it left behind
+            os.killpg(running.pid, signal.SIGKILL)  # remaining child processes
     seconds = time.monotonic() - running.started
     texts = [path.read_bytes().decode("utf-8", "replace") if path.exists() else "" for path in running.logs]
     for path in running.logs:
@@ -125,7 +125,7 @@ def finish(running: Running) -> Outcome:
 
 
 def run(command: Sequence[str], folder: Path, limits: Limits, **more: object) -> Outcome:
-    """Carry out a command; see `start`."""
+    """Run a command to its end; see `start`."""
     return finish(start(command, folder, limits, **more))  # type: ignore[arg-type]
 
 
@@ -141,7 +141,7 @@ def _patience(running: Running) -> float:
 
 
 def _look_after(running: Running) -> None:
-    """Send the stop when its time has come; kill a command that is beyond its limits."""
+    """Send the signal when it is due; kill a command that exceeds its limits."""
     now, limits = time.monotonic(), running.limits
     if running.stop is not None and not running.stopped and now >= running.started + running.stop.after_s:
         os.kill(running.pid, running.stop.signal)
@@ -177,14 +177,14 @@ def _child(
     patches: Mapping[str, object],
     real: bool,
 ) -> None:
-    """Be the command; never returns."""
+    """Run the command in this process and exit."""
     code = 1
     try:
         os.setpgid(0, 0)
         for number, path in enumerate((Path("/dev/null"), *logs)):
             opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
             os.dup2(opened, number)
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the campaign runs in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a campaign in the background ignores SIGINT
         os.chdir(folder)
         os.environ.update(environment)
         _limit(limits)
@@ -211,7 +211,7 @@ def _call(command: Sequence[str], patches: Mapping[str, object]) -> int:
                 setattr(found, name, value)
     main = import_module("labelfree.cli.main").main
     sys.argv = ["labelfree", *command]
-    sys.modules["__main__"].__spec__ = None  # processes that Fabric launches are told by argv, not by this campaign
+    sys.modules["__main__"].__spec__ = None  # processes launched by Fabric use argv, not this campaign
     try:
         return int(main(list(command)) or 0)
     except SystemExit as stop:
@@ -231,7 +231,7 @@ def _limit(limits: Limits) -> None:
 
 
 def _drop_override() -> None:
-    """Let modes of files hold for root too, so that unreadable files and read-only folders can be tried."""
+    """Enforce file modes for root too, so that unreadable files and read-only folders can be tested."""
     libc = ctypes.CDLL(None)
     header = ctypes.create_string_buffer(struct.pack("<Ii", 0x20080522, 0))
     data = ctypes.create_string_buffer(24)

@@ -1,4 +1,4 @@
-"""Damage that only one format knows: PLY counts, .sens bombs, pickles, tensor headers, NaN in arrays."""
+"""Damage specific to one format: PLY counts, .sens bombs, pickles, tensor headers, NaN in arrays."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Rng = np.random.Generator
 Damage = Callable[[Rng, Path], str]
 
 BOMB_BLOCKS = 384
-"""6 GiB of zeros in 6 MB."""
+"""Number of blocks: 6 GiB of zeros, 6 MB compressed."""
 PICKLE = b"cos\nmkdir\n(Vowned\ntR."
-"""Makes the folder `owned` where it is loaded."""
+"""A pickle that creates the folder `owned` when loaded."""
 EXTREMES = (np.nan, np.inf, -np.inf, 1e30, -1e30, 3.4e38, 0.0)
 COUNTS = (2_000_000_000, 4_000_000_000, -1, 0, 10**18, 7, "x")
 
@@ -71,9 +71,9 @@ def _floats(offset: Callable[[bytes], int]) -> Damage:
 
 
 def _sens_bomb(random: Rng, path: Path) -> str:
-    """Put 6 GiB of zeros in the place of the first depth map."""
+    """Replace the first depth map by 6 GiB of zeros."""
     data = path.read_bytes()
-    start = data.index(b"\xff\xd8\xff") - 16  # the first colour's sizes
+    start = data.index(b"\xff\xd8\xff") - 16  # sizes of the first colour image
     colour, depth = struct.unpack_from("<QQ", data, start)
     bomb = zeros(BOMB_BLOCK * BOMB_BLOCKS)
     after = start + 16 + colour
@@ -83,7 +83,7 @@ def _sens_bomb(random: Rng, path: Path) -> str:
 
 
 def _sens_numbers(random: Rng, path: Path) -> str:
-    """Set one of the header's or of a frame's counts."""
+    """Change a count of the header or of a frame."""
     data = bytearray(path.read_bytes())
     start = data.index(b"\xff\xd8\xff") - 16
     at = int(random.choice([4, start - 8 - 16 - 64, start, start + 8]))
@@ -109,7 +109,7 @@ def _npy_shape(random: Rng, path: Path) -> str:
 
 
 def _put_array(path: Path, data: bytes) -> None:
-    """Write an array; in an archive in the place of every member."""
+    """Write an array; in an archive, replace every member by it."""
     if path.suffix != ".npz":
         path.write_bytes(data)
         return
@@ -153,7 +153,7 @@ def _tensor_lost(random: Rng, path: Path) -> str:
 
 
 def _pickled(random: Rng, path: Path) -> str:
-    """Replace a torch file by a pickle that runs a command, bare or in torch's archive."""
+    """Replace a torch file by a pickle that runs a command, plain or in the archive format of torch."""
     if random.random() < 0.5:
         path.write_bytes(PICKLE)
         return "replaced by a pickle"
@@ -166,7 +166,7 @@ def _pickled(random: Rng, path: Path) -> str:
 
 
 def _member_flipped(random: Rng, path: Path) -> str:
-    """Flip a bit of one tensor with the archive's checksums made to fit, as bad memory would have done it."""
+    """Flip a bit of one tensor and update the checksums of the archive, as an error in memory would."""
     with zipfile.ZipFile(path) as archive:
         members = {name: bytearray(archive.read(name)) for name in archive.namelist()}
     names = [name for name in members if "/data/" in name and members[name]]

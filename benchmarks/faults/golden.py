@@ -1,4 +1,4 @@
-"""What undisturbed commands make: networks, finished and interrupted runs, the results to compare with."""
+"""Run undisturbed commands: networks, finished and interrupted runs, and the results to compare with."""
 
 from __future__ import annotations
 
@@ -39,24 +39,24 @@ INDEX = ("predict", "out/net", "in/nuscenes", "--out", "out/pred")
 NOT_COPIED = shutil.ignore_patterns("report.html")
 NOT_OF_A_NETWORK = shutil.ignore_patterns("report.html", "training", "pixels", "points", "cache", ".*")
 PATCHES = {"labelfree.data.nuscenes.index:CACHED_FROM_BYTES": 0}
-"""The index of nuScenes is kept for tables of any size, so that a tiny one can be damaged."""
+"""Cache the nuScenes index for tables of any size, so that a small one can be damaged."""
 BUILDING = Limits(cpu_seconds=300, idle_seconds=60)
 
 
 @dataclass(frozen=True)
 class State:
-    """A folder that commands have left, and the command that is repeated on it after damage."""
+    """A folder left by commands, and the command that is repeated on it after damage."""
 
     name: str
     inputs: tuple[str, ...]
     first: tuple[str, ...]
     command: tuple[str, ...]
     made: str = ""
-    """How the names begin of what the repeated command makes; empty for everything in `out`."""
+    """Prefix of the outputs of the repeated command; empty for everything in `out`."""
     steps: int | None = None
-    """The first command was killed after so many steps; None: it came to its end."""
+    """Number of steps after which the first command was killed; None if it finished."""
     network: str = ""
-    """A network that is laid into `out/net`."""
+    """A network that is copied to `out/net`."""
 
 
 STATES = (
@@ -71,7 +71,7 @@ STATES = (
     State("interrupted demo", ("tiny.yaml",), DEMO, DEMO, "demo/", steps=3),
     State("nuScenes index", ("nuscenes",), INDEX, INDEX, "pred/", network="street"),
 )
-"""The first ones are those of the short campaign."""
+"""The first `SHORT_STATES` are those of the short campaign."""
 SHORT_STATES = 3
 
 DISTURBED: dict[str, State] = {
@@ -82,24 +82,24 @@ DISTURBED: dict[str, State] = {
     "demo": State("demo", ("tiny.yaml",), DEMO, DEMO),
     "table": State("table", ("lab-tiny.yaml",), TABLE, TABLE),
 }
-"""Commands that are killed, run out of disk, or run twice at once: nothing is there before them."""
+"""Commands that are killed, run out of disk space, or run twice at once, starting from an empty `out`."""
 SHORT_VERBS = 2
 
 
 @dataclass
 class Golden:
-    """The folder of everything undamaged, and what was measured on the way."""
+    """The folder of undamaged inputs and states, with results, times and sizes."""
 
     folder: Path
     expected: dict[str, dict[str, str]]
     """Results of the repeated command of each state and of each disturbed command."""
     seconds: dict[str, float]
-    """How long each disturbed command takes."""
+    """Time that each disturbed command takes undisturbed."""
     sizes: dict[str, int]
-    """Bytes that each disturbed command leaves."""
+    """Bytes that each disturbed command writes."""
 
     def lay_out(self, case: Path, inputs: Sequence[str], network: str = "") -> Path:
-        """Make a case's folder with some of the inputs; return the folder that commands run in."""
+        """Create the folder of a case with some of the inputs; return the working folder of its commands."""
         shutil.rmtree(case, ignore_errors=True)
         folder = inner(case)
         (folder / "out").mkdir(parents=True)
@@ -112,11 +112,11 @@ class Golden:
         return folder
 
     def put_cache(self, folder: Path) -> None:
-        """Put the teachers' outputs for undamaged images into a case's `out`: only damaged ones are then computed."""
+        """Copy the teacher outputs of undamaged images to `out`, so that only damaged images are processed."""
         shutil.copytree(self.folder / "cache", folder / "out" / "cache")
 
     def put_state(self, state: State, folder: Path) -> None:
-        """Put what the first command left into a case's `out`."""
+        """Copy the output of the first command to `out`."""
         shutil.copytree(self.folder / "states" / state.name, folder / "out", dirs_exist_ok=True)
 
 
@@ -127,7 +127,7 @@ def restore(source: Path, target: Path) -> None:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Return the variables of a case: no network, caches of its own."""
+    """Return the environment variables of a case: no network, separate caches."""
     home = str(folder / "home")
     return {
         "HF_HUB_OFFLINE": "1",
@@ -139,9 +139,9 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def build(folder: Path, wanted: Sequence[str]) -> Golden:
-    """Write inputs, carry out the undisturbed commands, and import what they needed.
+    """Write inputs, run the undisturbed commands and import the modules they use.
 
-    `wanted` names the states to prepare, all that a campaign uses.
+    `wanted` names the states that the campaign uses.
     """
     shutil.rmtree(folder, ignore_errors=True)
     write_inputs(folder / "in")
@@ -159,7 +159,7 @@ def build(folder: Path, wanted: Sequence[str]) -> Golden:
 
 
 def _networks(golden: Golden) -> None:
-    """Train the networks of both worlds, keep maps of labels and masks, and warm this process on the way."""
+    """Train the networks of both worlds, keep maps of labels and masks, and import modules into this process."""
     street = ("train", "in/nuscenes", "--out", "out/run", *STREET, "--limit", "2", "--train.epochs=1")
     street += ("--switch.start_epoch=0", "--split", "train")
     label = ("label", "in/room", "--out", "out/labels", *RECIPE)
@@ -181,7 +181,7 @@ def _networks(golden: Golden) -> None:
 
 
 def _write_scores(labels: Path, scores: Path) -> None:
-    """Write score maps, two as arrays, the rest as safetensors."""
+    """Write score maps: two as arrays, the others as safetensors."""
     import numpy as np
     from PIL import Image
     from safetensors.numpy import save_file
@@ -197,7 +197,7 @@ def _write_scores(labels: Path, scores: Path) -> None:
 
 
 def _state(golden: Golden, state: State, made: dict[tuple[object, ...], str]) -> None:
-    """Carry out a state's first command, unless another state begins alike, keep what it left, and go on from there."""
+    """Run the first command of a state, unless another state has the same one; keep its output; run the second."""
     folder = golden.lay_out(golden.folder / "work", state.inputs, state.network)
     kept = golden.folder / "states" / state.name
     if (like := made.get((state.first, state.steps))) is not None:
@@ -215,12 +215,12 @@ def _state(golden: Golden, state: State, made: dict[tuple[object, ...], str]) ->
 
 
 def made_by(state: State, folder: Path) -> dict[str, str]:
-    """Return the results of a state's repeated command."""
+    """Return the results of the repeated command of a state."""
     return {name: content for name, content in results(folder / "out").items() if name.startswith(state.made)}
 
 
 def _interrupt(state: State, folder: Path) -> None:
-    """Kill the first command as soon as it has written so many steps."""
+    """Kill the first command as soon as it has written `state.steps` steps."""
     running = start(state.first, folder, BUILDING, environment=environment(folder))
     over = os.WEXITED | os.WNOHANG | os.WNOWAIT
     while _steps(folder) < (state.steps or 0) and os.waitid(os.P_PID, running.pid, over) is None:
@@ -230,7 +230,7 @@ def _interrupt(state: State, folder: Path) -> None:
 
 
 def _steps(folder: Path) -> int:
-    """Return the steps that a running command has written; none while its folders are being moved."""
+    """Return the number of steps that a running command has written; 0 while its folders are being moved."""
     try:
         return max((len(path.read_text().splitlines()) for path in folder.rglob("metrics.jsonl")), default=0)
     except OSError:

@@ -1,4 +1,4 @@
-"""Damage to images: headers, bombs, and every mode and format that people have."""
+"""Damage images: headers, decompression bombs, and unusual modes and formats."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Damage = Callable[[Rng, Path], str]
 
 BOMB_SIDE = 30_000
 LARGE_SIDE = 13_000
-"""An image that Pillow does not refuse: 169 million pixels."""
+"""Side of an image that Pillow accepts: 169 million pixels."""
 BOMB_BLOCK = 16 << 20
 
 
 def zeros(count: int) -> bytes:
-    """Return a zlib stream of zeros, made by repeating one compressed block."""
+    """Return a zlib stream of zeros that repeats one compressed block."""
     packer = zlib.compressobj(9)
     head = packer.compress(b"") + packer.flush(zlib.Z_FULL_FLUSH)
     block = packer.compress(b"\0" * BOMB_BLOCK) + packer.flush(zlib.Z_FULL_FLUSH)
@@ -64,19 +64,19 @@ def _float(image: Image.Image, random: Rng) -> Image.Image:
 
 
 def _png_header(random: Rng, path: Path) -> str:
-    """Declare 30000 x 30000 pixels, with the right checksum."""
+    """Declare 30000 x 30000 pixels, with a valid checksum."""
     path.write_bytes(_png(BOMB_SIDE, 8, 2, zlib.compress(b"\0" * 1000)))
     return f"a PNG that declares {BOMB_SIDE} x {BOMB_SIDE} pixels"
 
 
 def _png_bomb(random: Rng, path: Path) -> str:
-    """Write a PNG of one colour that is whole."""
+    """Write a complete PNG of one colour."""
     path.write_bytes(_png(LARGE_SIDE, 8, 2, zeros(LARGE_SIDE * (3 * LARGE_SIDE + 1))))
     return f"a whole PNG of {LARGE_SIDE} x {LARGE_SIDE} pixels"
 
 
 def _png_text_bomb(random: Rng, path: Path) -> str:
-    """Put a compressed text chunk of gigabytes before the pixels."""
+    """Insert a compressed text chunk of gigabytes before the pixels."""
     data = _png(4, 8, 2, zlib.compress(b"\0" * 52))
     text = b"Comment\0\0" + zeros(2 << 30)
     path.write_bytes(data[:33] + _chunk(b"zTXt", text) + data[33:])

@@ -1,4 +1,4 @@
-"""The undamaged inputs of the campaign: a tiny tree of every layout, and the folder in which a command runs."""
+"""Write the undamaged inputs of the campaign: a small tree in every layout, and the working folder of a command."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from labelfree_lab.streets.route import DriveSize
 ROOM = LabSize(image_size=(48, 64))
 DRIVE = DriveSize(key_frames=1, image_size=(48, 80), azimuths=60)
 DEPTH_INSIDE = ("a", "b", "c")
-"""Folders between a case's own folder and the one its command runs in, so that `../../x` is seen."""
+"""Folders between the folder of a case and its working folder, so that writing to `../../x` is detected."""
 
 TINY = """\
 teachers:
@@ -40,11 +40,11 @@ train: {epochs: 4, scenes_per_batch: 1, images_per_scene: 2, optimiser: adamw, l
   checkpoint_seconds: 0.0}
 switch: {start_epoch: 2}
 """
-"""A recipe whose training takes a fraction of a second."""
+"""A recipe that trains in a fraction of a second."""
 
 
 def write_inputs(folder: Path) -> None:
-    """Write every layout into folders of their own."""
+    """Write each layout into its own folder."""
     folder.mkdir(parents=True)
     (folder / "tiny.yaml").write_text(TINY)
     (folder / "street.yaml").write_text(
@@ -66,12 +66,12 @@ def write_inputs(folder: Path) -> None:
 
 
 def inner(case: Path) -> Path:
-    """Return the folder that a case's command runs in."""
+    """Return the working folder of a case."""
     return case.joinpath(*DEPTH_INSIDE)
 
 
 def _write_described(room: Path, folder: Path) -> None:
-    """Write a room under other names, as a description file tells."""
+    """Write a room with other file names and the description file that maps them."""
     shutil.copytree(room, folder)
     for old, new in (("color", "rgb"), ("depth", "range"), ("label", "truth"), ("cloud.ply", "scan.ply")):
         (folder / old).rename(folder / new)
@@ -91,7 +91,7 @@ def _write_described(room: Path, folder: Path) -> None:
 
 
 def _write_scannet(folder: Path) -> None:
-    """Write one scan with its frames of 25k, one by its .sens file alone, and one as ScanNet's reader exports it."""
+    """Write three scans: with frames of scannet_frames_25k, as a .sens file, and as exported by ScanNet's reader."""
     write_scannet(folder / "scannet", 7, 2, views=2)
     for place in ("scans", "scannet_frames_25k"):
         shutil.rmtree(folder / "scannet" / place / "scene0001_00")
@@ -150,7 +150,7 @@ def _write_kitti(folder: Path) -> None:
 
 
 def _write_rig(folder: Path) -> None:
-    """Write sweeps with a calibration of their own and the description that reads them."""
+    """Write sweeps with their own calibration and the description file that reads them."""
     _write_kitti(folder)
     (folder / "calib").mkdir()
     for index in range(2):
@@ -174,7 +174,7 @@ def _calibration(projection: str, transform: str) -> str:
 
 
 def _write_images(source: Path, folder: Path) -> None:
-    """Write one image in the formats that people have."""
+    """Write one image in many common formats."""
     folder.mkdir()
     with Image.open(source) as opened:
         image = opened.convert("RGB")
@@ -185,7 +185,7 @@ def _write_images(source: Path, folder: Path) -> None:
 
 
 def _write_package_files(folder: Path) -> None:
-    """Write a vocabulary and both tiny teachers as a user's own files."""
+    """Write a vocabulary and both lab teachers as user files."""
     (folder / "classes").mkdir()
     shutil.copy(_package() / "vocabularies" / "rooms16.yaml", folder / "classes" / "rooms16.yaml")
     for name in ("clip", "sam"):

@@ -1,4 +1,4 @@
-"""Command lines with something wrong in them: values, overrides, recipes, class names, paths."""
+"""Faulty command lines: values, overrides, recipes, class names and paths."""
 
 from __future__ import annotations
 
@@ -131,11 +131,11 @@ OF_VERB: dict[str, tuple[str, ...]] = {
     "info": ("--threads",),
 }  # fmt: skip
 SMALL_ONLY = ("--scenes", "--rooms", "--held-out-rooms", "--held-out", "--views", "--seeds", "--processes")
-"""Options whose large values are legal and take long."""
+"""Options whose large values are valid but slow."""
 
 
 def bad_command(random: Rng, folder: Path) -> tuple[tuple[str, ...], str]:
-    """Return a command line with one fault, now and then two, and what it is; files that it names are written."""
+    """Return a command line with one fault, sometimes two, and a description; write the files it names."""
     _write_odd_paths(folder / "in")
     command = list(BASES[int(random.integers(len(BASES)))])
     kinds: list[Callable[[Rng, list[str], Path], str]] = [_option, _option, _option, _position]
@@ -167,7 +167,7 @@ def _option(random: Rng, command: list[str], folder: Path) -> str:
 
 
 def _set(command: list[str], name: str, value: str) -> str:
-    """Give an option a value, in place of the one it has."""
+    """Set the value of an option, replacing an existing one."""
     if name in command:
         command[command.index(name) + 1] = value
     else:
@@ -176,7 +176,7 @@ def _set(command: list[str], name: str, value: str) -> str:
 
 
 def _position(random: Rng, command: list[str], folder: Path) -> str:
-    """Replace a positional argument by another path, or leave it out."""
+    """Replace a positional argument by another path, or remove it."""
     places = [place for place in (1, 2) if place < len(command) and not command[place].startswith("-")]
     places = [place for place in places if place == 1 or not command[place - 1].startswith("-")]
     if not places:
@@ -195,7 +195,7 @@ def _override(random: Rng, command: list[str], folder: Path) -> str:
 
 
 def _setting(random: Rng, command: list[str], folder: Path) -> str:
-    """Override one of all settings by a value of any kind."""
+    """Override a random setting by a value of a random type."""
     names = list(_leaves(asdict(RunConfig()), ""))
     name = names[int(random.integers(len(names)))]
     value = VALUES[int(random.integers(len(VALUES)))]
@@ -204,7 +204,7 @@ def _setting(random: Rng, command: list[str], folder: Path) -> str:
 
 
 def _recipe(random: Rng, command: list[str], folder: Path) -> str:
-    """Give a recipe file that is not quite one."""
+    """Pass an invalid recipe file."""
     texts = ("", "3", "[]", "train: 3", "train: {epochs: [", "- a", "train: {epochs: x}", "\t", "train: null",
     "{1: 2}", "a: " * 50,
              "train: &a [*a]", "x: " + "[" * 4000, "seed: 1\nseed: 2", "\x00", "networks: {net_2d: []}",

@@ -1,4 +1,4 @@
-"""Damage to JSON and YAML: values of another kind, extreme numbers, hostile names, nesting, alias bombs."""
+"""Damage JSON and YAML: wrong types, extreme numbers, hostile names, deep nesting, alias bombs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PAYLOAD = "!!python/object/apply:os.mkdir [owned]"
 
 
 def damage_tree(random: Rng, path: Path) -> str:
-    """Damage a value of a JSON, JSON-lines or YAML file; return what was done."""
+    """Damage a value of a JSON, JSON-lines or YAML file; return a description."""
     kind = path.suffix.lower()
     if kind == ".jsonl":
         return _damage_lines(random, path)
@@ -74,7 +74,7 @@ def _change(random: Rng, container: Any, key: Any) -> str:
 
 
 def _write_literal(random: Rng, path: Path, data: Any, places: list[Place]) -> str:
-    """Put text in the place of a value that no writer would write."""
+    """Replace a value by text that no writer produces."""
     bomb = ", ".join(
         ["&a0 [x, x, x, x, x, x, x, x, x]"]
         + [f"&a{level} [{', '.join([f'*a{level - 1}'] * 9)}]" for level in range(1, BOMB_LEVELS)]
@@ -99,7 +99,7 @@ def _write_literal(random: Rng, path: Path, data: Any, places: list[Place]) -> s
 
 
 def _places(data: Any) -> Iterator[Place]:
-    """Yield every value that can be replaced."""
+    """Yield the place of every value that can be replaced."""
     keys = list(data) if isinstance(data, dict) else range(len(data)) if isinstance(data, list) else ()
     for key in keys:
         yield data, key

@@ -1,4 +1,4 @@
-"""Filling a process with what commands need, before it is forked."""
+"""Import and cache what commands need before the process is forked."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from pathlib import Path
 
 
 def warm(modules: Path, commands: Sequence[Sequence[str]], folder: Path, environment: Mapping[str, str]) -> None:
-    """Import what a child with LABELFREE_MODULES set needed, then carry out commands here, for the caches they fill.
+    """Import the modules listed by a child with LABELFREE_MODULES, then run commands to fill caches in this process.
 
-    The commands must not train: PyTorch's backward refuses to run in a fork of a process that has run it.
+    The commands must not train: the backward pass of PyTorch fails in a fork of a process that has used it.
     """
     for name in modules.read_text().split():
         if name not in sys.modules and not name.startswith("__"):
             with contextlib.suppress(Exception):
                 import_module(name)
-    setattr(re, "_MAXCACHE", 1 << 16)  # noqa: B010  transformers compiles more patterns than Python keeps
+    setattr(re, "_MAXCACHE", 1 << 16)  # noqa: B010  transformers compiles more patterns than Python caches
     kept, here = dict(os.environ), Path.cwd()
     os.chdir(folder)
     os.environ.update(environment)

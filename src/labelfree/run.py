@@ -86,11 +86,12 @@ class Run:
         networks = (f"{NETWORKS}/{modality}/{file}" for modality in MODALITIES for file in (CONFIG_NAME, WEIGHTS_NAME))
         return (SETTINGS, *(f"{TRAINING}/{file}" for file in (IDENTITY, CHECKPOINT, METRICS)), *networks)
 
-    def begin(self) -> None:
-        """Write settings and identity into the run folder."""
+    def begin(self) -> Run:
+        """Write settings and identity into the run folder; return the run."""
         if self.fabric.is_global_zero:
             write_identity(self.training_folder, self.identity)
             write_text(self.out / SETTINGS, settings_yaml(self.config))
+        return self
 
 
 def open_run(

@@ -12,17 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from labelfree.errors import InputError
-from labelfree.files.documents import (
-    DEEPEST,
-    MOST_NODES,
-    parse_yaml,
-    read_array,
-    read_json,
-    read_text,
-    read_yaml,
-    shown,
-)
+from labelfree.errors import InputError, shown
+from labelfree.files.documents import DEEPEST, MOST_NODES, parse_yaml, read_array, read_json, read_text, read_yaml
 
 NINE = "[" + ",".join("x" * 9) + "]"
 BOMB = f"a0: &a0 {NINE}\n" + "".join(f"a{i + 1}: &a{i + 1} [{','.join([f'*a{i}'] * 9)}]\n" for i in range(9))

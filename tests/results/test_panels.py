@@ -5,7 +5,7 @@ import pytest
 from results_room import VOCABULARY, room_view
 
 from labelfree.errors import InputError
-from labelfree.results.panel_layout import Row, compose, legend_of
+from labelfree.results.panel_layout import PanelRow, compose, legend_of
 from labelfree.results.panels import FrameRow, cloud_panel, frame_panel, mask_colours
 
 IMAGE = np.full((30, 40, 3), 90, np.uint8)
@@ -56,6 +56,6 @@ def test_cloud_panel_draws_every_layer():
 
 def test_refuses_an_uneven_grid():
     with pytest.raises(InputError, match="2 cells"):
-        compose(["a", "b"], [Row("r", (IMAGE,))], ())
+        compose(["a", "b"], [PanelRow("r", (IMAGE,))], ())
     with pytest.raises(InputError, match="'r' has no picture"):
-        compose(["a"], [Row("r", (None,))], ())
+        compose(["a"], [PanelRow("r", (None,))], ())

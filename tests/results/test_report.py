@@ -12,8 +12,9 @@ from labelfree.evaluation.confusion import evaluate_labels
 from labelfree.evaluation.method_results import MethodResult
 from labelfree.results.curves import MetricSeries
 from labelfree.results.environment import environment_facts
-from labelfree.results.report import PanelFigure, ReportContent, class_share, duration, write_report
+from labelfree.results.report import PanelFigure, ReportContent, class_share, write_report
 from labelfree.results.report_html import data_uri
+from labelfree.runtime.progress import duration
 
 _, TRUTH = room()
 VOID = {"meta", "link", "img", "br", "input"}

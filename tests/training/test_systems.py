@@ -84,7 +84,7 @@ def teachers(tmp_path_factory: pytest.TempPathFactory) -> Teachers:
 
 def trained(name: str, scenes: list[Scene], teachers: Teachers, out: Path) -> Labeller:
     fabric = Fabric(accelerator="cpu", devices=1)
-    return train_system(open_run(scenes, NAMES, config_of(name), out, teachers, fabric))
+    return train_system(open_run(scenes, NAMES, config_of(name), out, teachers, fabric).begin())
 
 
 def saved(out: Path) -> dict[str, Mapping[str, np.ndarray]]:

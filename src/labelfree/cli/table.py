@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from labelfree.cli.arguments import command_line, told, vocabulary
 from labelfree.cli.preflight import check_extras, check_out, check_teachers
+from labelfree.cli.terminal import say
 from labelfree.config.recipe_files import recipe_path
 from labelfree.data.collection import open_scenes
 from labelfree.data.layout import ReadOptions
-from labelfree.errors import InputError, printable
+from labelfree.errors import InputError
 from labelfree.files.atomic import write_text
 from labelfree.files.leftovers import remove_leftovers
 from labelfree.files.outputs import OutputFolder
@@ -26,9 +26,9 @@ from labelfree.paper_tables.run_result import Measures
 from labelfree.paper_tables.schedule import Job, Run, Schedule, carry_out, finished, row_settings, seconds_left
 from labelfree.paper_tables.summary import table_runs
 from labelfree.results.environment import PACKAGE, git_revision
-from labelfree.results.report import duration
 from labelfree.runtime.devices import pick_device
 from labelfree.runtime.lab import lab_module
+from labelfree.runtime.progress import duration
 
 Tell = Callable[[str], None]
 
@@ -124,7 +124,7 @@ def _carry_out(plan: Plan, table: PaperTable, device: str) -> str:
     def write() -> str:
         return write_table(table, plan.world, plan.schedule, plan.seeds)
 
-    watched = _watched(RowRunner(plan.data, plan.cache, device), jobs, _say)
+    watched = _watched(RowRunner(plan.data, plan.cache, device), jobs, say)
     carry_out(jobs, watched, git_revision(PACKAGE), lambda job: _report(job, jobs, write))
     return write()
 
@@ -197,13 +197,9 @@ def _report(job: Job, jobs: Sequence[Job], write: Callable[[], str]) -> None:
     reached = next(result.measures for result in done if (result.row, result.seed) == (job.row, job.seed))
     left = seconds_left([each for each in jobs if finished(each) is None], done)
     sides = [f"{name} {value:.1f}" for name, value in (("2D", reached.miou_2d), ("3D", reached.miou_3d)) if value]
-    _say(f"{_place(job, jobs)}: {', '.join(sides)} in {duration(reached.seconds)}; about {duration(left or 0.0)} left")
+    say(f"{_place(job, jobs)}: {', '.join(sides)} in {duration(reached.seconds)}; about {duration(left or 0.0)} left")
     write()
 
 
 def _place(job: Job, jobs: Sequence[Job]) -> str:
     return f"[{jobs.index(job) + 1}/{len(jobs)}] seed {job.seed} {job.row}"
-
-
-def _say(text: str) -> None:
-    print(printable(text), file=sys.stderr, flush=True)

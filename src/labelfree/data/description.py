@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from labelfree.data.poses import CameraAxes, PoseConvention, PoseIs
-from labelfree.errors import InputError
-from labelfree.files.documents import read_yaml, shown
+from labelfree.errors import InputError, shown
+from labelfree.files.documents import read_yaml
 from labelfree.files.names import require_safe_name
 
 Choice = TypeVar("Choice", bound=StrEnum)

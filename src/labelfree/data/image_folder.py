@@ -18,9 +18,9 @@ from labelfree.data.lidar_rig.reader import RawLabels
 from labelfree.data.lidar_rig.sweeps import class_table
 from labelfree.data.patterns import Pattern
 from labelfree.data.poses import pinhole
-from labelfree.errors import InputError
+from labelfree.errors import InputError, shown
 from labelfree.files.decoding import picture_size
-from labelfree.files.documents import read_yaml, shown
+from labelfree.files.documents import read_yaml
 from labelfree.raster import ImageFile
 from labelfree.scene import Frame, Scene
 from labelfree.vocabulary import IGNORE_LABEL, Vocabulary

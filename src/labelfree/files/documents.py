@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import reprlib
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -140,24 +139,10 @@ def read_array(path: Path, fix: str = "copy the file again") -> NDArray[Any]:
         raise InputError(f"{path}: cannot be read as an array ({one_line(error)}); {fix}.") from error
 
 
-def shown(value: Any) -> str:
-    """Return a value as an error shows it, shortened."""
-    return _BRIEF.repr(value)
-
-
 def one_line(error: BaseException) -> str:
     """Return the text of an error in one line, shortened."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 200 else f"{text[:200]}..."
-
-
-class _Brief(reprlib.Repr):
-    def __init__(self) -> None:
-        super().__init__()
-        self.maxlevel, self.maxstring, self.maxother = 2, 60, 60
-
-
-_BRIEF = _Brief()
 
 
 class _TooLarge(Exception):

@@ -25,8 +25,8 @@ from labelfree.weights.stored import read_model, read_weights, write_model
 
 TEXTURE_SCALE = 4.0
 """Brings the spread of colours in a voxel to the size of the colours themselves."""
-IMAGE_MEAN = (0.485, 0.456, 0.406)
-IMAGE_STD = (0.229, 0.224, 0.225)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 """ImageNet's colour statistics, which published backbones expect."""
 
 
@@ -130,8 +130,8 @@ class Segmenter2D(Segmenter):
         self.network = DeepLabV3(backbone, config.output_stride, config.aspp_channels, config.dropout)
         self.theta_s = nn.Linear(config.aspp_channels, config.text_width)
         self.theta_f = nn.Linear(config.aspp_channels, config.latent_width)
-        self.register_buffer("image_mean", torch.tensor(IMAGE_MEAN)[:, None, None], persistent=False)
-        self.register_buffer("image_std", torch.tensor(IMAGE_STD)[:, None, None], persistent=False)
+        self.register_buffer("image_mean", torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
+        self.register_buffer("image_std", torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)
         self.set_vocabulary(text_embeddings, vocabulary)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

@@ -47,7 +47,8 @@ class RowRunner:
             scenes = self._open(job.seed)
             teachers = self._teachers(job, scenes, fabric.device)
         started = time.monotonic()
-        labeller = train_system(open_run(scenes.train, scenes.vocabulary, job.config, job.folder, teachers, fabric))
+        run = open_run(scenes.train, scenes.vocabulary, job.config, job.folder, teachers, fabric)
+        labeller = train_system(run.begin())
         method = _measured(scenes, labeller, f"held-out scenes, seed {job.seed}")
         return measures_of(method, time.monotonic() - started)
 

@@ -26,7 +26,7 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 @dataclass(frozen=True, eq=False)
-class Row:
+class PanelRow:
     """A line of the grid: a name and a picture, or nothing, per column."""
 
     name: str
@@ -56,7 +56,7 @@ def legend_of(labels: Sequence[NDArray[np.uint8]], vocabulary: Vocabulary) -> tu
 
 def compose(
     titles: Sequence[str],
-    rows: Sequence[Row],
+    rows: Sequence[PanelRow],
     legend: Sequence[LegendEntry],
     header: str = "",
     cell_width: int = 224,
@@ -89,7 +89,7 @@ def compose(
     return np.asarray(sheet)
 
 
-def _cell_height(row: Row, cell_width: int) -> int:
+def _cell_height(row: PanelRow, cell_width: int) -> int:
     shapes = [cell.shape for cell in row.cells if cell is not None]
     if not shapes:
         raise InputError(f"Panel row '{row.name}' has no picture.")

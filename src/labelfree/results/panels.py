@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelfree.results.cloud_view import CloudLayer, CloudView, ceiling_height
-from labelfree.results.panel_layout import Row, compose, legend_of
+from labelfree.results.panel_layout import PanelRow, compose, legend_of
 from labelfree.results.point_render import ViewPoint, look
 from labelfree.vocabulary import Vocabulary
 
@@ -62,7 +62,7 @@ def frame_panel(
         for row in rows
     ]
     shown = [column for column in range(len(titles)) if any(line[column] is not None for line in cells)]
-    grid = [Row(row.name, tuple(line[column] for column in shown)) for row, line in zip(rows, cells)]
+    grid = [PanelRow(row.name, tuple(line[column] for column in shown)) for row, line in zip(rows, cells)]
     legend = legend_of([labels for row in rows for labels in row.label_maps() if labels is not None], vocabulary)
     return compose([titles[column] for column in shown], grid, legend, header)
 
@@ -75,7 +75,7 @@ def cloud_panel(
 ) -> NDArray[np.uint8]:  # [H, W, 3]
     """Draw clouds as rows seen obliquely from above, their ceiling taken off; a column per layer."""
     titles = list(dict.fromkeys(layer.title for view in views for layer in view.layers))
-    rows = [Row(view.name, _layer_pictures(view, titles, cell_size)) for view in views]
+    rows = [PanelRow(view.name, _layer_pictures(view, titles, cell_size)) for view in views]
     labels = [layer.labels for view in views for layer in view.layers if layer.labels is not None]
     return compose(titles, rows, legend_of(labels, vocabulary), header, cell_size[1])
 

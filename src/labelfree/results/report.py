@@ -25,6 +25,7 @@ from labelfree.results.cloud_view import CloudView, cloud_payload
 from labelfree.results.curves import MetricSeries
 from labelfree.results.panels import cloud_panel
 from labelfree.results.report_charts import charts
+from labelfree.runtime.progress import duration
 from labelfree.vocabulary import Vocabulary
 
 NO_TRUTH = (
@@ -210,14 +211,6 @@ def _timings(content: ReportContent) -> str:
     rows = [(name, duration(seconds), percent(seconds / total if total else 0.0)) for name, seconds in content.timings]
     table = Table(("step", "time", "share, %"), (*rows, ("all", duration(total), percent(1.0))))
     return html.section("Time", html.table(table, kind="narrow", last_is_total=True))
-
-
-def duration(seconds: float) -> str:
-    """Return seconds as people say them: 4.2 s, 3 min 20 s, 2 h 05 min."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def _environment(content: ReportContent) -> str:

@@ -38,7 +38,7 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
         if self._lines and kind is None and self.total:
-            print(f"{self.title}: {self.done}/{self.total} in {_clock(self._elapsed())}", file=sys.stderr, flush=True)
+            print(f"{self.title}: {self.done}/{self.total} in {duration(self._elapsed())}", file=sys.stderr, flush=True)
 
     def advance(self, note: str = "") -> None:
         """Count one more piece."""
@@ -49,13 +49,18 @@ class Progress:
             self._printed = self._elapsed()
             left = self._printed / max(1, self.done - self._first) * (self.total - self.done)
             print(
-                f"{self.title}: {self.done}/{self.total} {note}, about {_clock(left)} left", file=sys.stderr, flush=True
+                f"{self.title}: {self.done}/{self.total} {note}, about {duration(left)} left",
+                file=sys.stderr,
+                flush=True,
             )
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._started
 
 
-def _clock(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return seconds as people say them: 4.2 s, 3 min 20 s, 2 h 05 min."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

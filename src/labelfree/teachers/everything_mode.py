@@ -11,9 +11,6 @@ from torch import Tensor
 from labelfree.config.teachers import SamOptions
 from labelfree.errors import InputError
 
-NO_MASK = 0
-"""Mask id of pixels that no mask covers."""
-
 MAX_MASKS = 65535
 """Mask ids are uint16."""
 

@@ -127,7 +127,8 @@ def step_losses(
         # Without a latent target zero, but attached to the head: processes expect a gradient for every parameter.
         consistency = latent.float().sum() * 0.0
         if count is not None:
-            consistency = latent_consistency(_latent_at_pairs(batch, modality, latent), batch.targets, count)
+            at_pairs = _latent_at_pairs(batch, modality, latent)
+            consistency = latent_consistency(at_pairs, batch.targets, count)
         weights = None
         if class_balance:
             classes = class_counts(labels[modality], logits[modality].shape[1])

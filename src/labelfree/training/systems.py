@@ -36,12 +36,11 @@ def cotrain(
     one of `config.train.modalities` the other network comes back as it started and is not written. Raises an
     `InputError` if `out` holds a run with other settings, classes, teachers or data.
     """
-    return cotrain_run(open_run(scenes, vocabulary, config, out, teachers, fabric))
+    return cotrain_run(open_run(scenes, vocabulary, config, out, teachers, fabric).begin())
 
 
 def cotrain_run(run: Run) -> tuple[Segmenter2D, Segmenter3D]:
-    """Train both networks of a run, or those of `train.modalities`, and save them."""
-    run.begin()
+    """Train both networks of a run that has begun, or those of `train.modalities`, and save them."""
     config, teachers = run.config, run.teachers
     networks = new_networks(config, teachers.vocabulary, teachers.namer.text, run.scenes[0])
     scenes = LabelledScenes(run.scenes, teachers, config.memory_gb)
@@ -53,8 +52,7 @@ def cotrain_run(run: Run) -> tuple[Segmenter2D, Segmenter3D]:
 
 
 def distil_openscene(run: Run) -> Segmenter3D:
-    """Train the 3D network of a run on fused dense CLIP features and save it."""
-    run.begin()
+    """Train the 3D network of a run that has begun on fused dense CLIP features and save it."""
     config, teachers = run.config, run.teachers
     net_3d = new_networks(config, teachers.vocabulary, teachers.namer.text, run.scenes[0]).net_3d
     scenes = FusedScenes(run.scenes, teachers, config.memory_gb)
@@ -65,7 +63,7 @@ def distil_openscene(run: Run) -> Segmenter3D:
 
 
 def train_system(run: Run) -> Labeller:
-    """Train what the system of a run trains and return its labeller; resumes like `cotrain`.
+    """Train what the system of a run that has begun trains and return its labeller; resumes like `cotrain`.
 
     `cns` with its switches covers MaskCLIP+, CLIP2Scene and every ablation; `clip` and `clip+sam` train nothing.
     """
@@ -81,7 +79,6 @@ def _labeller(run: Run) -> Labeller:
             trained = config.train.modalities
             return NetworkLabels(net_2d if "2d" in trained else None, net_3d if "3d" in trained else None)
         case "clip" | "clip+sam":
-            run.begin()
             return TeacherLabels(run.teachers, config.system == "clip+sam", config.predict.views)
         case "openscene":
             return OpenSceneLabels(run.teachers, distil_openscene(run))

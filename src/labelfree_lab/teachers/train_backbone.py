@@ -23,6 +23,7 @@ from torch.nn import functional
 
 from labelfree.files.atomic import write_text
 from labelfree.nets.resnet import ResNet
+from labelfree.nets.segmenters import IMAGENET_MEAN, IMAGENET_STD
 from labelfree.runtime.precision import fast_autocast
 from labelfree_lab.teachers.corpus import open_pair
 from labelfree_lab.teachers.crops import TaggedPictures, Windows, aim_at_objects, cut_out, jitter_colours, read_tags
@@ -34,8 +35,6 @@ from labelfree_lab.teachers.training_log import (
     write_half_precision,
 )
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 WIDTH = 24
 """Channels of the first stage; ResNet-18 has 64."""
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from labelfree.data.description import Pinhole, nearest
 from labelfree.data.lidar_rig.description import FromFile, QuaternionOrder, RigCamera
 from labelfree.data.poses import pinhole, pose_matrix, quaternion_rotation, read_intrinsics
-from labelfree.errors import InputError
-from labelfree.files.documents import parse_json, parse_yaml, read_text, shown
+from labelfree.errors import InputError, shown
+from labelfree.files.documents import parse_json, parse_yaml, read_text
 
 Matrix = NDArray[np.float64]
 

@@ -18,8 +18,8 @@ from labelfree.data.description import (
     text_value,
 )
 from labelfree.data.patterns import Pattern
-from labelfree.errors import InputError
-from labelfree.files.documents import LARGEST_YAML, open_file, read_yaml, shown
+from labelfree.errors import InputError, shown
+from labelfree.files.documents import LARGEST_YAML, open_file, read_yaml
 from labelfree.files.names import require_safe_name
 
 LAYOUT = "lidar"

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from labelfree.errors import InputError
-from labelfree.files.documents import open_file, shown
+from labelfree.errors import InputError, shown
+from labelfree.files.documents import open_file
 
 CHUNK_BYTES = 1 << 24
 """Read at once; what is parsed of it takes about ten times as much memory."""

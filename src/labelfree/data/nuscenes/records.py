@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from labelfree.data.nuscenes.metadata import Row, field, table_rows
 from labelfree.data.nuscenes.tokens import pack
-from labelfree.errors import InputError
-from labelfree.files.documents import one_line, shown
+from labelfree.errors import InputError, shown
+from labelfree.files.documents import one_line
 
 ROWS_AT_ONCE = 100_000
 
