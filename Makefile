@@ -1,6 +1,6 @@
 # make demo   sets everything up and runs the method in the offline lab
 # make test   sets everything up and runs the tests
-# make check  formatting, lint and types
+# make check  formatting, lint, types and import contracts
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from labelfree_lab.rooms.dataset import LabSize, write_room
 
@@ -13,3 +15,12 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("captures") / "room"
     write_room(folder, room_seed=77, views=4, size=LabSize())
     return folder
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Compute with one thread: with more, sums are added in another order, and a pair of networks shares them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

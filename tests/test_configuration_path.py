@@ -37,8 +37,8 @@ def layers() -> dict[str, int]:
 def holds_settings(value: object) -> bool:
     """Tell whether a value is a run or its configuration, or a part of this."""
     kind = type(value)
-    return (
-        isinstance(value, Run) or kind.__module__.startswith("labelfree.config.") and kind.__name__.endswith("Config")
+    return isinstance(value, Run) or (
+        kind.__module__.startswith("labelfree.config.") and kind.__name__.endswith("Config")
     )
 
 

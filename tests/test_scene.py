@@ -80,7 +80,7 @@ def test_bad_frames(changes: dict[str, object], message: str) -> None:
         ({"points_world": np.zeros((4, 2))}, r"must be \[N, 3\]"),
         ({"points_world": np.array([[np.nan, 0, 0], [0, np.inf, 0.0]])}, "none of its 2 points is finite"),
         ({"labels": np.zeros(3)}, "labels must be"),
-        ({"frames": (frame(), frame())}, "stands more than once"),
+        ({"frames": (frame(), frame())}, "is used more than once"),
     ],
 )
 def test_bad_scenes(changes: dict[str, object], message: str) -> None:

@@ -39,7 +39,7 @@ __all__ = [
     "save_prediction",
 ]
 
-# Imported when first used, so that `import labelfree` stays quick and the command line is there for the first Ctrl-C.
+# Imported on first use, so that `import labelfree` is fast and the command line handles Ctrl-C early.
 _LAZY = {
     "Frame": "labelfree.scene",
     "Prediction": "labelfree.prediction",

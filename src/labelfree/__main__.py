@@ -1,4 +1,4 @@
-"""The command line: `labelfree VERB ...`."""
+"""The entry point of the command line: `labelfree VERB ...`."""
 
 from __future__ import annotations
 

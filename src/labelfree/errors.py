@@ -1,4 +1,4 @@
-"""What a user is told: the one exception that a mistake raises, and the warning about data that is left out."""
+"""The exception for bad input, the warning about data, and escaping of printed text."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import reprlib
 import unicodedata
 
 _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-"""Unicode categories that steer a terminal, turn the writing direction, break lines or cannot be encoded."""
+"""Unicode categories that control a terminal, change the writing direction, break lines or cannot be encoded."""
 
 _JOINERS = frozenset("\u200c\u200d")
-"""Format characters that several scripts and emoji are written with."""
+"""Format characters that several scripts and emoji need."""
 
 
 class InputError(ValueError):
-    """Bad input from a user: one sentence with the file, the value found and what to do."""
+    """The exception for bad input; its text is one sentence with the file, the value and the fix."""
 
 
 class DataWarning(UserWarning):
-    """Something about the data that a user should know although the work goes on, in one sentence."""
+    """The warning about data that does not stop the work; its text is one sentence."""
 
 
 def printable(text: object, keep: str = "") -> str:
-    r"""Return text with every control character but those of `keep` escaped, such as `\x1b`: one line, as written."""
+    r"""Return text with all control characters escaped, such as `\x1b`, except those in `keep`."""
     shown = str(text)
     if shown.isprintable():
         return shown
@@ -37,7 +37,7 @@ def _escaped(letter: str) -> str:
 
 
 def shown(value: object) -> str:
-    """Return a value as a message shows it, shortened, however large it is."""
+    """Return the representation of a value for a message, shortened to about 60 characters."""
     return _BRIEF.repr(value)
 
 

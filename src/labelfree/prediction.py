@@ -1,4 +1,4 @@
-"""`Prediction`: what everything that shows or stores a result takes."""
+"""`Prediction`, the value type that all viewers and exporters take."""
 
 from __future__ import annotations
 
@@ -14,21 +14,25 @@ from labelfree.vocabulary import Vocabulary
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """Labels for the pixels of one image or the points of one cloud."""
+    """The predicted labels of one image or one cloud.
+
+    Raises an InputError if a label is no class, or if the arrays do not fit together.
+    """
 
     labels: NDArray[np.uint8]
-    """[H, W] for an image, [N] for a cloud; 255 where nothing is said."""
+    """[H, W] for an image, [N] for a cloud; 255 = no label."""
     vocabulary: Vocabulary
     scores: NDArray[np.float32] | None = None
     """Confidence of each label in 0..1, shaped like `labels`."""
     points_world: NDArray[np.floating[Any]] | None = None
-    """[N, 3] metres, for a cloud: the coordinates that its file has, float64 if that holds doubles."""
+    """[N, 3] metres, for a cloud: the coordinates of its file, float64 if the file holds doubles."""
     name: str = ""
-    """Frame or scene this belongs to."""
+    """Name of the frame or scene."""
     seen: NDArray[np.bool_] | None = None
-    """[N] whether an image gave the point its label; the others' are a guess from nearby. None: no image was asked."""
+    """[N] whether an image gave the point its label; other points have the label of a near point. None if the labels do
+    not come from images."""
     kept: NDArray[np.bool_] | None = None
-    """[M] which of the points of the cloud's file these N are; None for all."""
+    """[M] mask of the M points of the cloud's file that selects these N; None if all were kept."""
 
     def __post_init__(self) -> None:
         labels = np.asarray(self.labels)
@@ -65,20 +69,20 @@ class Prediction:
 
     @property
     def is_3d(self) -> bool:
-        """Whether this labels a point cloud."""
+        """Return whether the labels are those of a cloud."""
         return self.labels.ndim == 1
 
     def colours(self) -> NDArray[np.uint8]:
-        """Return the RGB of each label: [H, W, 3] or [N, 3]."""
+        """Return the RGB colour of each label, uint8 [H, W, 3] or [N, 3]."""
         return self.vocabulary.palette()[self.labels]
 
     def counts(self) -> dict[str, int]:
-        """Return how many pixels or points each class received."""
+        """Return the number of pixels or points of each class, by name."""
         found = np.bincount(self.labels.ravel(), minlength=256)
         return {name: int(found[label]) for label, name in enumerate(self.vocabulary.names)}
 
     def in_file_order(self) -> Prediction:
-        """Return the prediction for every point of the cloud's file: 255, unseen and NaN where it was dropped."""
+        """Return the prediction for all M points of the cloud's file; dropped points are 255, unseen and NaN."""
         if self.kept is None:
             return self
         return replace(
@@ -92,7 +96,7 @@ class Prediction:
 
 
 def without_guesses(prediction: Prediction) -> Prediction:
-    """Return a prediction in which the points that no image saw have no label (255) instead of a neighbour's."""
+    """Return the prediction with label 255 at the points that no image saw."""
     if prediction.seen is None:
         return prediction
     return replace(prediction, labels=np.where(prediction.seen, prediction.labels, prediction.vocabulary.ignore))

@@ -1,4 +1,4 @@
-"""`Run`: what one run consists of, checked against its folder before anything is written there."""
+"""`Run`: the parts of one run, checked against its folder before anything is written."""
 
 from __future__ import annotations
 
@@ -43,42 +43,42 @@ NETWORKS = "networks"
 SETTINGS = "settings.yaml"
 CACHE = "cache"
 FEW_SCENES = 20
-"""Up to so many scenes are read without a progress line."""
+"""Largest number of scenes that are read without progress lines."""
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One run; made by `open_run`."""
+    """One training run with its scenes, teachers, settings and folder; made by `open_run`."""
 
     config: RunConfig
     scenes: Sequence[Scene]
     teachers: Teachers
-    """CLIP, SAM, the classes and the settings under which they label."""
+    """CLIP, SAM, the classes and the settings of labelling."""
     fabric: Fabric
     """Device, processes and number format."""
     out: Path
-    """Run folder: `training`, `networks`, `settings.yaml` and what commands write beside them."""
+    """Run folder with `training`, `networks`, `settings.yaml` and the results of commands."""
     identity: Identity
     """Everything that determines the weights."""
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """The classes."""
+        """Return the classes."""
         return self.teachers.vocabulary
 
     @property
     def training_folder(self) -> Path:
-        """Checkpoints, metrics and the identity."""
+        """Return the folder of checkpoint, metrics and identity."""
         return self.out / TRAINING
 
     @property
     def networks_folder(self) -> Path:
-        """Trained networks, in `2d` and `3d`."""
+        """Return the folder of the trained networks, with subfolders `2d` and `3d`."""
         return self.out / NETWORKS
 
     @property
     def metrics_file(self) -> Path:
-        """One JSON object per training step."""
+        """Return the file of metrics, with one JSON object per training step."""
         return self.training_folder / METRICS
 
     def files(self) -> tuple[str, ...]:
@@ -103,10 +103,10 @@ def open_run(
     fabric: Fabric | None = None,
     cache: Path | str | None = None,
 ) -> Run:
-    """Return a new run, or the one that `out` holds if everything that determines its weights is the same.
+    """Return a new run, or the run that `out` holds if its identity is the same. Nothing is written.
 
-    Teachers are loaded where none are given; their outputs are cached in `cache`, by default `out/cache`. Writes
-    nothing; raises an `InputError` that names what changed if `out` holds another run.
+    Teachers are loaded if none are given; their outputs are cached in `cache`, by default `out/cache`.
+    Raises an InputError that names the differences if `out` holds a run with another identity.
     """
     fabric, out = fabric or make_fabric(precision=config.train.precision), Path(out)
     if teachers is None:
@@ -124,9 +124,10 @@ def open_run(
 
 
 def training_identity(config: RunConfig, teachers: Teachers, scenes: Sequence[Scene], processes: int) -> Identity:
-    """Return the identity of a training run: settings, classes, teachers, starting weights, data.
+    """Return the identity of a training run: settings, classes, teachers, initial weights and content of the data.
 
-    Left out is what is free to change: memory, workers, checkpoint interval, TensorBoard, kept frames, prediction.
+    Settings that may change between resumes are left out: memory, workers, checkpoint interval, TensorBoard, kept
+    frames and prediction.
     """
     networks = config.networks
     starts = {
@@ -142,14 +143,14 @@ def training_identity(config: RunConfig, teachers: Teachers, scenes: Sequence[Sc
 
 
 def labels_identity(config: RunConfig, teachers: Teachers) -> Identity:
-    """Return the identity of a folder of labels without networks; every frame is labelled anew each time."""
+    """Return the identity of a folder that `labelfree label` writes: teachers, classes, label and pairing settings."""
     settings = settings_entries(config).items()
     labels = {name: value for name, value in settings if name.partition(".")[0] in {"labels", "pairing"}}
     return Identity({"command": "labelfree label"} | _teacher_entries(teachers) | labels)
 
 
 def scene_digest(scene: Scene, pairing: PairingConfig) -> str:
-    """Return a digest of everything of a scene that training reads: points, their features, images, depth, poses."""
+    """Return a digest of the parts of a scene that training reads: points, features, images, depth and poses."""
     digest = hashlib.sha256(points_digest(scene.points_world).encode())
     digest.update(point_features(scene).tobytes())
     for frame in scene.frames:
@@ -167,6 +168,6 @@ def _teacher_entries(teachers: Teachers) -> dict[str, object]:
 
 
 def _start_digest(weights: str | None, part: str) -> str | None:
-    """Return a digest of starting weights by their content, however the file is called; None without any."""
+    """Return a digest of the content of initial weights, whatever their path; None for random weights."""
     start = starting_weights(weights, part)
     return None if start is None else f"weights {weights_digest(start)[:DIGEST_LENGTH]}"

@@ -1,4 +1,4 @@
-"""`Frame` and `Scene`: what every dataset becomes."""
+"""`Frame` and `Scene`, the value types that every dataset reader returns."""
 
 from __future__ import annotations
 
@@ -17,35 +17,36 @@ ROTATION_TOLERANCE = 1e-2
 """Largest entry of |R R^T - 1| that still counts as a rotation."""
 
 FAR_M = 1000.0
-"""A cloud whose middle is farther from the world's origin than this is held around an origin of its own: float32 is
-finer than 0.1 mm up to here, and 0.5 m at the northings of UTM."""
+"""Largest distance of a cloud's median from the world's origin, in metres and per axis; a farther cloud gets a local
+origin. float32 resolves 0.1 mm up to this distance, but only 0.5 m at UTM northings."""
 
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One posed image.
+    """One posed image, with depth map and ground truth if they exist.
 
-    Pixel (column u, row v) has its centre at (u + 0.5, v + 0.5); camera axes are x right, y down, z forward.
+    Pixel (column u, row v) has its centre at (u + 0.5, v + 0.5). Camera axes are x right, y down, z forward.
+    Raises an InputError if the name is unsafe, the size is not positive, or intrinsics or pose are invalid.
     """
 
     name: str
     """Unique within its scene; names the files written for this frame."""
     image: Raster
-    """Colours; resized to `size` when loaded. A path or a uint8 [H, W, 3] array may be given."""
+    """Image, resized to `size` when loaded; given as a path or a uint8 [H, W, 3] array."""
     intrinsics: NDArray[np.float64]
-    """[3, 3] pinhole matrix in pixels of a picture of `size`."""
+    """[3, 3] pinhole matrix in pixels of an image of `size`."""
     world_to_camera: NDArray[np.float64]
     """[4, 4] rigid transform, metres."""
     size: tuple[int, int]
-    """(height, width) of the grid that `intrinsics` speak of."""
+    """(height, width) in pixels to which `intrinsics` refer."""
     depth: Raster | None = None
     """z-depth in units of 1 / `depth_scale` metres, 0 where missing; resized to `size` when loaded."""
     depth_scale: float = 1000.0
     """Stored depth units per metre: 1000 for millimetres."""
     labels: Raster | None = None
-    """uint8 [H', W'] at the labels' own resolution, 255 = ignored; for evaluation only."""
+    """Ground truth, uint8 [H', W'] at its own resolution, 255 = ignored; for evaluation only."""
     scene: str = ""
-    """Name of the scene it belongs to, which the scene fills in; frames of different scenes may share their names."""
+    """Name of its scene, set by the scene; frames of different scenes may have the same name."""
 
     def __post_init__(self) -> None:
         require_safe_name(self.name, "The name of a frame")
@@ -66,11 +67,11 @@ class Frame:
 
     @property
     def camera_to_world(self) -> NDArray[np.float64]:
-        """[4, 4] inverse of `world_to_camera`."""
+        """Return the [4, 4] inverse of `world_to_camera`, metres."""
         return np.asarray(np.linalg.inv(self.world_to_camera), dtype=np.float64)
 
     def load_image(self) -> NDArray[np.uint8]:
-        """Return the colours, uint8 [H, W, 3] at `size`."""
+        """Return the image, uint8 [H, W, 3] at `size`. Raises an InputError if the file cannot be read as colours."""
         image = self.image.load()
         if image.ndim == 2:
             image = np.repeat(image[:, :, None], 3, axis=2)
@@ -81,7 +82,10 @@ class Frame:
         return resize_image(image, self.size)
 
     def load_depth_m(self) -> NDArray[np.float32] | None:
-        """Return z-depth in metres, float32 [H, W] at `size`, 0 where missing; None without depth."""
+        """Return z-depth in metres, float32 [H, W] at `size`, 0 where missing; None without depth.
+
+        Raises an InputError if the file cannot be read or is no depth map.
+        """
         if self.depth is None:
             return None
         raw = self.depth.load()
@@ -92,7 +96,10 @@ class Frame:
         return resize_nearest(depth_m, self.size)
 
     def load_labels(self) -> NDArray[np.uint8] | None:
-        """Return ground truth at its own resolution, uint8 [H', W']; None without labels."""
+        """Return ground truth, uint8 [H', W'] at its own resolution, 255 = ignored; None without labels.
+
+        Raises an InputError if the file cannot be read or holds values outside 0..255.
+        """
         if self.labels is None:
             return None
         labels = self.labels.load()
@@ -103,13 +110,13 @@ class Frame:
         return labels.astype(np.uint8)
 
     def around(self, origin_m: NDArray[np.float64]) -> Frame:  # [3]
-        """Return the frame with its pose in a world whose origin is at a point of the present one."""
+        """Return the frame in a world whose origin is moved to `origin_m`, in metres."""
         pose = self.world_to_camera.copy()
         pose[:3, 3] += pose[:3, :3] @ origin_m
         return replace(self, world_to_camera=pose)
 
     def resized(self, size: tuple[int, int]) -> Frame:
-        """Return the frame on a grid of another (height, width): intrinsics scaled, pictures resized when loaded."""
+        """Return the frame at another (height, width): intrinsics are scaled, image and depth resized when loaded."""
         scale = np.diag([size[1] / self.size[1], size[0] / self.size[0], 1.0])
         return replace(self, size=size, intrinsics=scale @ self.intrinsics)
 
@@ -118,39 +125,44 @@ class Frame:
 class Scene:
     """A point cloud and the posed images that see it.
 
-    Points may be given in any world coordinates and with points that are not finite: the scene moves points and poses
-    together to an origin near the cloud where they are far from zero, and drops what is not finite.
+    Points may be given in any world coordinates. If they are far from zero, the scene moves points and poses to a local
+    origin near the cloud. Points that are not finite are dropped, with a DataWarning.
+    Raises an InputError if arrays do not fit together, no point is left, or two frames have one name.
     """
 
     name: str
     points_world: NDArray[np.float32]
     """[N, 3] metres, relative to `origin_m`."""
     frames: tuple[Frame, ...]
-    """Their poses are relative to `origin_m` too."""
+    """Frames that see the points; their poses are relative to `origin_m` too."""
     colours: NDArray[np.uint8] | None = None
     """[N, 3] RGB."""
     intensity: NDArray[np.float32] | None = None
-    """[N] LiDAR return strength; what is not finite becomes 0."""
+    """[N] LiDAR return strength; values that are not finite become 0."""
     labels: NDArray[np.uint8] | None = None
     """[N] ground truth, 255 = ignored; for evaluation only."""
     images_only: bool = False
-    """Pictures without a cloud, as nuImages': a 2D network is measured on them, nothing is trained."""
+    """Whether there are images but no points, as in nuImages: for evaluation in 2D, not for training."""
     origin_m: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
-    """[3] where the points' origin is in the world that was given; the scene chooses it."""
+    """[3] metres, the local origin in the given world coordinates; chosen by the scene."""
     exact_points: NDArray[np.float64] | None = None
-    """[N, 3] the coordinates as they were given, if as float64; kept by the scene for what it writes."""
+    """[N, 3] metres, the given coordinates if they were float64; kept for output files."""
     kept: NDArray[np.bool_] | None = None
-    """[M] which of the points that were given these N are; None for all."""
+    """[M] mask of the M given points that selects the N kept ones; None if all were kept."""
 
     def __post_init__(self) -> None:
         require_safe_name(self.name, "The name of a scene")
         object.__setattr__(self, "frames", tuple(replace(frame, scene=self.name) for frame in self.frames))
+
+        # Check the points
         given = np.asarray(self.points_world)
         given = given if given.dtype == np.float32 else given.astype(np.float64)
         if given.ndim != 2 or given.shape[1] != 3:
             raise InputError(f"Scene '{self.name}': points_world must be [N, 3], found {given.shape}.")
         if not len(given) and not self.images_only:
             raise InputError(f"Scene '{self.name}' has no points: check its point cloud file or its depth maps.")
+
+        # Choose the origin, check the columns, drop points
         object.__setattr__(self, "points_world", given)
         if self.exact_points is None and not np.any(self.origin_m):
             self._settle(given)
@@ -161,15 +173,17 @@ class Scene:
         self._drop(np.asarray(np.isfinite(self.points_world).all(axis=1), dtype=np.bool_))
         if self.intensity is not None:
             object.__setattr__(self, "intensity", np.nan_to_num(self.intensity, nan=0.0, posinf=0.0, neginf=0.0))
+
+        # Check the frame names
         names = [frame.name for frame in self.frames]
         if len(set(names)) != len(names):
             repeated = next(name for name in names if names.count(name) > 1)
             raise InputError(
-                f"Scene '{self.name}': frame name '{repeated}' stands more than once; make frame names unique."
+                f"Scene '{self.name}': frame name '{repeated}' is used more than once; make frame names unique."
             )
 
     def _settle(self, given: NDArray[Any]) -> None:
-        """Choose the origin, move points and poses there, and keep the coordinates that float32 cannot hold."""
+        """Choose the local origin, move points and poses to it, and keep the float64 coordinates."""
         origin = local_origin(given)
         if origin.any():
             object.__setattr__(self, "origin_m", origin)
@@ -181,7 +195,7 @@ class Scene:
         object.__setattr__(self, "points_world", points)
 
     def _drop(self, usable: NDArray[np.bool_]) -> None:  # [N]
-        """Drop the points that are not usable, with all that belongs to them."""
+        """Drop the points that are not usable from all columns, with a DataWarning."""
         if usable.all():
             return
         count = int(len(usable) - usable.sum())
@@ -212,7 +226,7 @@ class Scene:
         return len(self.points_world)
 
     def output_points(self) -> NDArray[np.floating[Any]]:  # [N, 3]
-        """Return the points in the coordinates that were given, float64 if those were."""
+        """Return the points in the given world coordinates, in metres; float64 if they were given so."""
         if self.exact_points is not None:
             return self.exact_points
         if not self.origin_m.any():
@@ -220,7 +234,7 @@ class Scene:
         return (self.points_world + self.origin_m).astype(np.float32)
 
     def up_world(self) -> NDArray[np.float64]:  # [3]
-        """Return the world axis that points up, judged by how the cameras were held; z without cameras."""
+        """Return the unit world axis nearest to the mean up direction of the cameras; z without frames."""
         if not self.frames:
             return np.array([0.0, 0.0, 1.0])
         mean = np.mean([-frame.world_to_camera[1, :3] for frame in self.frames], axis=0)
@@ -228,7 +242,7 @@ class Scene:
         return np.eye(3)[axis] * (1.0 if mean[axis] >= 0 else -1.0)
 
     def upright_points(self) -> NDArray[np.float32]:  # [N, 3]
-        """Return the points centred and turned so that z is up, as the 3D network sees them."""
+        """Return the points in metres, centred and rotated so that z is up, as the 3D network reads them."""
         up = self.up_world()
         forward = np.roll(np.abs(up), 1)
         turn = np.stack([forward, np.cross(up, forward), up])
@@ -236,12 +250,12 @@ class Scene:
         return (centred @ turn.T).astype(np.float32)
 
     def resized(self, size: tuple[int, int]) -> Scene:
-        """Return the scene with every frame on a grid of (height, width)."""
+        """Return the scene with every frame at another (height, width)."""
         return replace(self, frames=tuple(frame.resized(size) for frame in self.frames))
 
 
 def local_origin(points: NDArray[np.floating[Any]]) -> NDArray[np.float64]:  # [N, 3] -> [3]
-    """Return the origin that float32 coordinates of a cloud are counted from: zero unless its middle is far from it."""
+    """Return the local origin of a cloud in metres: zero, or the rounded median if that is farther than `FAR_M`."""
     if not len(points) or (points.min() >= -FAR_M and points.max() <= FAR_M):  # false for NaN
         return np.zeros(3)
     finite = points[np.isfinite(points).all(axis=1)]
@@ -268,7 +282,7 @@ def _check_rigid(name: str, transform: NDArray[np.float64]) -> None:
         raise InputError(f"Frame '{name}': world_to_camera must be [4, 4], found {list(transform.shape)}.")
     if not np.isfinite(transform).all():
         raise InputError(
-            f"Frame '{name}': its pose holds {transform[~np.isfinite(transform)][0]}; drop the frame or mend it."
+            f"Frame '{name}': its pose holds {transform[~np.isfinite(transform)][0]}; drop the frame or fix its pose."
         )
     rotation = transform[:3, :3]
     misfit = float(np.abs(rotation @ rotation.T - np.eye(3)).max())

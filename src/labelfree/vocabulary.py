@@ -1,4 +1,4 @@
-"""Class names, the words that describe them to CLIP, and their colours."""
+"""Vocabularies: class names, the synonyms that CLIP reads, and colours."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from labelfree.errors import InputError, shown
 from labelfree.files.documents import parse_yaml, read_text
 
 IGNORE_LABEL = 255
-"""Label of pixels and points that belong to no class, everywhere in the library."""
+"""Label of pixels and points that belong to no class."""
 
 LARGEST_FILE = 1 << 20
-"""Bytes of a vocabulary file."""
+"""Largest size of a vocabulary file in bytes."""
 
 MAX_CLASSES = 255
-"""Labels are uint8 and 255 is the ignore label."""
+"""Largest number of classes: labels are uint8 and 255 is ignored."""
 
 MAX_NAME = 200
-"""Longest class name or synonym; CLIP reads no more than 77 tokens of a sentence."""
+"""Longest class name or synonym in characters; CLIP reads at most 77 tokens."""
 
 PRESETS_DIR = Path(__file__).parent / "vocabularies"
 
@@ -34,18 +34,22 @@ _GOLDEN_RATIO = 0.618033988749895
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """An ordered list of K classes; a label is an index into it."""
+    """An ordered list of K classes; a label is the index of a class.
+
+    Raises an InputError if names, synonyms or colours are empty, repeated or do not fit together.
+    """
 
     names: tuple[str, ...]
-    """Class names in label order, as printed in tables and, unless `synonyms` says otherwise, as read by CLIP."""
+    """Class names in label order, as printed in tables and, without `synonyms`, as read by CLIP."""
     synonyms: tuple[tuple[str, ...], ...] = ()
-    """Words per class given to CLIP (the best one counts); empty means the class name verbatim, as in the paper."""
+    """Names per class that CLIP reads; the best one counts. Empty takes the class name, as in the paper."""
     colours: tuple[tuple[int, int, int], ...] = ()
-    """RGB 0..255 per class; empty means distinct colours made from the label."""
+    """RGB 0..255 per class; empty takes distinct colours."""
     ignore: int = field(default=IGNORE_LABEL)
-    """Label left out of training and evaluation."""
+    """The ignored label, left out of training and evaluation; always 255."""
 
     def __post_init__(self) -> None:
+        # Check the names
         if not self.names:
             raise InputError("The vocabulary has no classes: give at least one class name.")
         if len(self.names) > MAX_CLASSES:
@@ -64,13 +68,17 @@ class Vocabulary:
                 )
         repeated = sorted({name for name in self.names if self.names.count(name) > 1})
         if repeated:
-            raise InputError(f"Class name '{repeated[0]}' stands more than once in the vocabulary: keep it once.")
+            raise InputError(f"Class name '{repeated[0]}' is listed more than once in the vocabulary: keep it once.")
         if self.ignore != IGNORE_LABEL:
             raise InputError(
                 f"ignore is {self.ignore}: this library uses {IGNORE_LABEL}; convert labels when reading them."
             )
+
+        # Fill in the defaults
         object.__setattr__(self, "synonyms", self.synonyms or tuple((name,) for name in self.names))
         object.__setattr__(self, "colours", self.colours or _distinct_colours(len(self.names)))
+
+        # Check synonyms and colours
         for what, values in (("synonyms", self.synonyms), ("colours", self.colours)):
             if len(values) != len(self.names):
                 raise InputError(
@@ -87,25 +95,28 @@ class Vocabulary:
         return len(self.names)
 
     def index(self, name: str) -> int:
-        """Return the label of a class name."""
+        """Return the label of a class name. Raises an InputError if there is no such class."""
         if name not in self.names:
             raise InputError(f"'{name}' is not a class of this vocabulary; its classes are {', '.join(self.names)}.")
         return self.names.index(name)
 
     def palette(self) -> NDArray[np.uint8]:
-        """Return [256, 3] RGB: a colour for each label, mid grey for labels without a class."""
+        """Return the RGB colour of each label, [256, 3] uint8; labels without a class are mid grey."""
         table = np.full((256, 3), 128, dtype=np.uint8)
         table[: len(self)] = self.colours
         return table
 
     @classmethod
     def from_names(cls, names: Sequence[str]) -> Vocabulary:
-        """Make a vocabulary from plain class names."""
+        """Return a vocabulary of plain class names. Raises an InputError if one is empty, too long or repeated."""
         return cls(tuple(name.strip() for name in names))
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], source: str = "vocabulary") -> Vocabulary:
-        """Make a vocabulary from `{"classes": [name | {name, synonyms, colour}, ...]}`; `source` names it in errors."""
+        """Return the vocabulary of `{"classes": [name | {name, synonyms, colour}, ...]}`.
+
+        Raises an InputError if the data has another form; `source` names it in the message.
+        """
         entries = data.get("classes") if isinstance(data, Mapping) else None
         if not isinstance(entries, list) or set(data) - {"classes"}:
             raise InputError(f"{source}: expected one key 'classes' with a list, found {str(data)[:60]}.")
@@ -123,13 +134,16 @@ class Vocabulary:
         return cls(names, tuple(tuple(map(str, row.get("synonyms", [row["name"]]))) for row in rows), colours)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the vocabulary as plain data that `from_dict` reads back."""
+        """Return the vocabulary as plain data for `from_dict`."""
         rows = zip(self.names, self.synonyms, self.colours)
         return {"classes": [{"name": n, "synonyms": list(s), "colour": list(c)} for n, s, c in rows]}
 
     @classmethod
     def parse(cls, text: str) -> Vocabulary:
-        """Read `--classes`: a comma list of names, the name of a preset such as `scannet20`, or a vocabulary file."""
+        """Return the vocabulary of comma-separated names, a preset such as `scannet20`, or a vocabulary file.
+
+        Raises an InputError if the text is none of these.
+        """
         presets = {path.stem: path for path in sorted(PRESETS_DIR.glob("*.yaml"))}
         if text in presets:
             return cls.from_file(presets[text])
@@ -145,9 +159,9 @@ class Vocabulary:
 
     @classmethod
     def from_file(cls, path: str | Path) -> Vocabulary:
-        """Read a vocabulary file: YAML or JSON with `classes`, or a text file with one name a line."""
+        """Return the vocabulary of a file: YAML or JSON with key `classes`, or text with one name per line."""
         path = Path(path)
-        text = read_text(path, LARGEST_FILE, "give a vocabulary file, with one class name a line")
+        text = read_text(path, LARGEST_FILE, "give a vocabulary file, with one class name per line")
         if path.suffix == ".txt":
             lines = (line.strip() for line in text.splitlines())
             return cls.from_names([line for line in lines if line and not line.startswith("#")])
@@ -166,7 +180,7 @@ def _colour(value: Any, source: str) -> tuple[int, int, int]:
 
 
 def _distinct_colours(count: int) -> tuple[tuple[int, int, int], ...]:
-    """Spread hues by the golden ratio so that neighbouring labels differ."""
+    """Return one RGB colour per class, with hues spread by the golden ratio so that neighbouring labels differ."""
     colours = []
     for label in range(count):
         hue = (0.11 + label * _GOLDEN_RATIO) % 1.0

@@ -1,1 +1,1 @@
-"""The offline lab: a procedural indoor world with exact labels, and small teachers trained on it."""
+"""The lab: two procedural worlds with exact labels, rooms and streets, and small teachers trained on them."""

@@ -19,7 +19,7 @@ from labelfree_lab.rooms.room import CLASS_NAMES
 
 @dataclass(frozen=True)
 class LabRooms:
-    """Rooms of the offline lab: other ones for every seed."""
+    """Rooms of the lab; every seed has its own."""
 
     folder: Path
     size: LabSize
@@ -27,11 +27,11 @@ class LabRooms:
 
     @property
     def identity(self) -> str:
-        """The numbers of rooms and views, and their resolution."""
+        """Return the numbers of rooms and views and their resolution, as text."""
         return str(self.size)
 
     def open(self, seed: int) -> TableScenes:
-        """Build the rooms of a seed that are not there yet."""
+        """Return the scenes of a seed; missing rooms are written first."""
         size = self.size
         name = f"{size.train_rooms}x{size.train_views}+{size.held_out_rooms}x{size.held_out_views}"
         folders = write_lab(self.folder / name / f"seed-{seed}", seed, size)
@@ -40,7 +40,7 @@ class LabRooms:
 
 @dataclass(frozen=True)
 class LabStreets:
-    """Streets of the offline lab, read as nuScenes and nuImages are: other ones for every seed."""
+    """Streets of the lab, read as nuScenes and nuImages; every seed has its own."""
 
     folder: Path
     size: StreetSize
@@ -48,11 +48,11 @@ class LabStreets:
 
     @property
     def identity(self) -> str:
-        """The numbers of drives and key frames, and their resolution."""
+        """Return the numbers of drives and key frames and their resolution, as text."""
         return str(self.size)
 
     def open(self, seed: int) -> TableScenes:
-        """Write the drives of a seed that are not there yet; 3D is measured on key frames, 2D on nuImages' pictures."""
+        """Return the scenes of a seed: key frames for 3D, nuImages' images for 2D; missing drives are written."""
         size = self.size
         name = f"{size.train_drives}x{size.train_key_frames}+{size.held_out_drives}"
         folders = write_streets(self.folder / name / f"seed-{seed}", seed, size)
@@ -66,10 +66,10 @@ class LabStreets:
 def open_world(
     world: str, folder: Path, scenes: int | None, held_out: int | None, views: int | None
 ) -> LabRooms | LabStreets | None:
-    """Return the world that a recipe's name begins with, `rooms` or `streets`, of the given size; None for other recipes.
+    """Return the world that a recipe's name begins with, `rooms` or `streets`; None for other recipes.
 
-    `scenes` are training rooms or drives, `held_out` those that nothing is trained on, `views` the images of each room
-    or the key frames of each training drive; None leaves a size at its default.
+    `scenes` is the number of training rooms or drives, `held_out` that of held-out ones, and `views` that of images per
+    room or key frames per training drive. None leaves a number at its default.
     """
     if world.startswith("streets"):
         drives = {"train_drives": scenes, "train_key_frames": views, "held_out_drives": held_out}

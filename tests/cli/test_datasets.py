@@ -22,7 +22,7 @@ def test_scannet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["prepare", str(data), "--measure", "1", "--recipe", "quick", *TINY]) == 0
     said = capsys.readouterr().out
     assert "2 scans of 1,613 published" in said
-    assert "s a picture on this machine" in said
+    assert "s per image on this machine" in said
     assert "sound; next: labelfree label" in said
     run = str(tmp_path / "runs" / "a")
     assert main(["label", str(data), "--split", "train", "--out", str(tmp_path / "labels"), *TINY]) == 0
@@ -65,7 +65,7 @@ def test_nuscenes_and_then_nuimages(tmp_path: Path, capsys: pytest.CaptureFixtur
         (clouds / name).parent.mkdir(parents=True)
         values.tofile(clouds / name)
     assert main(["evaluate", run, str(clouds)]) == 0
-    assert "has no pictures" in capsys.readouterr().out
+    assert "has no images" in capsys.readouterr().out
     taken = tmp_path / "submission"
     assert main(["predict", run, str(data), "--split", "val", "--submission", "--out", str(taken)]) == 0
     assert len(list(taken.glob("lidarseg/val/*_lidarseg.bin"))) == 1

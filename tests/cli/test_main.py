@@ -195,7 +195,7 @@ def test_output_is_escaped(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         ("--train=&a [*a,*a]", "aliases (*) are not read"),
         ("--train.epochs=" + "[" * 200, "nested too deeply"),
         ("--train.epochs=" + "1" * 20_000, "20,000 characters"),
-        ("--" + "train." * 5000 + "epochs=3", "no setting lies so deep"),
+        ("--" + "train." * 5000 + "epochs=3", "no setting has so many parts"),
         ("--train.epochs=\x1b", "not a value in YAML"),
         ("--labels.image_size=[1,2,3]", "labels.image_size is [1, 2, 3]: give a list of 2"),
         ("--labels.image_size=[1000000,1000000]", "labels.image_size is (1000000, 1000000)"),

@@ -108,7 +108,7 @@ def test_files_of_somebody_else_stay(
     out = tmp_path / "photos"
     out.mkdir()
     (out / "b.png").write_text("a photo")
-    refused(predict(run, images, out), capsys, "b.png: is there already", "move or delete")
+    refused(predict(run, images, out), capsys, "b.png: already exists", "move or delete")
     assert content(out) == {"b.png": b"a photo"}
     (out / "b.png").unlink()
     for _ in range(2):
@@ -121,7 +121,7 @@ def test_files_of_somebody_else_stay_beside_a_scene(
     (tmp_path / "pixels" / "room").mkdir(parents=True)
     photo = tmp_path / "pixels" / "room" / "000002.png"
     photo.write_text("a photo")
-    refused(predict(run, room, tmp_path), capsys, "000002.png: is there already")
+    refused(predict(run, room, tmp_path), capsys, "000002.png: already exists")
     assert photo.read_text() == "a photo"
     assert not (tmp_path / "points").exists()
     photo.unlink()
@@ -233,5 +233,5 @@ def test_label_writes_over_nothing(file: str, room: Path, tmp_path: Path, capsys
     path = tmp_path / "out" / file
     path.parent.mkdir(parents=True)
     path.write_text("mine")
-    refused(main(["label", str(room), "--out", str(tmp_path / "out")]), capsys, f"{path}: is there already")
+    refused(main(["label", str(room), "--out", str(tmp_path / "out")]), capsys, f"{path}: already exists")
     assert {name: data for name, data in content(tmp_path / "out").items() if name != ".run.lock"} == {file: b"mine"}

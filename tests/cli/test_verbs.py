@@ -96,7 +96,7 @@ def test_broken_capture_stops_run_before_any_work(
         assert main(verb) == 2
         told = capsys.readouterr()
         assert pose.name in told.err
-        assert ("needs mending" in told.out) == (verb[0] == "check")
+        assert ("needs fixing" in told.out) == (verb[0] == "check")
     assert not (tmp_path / "out").exists()
 
 

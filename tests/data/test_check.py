@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from small_capture import SIZE, make_capture
 
+from helpers.small_capture import SIZE, make_capture
 from labelfree.data.checking.check import CheckReport, check_collection, check_scene, raise_problems, render_reports
 from labelfree.data.collection import open_scenes
 from labelfree.data.fusion import FusionOptions, fuse
@@ -139,7 +139,7 @@ DAMAGES = {
     "depth missing": (lambda s: (s / "depth" / "000005.png").unlink(), "the depth map of frame '000005' is missing"),
     "double intrinsics": (
         lambda s: scale_intrinsics(s / "intrinsic.txt", 2),
-        "cx 96.0, cy 72.0 for pictures of 96x72 (width x height) look like those of a 192x144 picture: set "
+        "cx 96.0, cy 72.0 for images of 96x72 (width x height) look like those of a 192x144 image: set "
         "intrinsics_size: [144, 192]",
     ),
     "half intrinsics": (lambda s: scale_intrinsics(s / "intrinsic.txt", 0.5), "set intrinsics_size: [36, 48]"),
@@ -150,7 +150,7 @@ DAMAGES = {
     "ply without points": (lambda s: (s / "cloud.ply").write_text(EMPTY_PLY), "the point cloud has 0 vertices"),
     "turned picture": (
         lambda s: save(CAPTURE.images[1].transpose(1, 0, 2).copy(), s / "color" / "000001.png"),
-        "color/000001.png: the picture is 72x96, but the depth map is 96x72",
+        "color/000001.png: the image is 72x96, but the depth map is 96x72",
     ),
     "another depth size": (
         lambda s: save(np.ones((36, 48), np.uint16), s / "depth" / "000001.png"),
@@ -198,7 +198,7 @@ def test_a_cloud_with_cameras_but_no_depth(scene, points):
     assert report.agree is None
     assert min(row.in_view for row in report.rows) > 100
     write_ply(scene / "cloud.ply", points * [1, 0, 1] - [0, 1000, 0])  # far above cameras that look down
-    assert "no point falls into any picture" in only_problem(scene)
+    assert "no point falls into any image" in only_problem(scene)
 
 
 def test_a_lost_frame_is_a_warning(scene):
@@ -268,8 +268,8 @@ def test_reports_name_what_is_to_be_told_and_count_the_others():
         "  sound",
         "c: 0 frames, cloud fused from depth",
         "  problem: Third.",
-        "  needs mending",
-        "2 more scenes: all files are there, not decoded",
+        "  needs fixing",
+        "2 more scenes: files are complete, images not decoded",
     ]
 
 
@@ -308,10 +308,10 @@ HOLOLENS_DAMAGES = {
     "image missing": (lambda r: (r / "images" / "00075.png").unlink(), "the image of frame '00075' is missing"),
     "image and depth missing": (
         lambda r: [(r / folder / "00075.png").unlink() for folder in ("images", "depth")],
-        "poses.txt: 8 poses for 7 pictures matching 'images/*.png' ('00075' between '00051' and '00099' is missing)",
+        "poses.txt: 8 poses for 7 images matching 'images/*.png' ('00075' between '00051' and '00099' is missing)",
     ),
-    "intrinsics": (lambda r: scale_intrinsics(r / "K.txt", 2), "a 1080x720 picture: set intrinsics_size: [720, 1080]"),
-    "half intrinsics": (lambda r: scale_intrinsics(r / "K.txt", 0.5), "a 270x180 picture"),
+    "intrinsics": (lambda r: scale_intrinsics(r / "K.txt", 2), "a 1080x720 image: set intrinsics_size: [720, 1080]"),
+    "half intrinsics": (lambda r: scale_intrinsics(r / "K.txt", 0.5), "a 270x180 image"),
     "empty ply": (lambda r: (r / "cloud.ply").touch(), "cloud.ply: the file is empty (0 bytes)"),
     "ply without points": (
         lambda r: (r / "cloud.ply").write_text(EMPTY_PLY),

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from small_capture import CLASSES, INTRINSICS, SIZE, make_capture
 
+from helpers.small_capture import CLASSES, INTRINSICS, SIZE, make_capture
 from labelfree.data.captures.writing import write_scene
 from labelfree.data.collection import open_scenes
 from labelfree.data.layout import ReadOptions
@@ -121,7 +121,7 @@ def test_intrinsics_of_another_size(scene):
     size = f"[{SIZE[0] * 2}, {SIZE[1] * 2}]"
     path = describe(scene, intrinsics="{fx: 140, fy: 140, cx: 96, cy: 72}", intrinsics_size=size)
     np.testing.assert_allclose(open_scenes(path)[0].frames[0].intrinsics, INTRINSICS)
-    with pytest.raises(InputError, match="another shape than the pictures"):
+    with pytest.raises(InputError, match="another shape than the images"):
         _ = open_scenes(describe(scene, intrinsics="{fx: 1, fy: 1, cx: 1, cy: 1}", intrinsics_size="[9, 9]"))[0]
 
 
@@ -194,14 +194,14 @@ def lose_row(scene):
         (
             lambda s: (lose_image_and_depth(s), rows(s)),
             {"poses": "poses.txt"},
-            "6 poses for 5 pictures matching 'color/*.{png,jpg,jpeg}' ('000003' between '000002' and '000004'",
+            "6 poses for 5 images matching 'color/*.{png,jpg,jpeg}' ('000003' between '000002' and '000004'",
         ),
-        (lose_row, {"poses": "poses.txt"}, "5 poses for 6 pictures"),
+        (lose_row, {"poses": "poses.txt"}, "5 poses for 6 images"),
         (lambda s: shutil.rmtree(s / "pose"), {}, "no pose file matches 'pose/*.txt'"),
         (lambda s: (s / "intrinsic.txt").unlink(), {}, "intrinsic.txt: no such file"),
         (lambda s: None, {"cloud": "scan.ply"}, "scan.ply: no such point cloud"),
         (lambda s: None, {"depth": "d/*.png"}, "no depth map matches 'd/*.png'"),
-        (lambda s: None, {"labels": "gt/*.png"}, "no label picture matches 'gt/*.png'"),
+        (lambda s: None, {"labels": "gt/*.png"}, "no label map matches 'gt/*.png'"),
         (lambda s: None, {"classes": "names.txt"}, "names.txt: no such file of class names"),
         (lambda s: None, {"images": "rgb/*.png"}, "give the capture's folder with --root DIR"),
         (lambda s: (s / "cloud.ply").unlink(), {"depth": "null"}, "neither a point cloud ('cloud.ply') nor depth"),

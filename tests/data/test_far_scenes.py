@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from small_capture import INTRINSICS, SIZE, make_capture
-from test_nerfstudio import write as write_nerfstudio
 
+from helpers.nerfstudio_capture import write as write_nerfstudio
+from helpers.small_capture import INTRINSICS, SIZE, make_capture
 from labelfree import Frame, Scene, Vocabulary
 from labelfree.config.labels import PairingConfig
 from labelfree.data.collection import open_scenes

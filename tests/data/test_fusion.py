@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_capture import BOX, INTRINSICS, ROOM, SIZE, make_capture
 
+from helpers.small_capture import BOX, INTRINSICS, ROOM, SIZE, make_capture
 from labelfree.data import fusion
 from labelfree.data.fusion import FusionOptions, back_project, fuse, fuse_cached
 from labelfree.errors import InputError

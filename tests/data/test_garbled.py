@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_nerfstudio import write as write_capture
 
+from helpers.nerfstudio_capture import write as write_capture
 from labelfree.data.collection import open_scenes
 from labelfree.data.layout import ReadOptions
 from labelfree.errors import InputError

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from small_capture import make_capture
 
+from helpers.small_capture import make_capture
 from labelfree.cli.main import main
 from labelfree.data.captures.layout import CAPTURES
 from labelfree.data.collection import layout_of, open_scenes
@@ -142,7 +142,7 @@ def test_broken_files_are_named_and_can_be_left_out(folder: Path, capsys: pytest
 def test_images_alone_have_no_truth(folder: Path, finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = [str(folder / "images"), "--layout", "images"]
     assert main(["check", str(folder / "images")]) == 2
-    assert "--layout images takes its images alone" in capsys.readouterr().err
+    assert "--layout images reads its images alone" in capsys.readouterr().err
     assert main(["check", *given]) == 0
     assert main(["evaluate", str(finished), *given]) == 2
     said = capsys.readouterr().err
@@ -170,7 +170,7 @@ def test_a_capture_without_poses_is_no_folder_of_images(
     assert main(["check", str(folder)]) == 2
     said = capsys.readouterr().err
     assert "a 3D capture needs a pose for each image" in said
-    assert "--layout images takes its images alone" in said
+    assert "--layout images reads its images alone" in said
     assert main(["check", str(folder), "--layout", "images"]) == 0
     capture = tmp_path / "capture"
     make_capture(2).write(capture, np.ones((9, 3), np.float32))
@@ -179,7 +179,7 @@ def test_a_capture_without_poses_is_no_folder_of_images(
     assert main(["check", str(capture)]) == 2
     said = capsys.readouterr().err
     assert "a 3D capture needs a pose for each image" in said
-    assert "--layout images takes its images alone" in said
+    assert "--layout images reads its images alone" in said
     assert main(["check", str(capture), "--layout", "images"]) == 0
     assert open_scenes(capture, layout="images").classes == CLASSES
 

@@ -11,47 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from helpers.nerfstudio_capture import CAMERAS, DEPTH_SIZE, write
 from labelfree.data.checking.check import check_collection
 from labelfree.data.collection import open_scenes
 from labelfree.data.layout import ReadOptions
 from labelfree.data.nerfstudio.layout import NERFSTUDIO
 from labelfree.data.ply import write_ply
 from labelfree.errors import InputError
-from labelfree_lab.rooms.cameras import walk
-from labelfree_lab.rooms.render import render
-from labelfree_lab.rooms.room import build_room
-
-ROOM = build_room(2_000_007)
-CAMERAS = walk(ROOM, 4, (48, 64))
-OPENGL = np.diag([1.0, -1, -1, 1])
-DEPTH_SIZE = (24, 32)
-
-
-def write(folder: Path, scale: float = 1.0, depth: bool = True) -> dict[str, Any]:
-    """Write pictures, depth maps of half the size and transforms.json; return what the file holds."""
-    (folder / "images").mkdir(parents=True)
-    (folder / "depth").mkdir()
-    frames = []
-    for index, camera in enumerate(CAMERAS):
-        view = render(ROOM, camera)
-        name = f"frame_{index:05d}"
-        Image.fromarray(view.image).save(folder / "images" / f"{name}.png")
-        half = (view.depth_m[::2, ::2] * 1000).astype(np.uint16)
-        Image.fromarray(half).save(folder / "depth" / f"{name}.png")
-        pose = np.linalg.inv(camera.world_to_camera) @ OPENGL
-        pose[:3, 3] *= scale
-        entry = {"file_path": f"images/{name}.png", "transform_matrix": pose.tolist()}
-        frames.append(entry | ({"depth_file_path": f"depth/{name}.png"} if depth else {}))
-    intrinsics = CAMERAS[0].intrinsics
-    data: dict[str, Any] = {
-        "camera_model": "OPENCV", "w": 64, "h": 48, "k1": 0.0,
-        "fl_x": intrinsics[0, 0], "fl_y": intrinsics[1, 1], "cx": intrinsics[0, 2], "cy": intrinsics[1, 2],
-        "frames": frames[::-1],
-    }  # fmt: skip
-    if scale != 1.0:
-        data["applied_scale"] = scale
-    (folder / "transforms.json").write_text(json.dumps(data))
-    return data
 
 
 def rewrite(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
@@ -137,7 +103,7 @@ def test_every_and_limit(tmp_path: Path) -> None:
 def test_distortion_is_said(tmp_path: Path) -> None:
     write(tmp_path)
     rewrite(tmp_path, lambda data: data.update(k1=-0.2))
-    assert "undistort the pictures first" in open_scenes(tmp_path).notes[0]
+    assert "ignored: undistort the images first" in open_scenes(tmp_path).notes[0]
 
 
 def test_survey_counts_and_names_what_is_missing(tmp_path: Path) -> None:
@@ -147,7 +113,7 @@ def test_survey_counts_and_names_what_is_missing(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     survey = NERFSTUDIO.survey(tmp_path, None, ReadOptions(), lambda done, total: seen.append((done, total)))
     assert seen == [(1, 2), (2, 2)]
-    assert [(count.what, count.found) for count in survey.counts] == [("captures", 2), ("pictures", 4)]
+    assert [(count.what, count.found) for count in survey.counts] == [("captures", 2), ("images", 4)]
     assert len(survey.problems) == 1
     assert "frame_00001.png" in survey.problems[0]
 
@@ -177,10 +143,10 @@ def twice(data: dict[str, Any]) -> None:
     ("damage", "words"),
     [
         (no_poses, r"'frame_00003' has no 'transform_matrix'"),
-        (not_finite, r"'frame_00003' has a transform_matrix that is no finite 4 x 4"),
+        (not_finite, r"'frame_00003' has a transform_matrix that is not a finite 4x4 matrix"),
         (sheared, r"rotation of its pose is off"),
         (no_depth, r"neither 'depth_file_path' nor 'ply_file_path'"),
-        (twice, r"stands twice"),
+        (twice, r"appears twice"),
         (lambda data: data.update(frames=[]), r"has no list 'frames'"),
         (lambda data: data.pop("fl_x"), r"neither 'fl_x' nor 'camera_angle_x'"),
         (lambda data: data.update(h=64), r"another shape"),

@@ -114,7 +114,7 @@ BAD_LABEL = ("property int label",)
         (header("ascii", "element vertex 3", "property half x"), "'property half x' is not understood"),
         (header("binary_big_endian", "element vertex 3", *FACES), "no properties"),
         (b"ply\n" + b"comment x\n" * 100_000, "end_header"),
-        (header("ascii", *XYZ) + b"0 0 0\n1 1 a\n1 1 1\n", "not numbers"),
+        (header("ascii", *XYZ) + b"0 0 0\n1 1 a\n1 1 1\n", "does not consist of numbers"),
         (header("ascii", *XYZ) + b"0 0\n1 1\n1 1\n", "2 values but the header names 3"),
         (header("ascii", *XYZ) + b"0 nan 0\n1 nan 1\ninf 1 1\n", "none of its 3 points is finite"),
         (header("ascii", *XYZ, *BAD_LABEL) + b"0 0 0 1\n1 1 1 1191\n1 1 1 0\n", "holds 1191"),

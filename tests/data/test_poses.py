@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from small_capture import look_at
 
+from helpers.small_capture import look_at
 from labelfree.data.poses import CameraAxes, PoseConvention, PoseIs, read_intrinsics, read_pose_file, read_pose_rows
 from labelfree.errors import InputError
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_capture import INTRINSICS, make_capture
 
+from helpers.small_capture import INTRINSICS, make_capture
 from labelfree.cli.main import main
 from labelfree.data.collection import open_scenes
 
@@ -52,7 +52,7 @@ def test_a_capture_of_redwood(name: str, scene: Path, capsys: pytest.CaptureFixt
     np.testing.assert_allclose(frames[4].intrinsics, INTRINSICS)
 
 
-@pytest.mark.parametrize(("poses", "words"), [(5, "5 poses for 6 pictures"), (0, "no poses in this file")])
+@pytest.mark.parametrize(("poses", "words"), [(5, "5 poses for 6 images"), (0, "no poses in this file")])
 def test_another_number_of_poses_is_one_sentence(
     poses: int, words: str, scene: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

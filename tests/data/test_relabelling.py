@@ -38,7 +38,7 @@ def test_ids_follow_the_names() -> None:
     assert found.measured == ("floor", "wall")
     assert found.classes == STORED
     assert found[:1][0].labels.tolist() == [0, 255, 2]  # type: ignore[union-attr]
-    assert "left out: lamp" in found.notes[0]
+    assert "is ignored: lamp" in found.notes[0]
     assert scenes[0].labels.tolist() == [2, 1, 0]  # type: ignore[union-attr]
 
 

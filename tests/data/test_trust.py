@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from small_capture import INTRINSICS, SIZE, make_capture
-from test_nerfstudio import write as write_nerfstudio
 
+from helpers.nerfstudio_capture import write as write_nerfstudio
+from helpers.small_capture import INTRINSICS, SIZE, make_capture
 from labelfree.cli.main import main
 from labelfree.data.collection import open_scenes
 from labelfree.data.fusion import FusionOptions, fuse, fuse_cached

@@ -42,7 +42,7 @@ def test_class_table_of_one_modality():
 
 def test_confusion_rows_are_shares_of_the_truth():
     table = confusion_table(HALF, ABC)
-    assert table.header == ("truth \\ prediction", "a", "b", "c", "no label")
+    assert table.header == ("ground truth \\ prediction", "a", "b", "c", "no label")
     assert table.rows[1] == ("b", "0.0", "50.0", "0.0", "50.0")
     assert table.rows[2] == ("c", "–", "–", "–", "–")
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from damage import single_bit_flips
+from helpers.damage import single_bit_flips
 from labelfree.files.checksum import DamagedError, checked_file, open_checked, read_checked
 
 

@@ -51,7 +51,7 @@ def test_json_that_is_refused(text: str, words: str, tmp_path: Path) -> None:
     ("text", "words"),
     [
         (BOMB, "aliases"),
-        ("a: &a {b: *a}", "inside the value"),
+        ("a: &a {b: *a}", "inside its own value"),
         ("[" * 100_000, "nested more than"),
         ("when: 2001-99-99", "not valid YAML"),
         ("a: !!int ''", "not valid YAML"),

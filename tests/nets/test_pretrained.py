@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from damage import single_bit_flips
+from helpers.damage import single_bit_flips
 from labelfree.config.networks import Segmenter3DConfig
 from labelfree.errors import InputError
 from labelfree.method.latent_consistency import random_orthogonal

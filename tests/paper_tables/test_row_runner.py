@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers.small_recipe import SMALL
 from labelfree.config.recipe_files import recipe_path
 from labelfree.config.run_config import RunConfig
 from labelfree.files.metrics import METRICS
@@ -19,18 +20,6 @@ from labelfree_lab.rooms.dataset import LabSize
 from labelfree_lab.shapes.primitives import CLASS_NAMES
 from labelfree_lab.tables import LabRooms
 
-SMALL = (
-    "--labels.image_size=[48, 64]",
-    "--teachers.sam_options.points_per_side=4",
-    "--networks.net_2d.width=8",
-    "--networks.net_2d.aspp_channels=8",
-    "--networks.net_3d.planes=[8, 8, 8, 8, 8, 8, 8, 8]",
-    "--networks.backbone_weights=null",
-    "--networks.backbone_weights_3d=null",
-    "--train.epochs=4",
-    "--train.checkpoint_seconds=0",
-    "--switch.start_epoch=2",
-)
 UNTRAINED = {"baseline", "wo_cns"}
 SHARED = {"maskclip": "baseline", "cns": "full"}
 ROWS = [row for row in ALL_ROWS if row.name not in SHARED]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from damage import single_bit_flips
+from helpers.damage import single_bit_flips
 from labelfree.paper_tables.run_result import RESULT, Measures, RunResult, read_result, write_result
 
 RUN = RunResult("0f" * 8, "full", 3, "abc", Measures(26.3925, 24.5, None, 52.5, 12.5, {"iou": {10: 0.5, 9: 0.25}}))

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from results_room import VOCABULARY, room_view
 
+from helpers.results_room import VOCABULARY, room_view
 from labelfree.errors import InputError
 from labelfree.results.cloud_view import CloudLayer, CloudView, ceiling_height, cloud_payload
 

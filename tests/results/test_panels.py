@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from results_room import VOCABULARY, room_view
 
+from helpers.results_room import VOCABULARY, room_view
 from labelfree.errors import InputError
 from labelfree.results.panel_layout import PanelRow, compose, legend_of
 from labelfree.results.panels import FrameRow, cloud_panel, frame_panel, mask_colours
@@ -57,5 +57,5 @@ def test_cloud_panel_draws_every_layer():
 def test_refuses_an_uneven_grid():
     with pytest.raises(InputError, match="2 cells"):
         compose(["a", "b"], [PanelRow("r", (IMAGE,))], ())
-    with pytest.raises(InputError, match="'r' has no picture"):
+    with pytest.raises(InputError, match="'r' has no image"):
         compose(["a"], [PanelRow("r", (None,))], ())

@@ -6,8 +6,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from plotly.offline import get_plotlyjs
-from results_room import VOCABULARY, guess, room, room_view
 
+from helpers.results_room import VOCABULARY, guess, room, room_view
 from labelfree.evaluation.confusion import evaluate_labels
 from labelfree.evaluation.method_results import MethodResult
 from labelfree.results.curves import MetricSeries

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from headless_browser import CHROMIUM, SOFTWARE_GL, browser
 from PIL import Image
-from results_room import TABLE, VOCABULARY, room_view
 
+from helpers.headless_browser import CHROMIUM, SOFTWARE_GL, browser
+from helpers.results_room import TABLE, VOCABULARY, room_view
 from labelfree.results.report import ReportContent, write_report
 
 pytestmark = [

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from damage import single_bit_flips
+from helpers.damage import single_bit_flips
 from labelfree.teachers.cache import TeacherCache
 
 DIGEST = "0123456789abcdef0123"

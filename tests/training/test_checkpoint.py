@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from toy_training import SCENES, cpu, lines, toy_networks, toy_plan, weights
 
-from damage import single_bit_flips
+from helpers.damage import single_bit_flips
+from helpers.toy_training import SCENES, cpu, lines, toy_networks, toy_plan, weights
 from labelfree.errors import DataWarning, InputError
 from labelfree.files.metrics import METRICS
 from labelfree.results.curves import read_metrics

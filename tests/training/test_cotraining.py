@@ -5,20 +5,20 @@ from pathlib import Path
 import pytest
 import torch
 from lightning_fabric import Fabric
-from toy_training import (
+
+from helpers.toy_training import (
     SCENES,
-    Killed,
+    assert_processes_agree,
     cpu,
-    free_port,
     gradients,
     join_processes,
+    killed_at,
     lines,
     still_batch,
     toy_networks,
     toy_plan,
     weights,
 )
-
 from labelfree import InputError
 from labelfree.config.training import TrainConfig
 from labelfree.training import cotraining as loop
@@ -43,19 +43,8 @@ def test_interrupted_equals_undisturbed_bit_for_bit(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    original = loop.training_step
-
-    def die(*args: object) -> object:
-        position = args[5]
-        assert isinstance(position, Position)
-        if position.step == at_step:
-            raise Killed
-        return original(*args)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(loop, "training_step", die)
-    with pytest.raises(Killed):
+    with killed_at(monkeypatch, loop, "training_step", at_step):
         train(cpu(), toy_networks(), SCENES, toy_plan(epochs=2), tmp_path)
-    monkeypatch.setattr(loop, "training_step", original)
     resumed = toy_networks(seed=99)  # whatever it starts from is overwritten by the checkpoint, if there is one
     if not (tmp_path / CHECKPOINT).exists():
         resumed = toy_networks()
@@ -132,10 +121,4 @@ def run_process(rank: int, processes: int, port: int, out: str) -> None:
 
 
 def test_two_processes_have_the_gradients_of_one(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(run_process, (2, free_port(), str(tmp_path)), nprocs=2)
-    single = gradient_step(cpu())
-    for rank in (0, 1):
-        found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
-        assert found.keys() == single.keys()
-        for name, gradient in single.items():
-            assert torch.allclose(found[name], gradient, atol=1e-5, rtol=1e-4), name
+    assert_processes_agree(run_process, gradient_step(cpu()), tmp_path)

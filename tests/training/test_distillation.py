@@ -9,22 +9,21 @@ import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
-from toy_training import (
+
+from helpers.toy_training import (
     STILL,
-    Killed,
+    assert_processes_agree,
+    assert_resumed,
     cpu,
-    free_port,
     gradients,
     join_processes,
+    killed_at,
     lines,
     toy_networks,
     toy_plan,
     toy_scene,
-    weights,
 )
-
 from labelfree import InputError
-from labelfree.files.metrics import METRICS
 from labelfree.method.openscene import feature_distillation
 from labelfree.nets.segmenters import Segmenter3D
 from labelfree.training import distillation as distil_module
@@ -73,22 +72,11 @@ def test_the_batch_is_the_scenes_moved_as_in_co_training() -> None:
 def test_interrupted_equals_undisturbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = network()
     distil(cpu(), expected, SCENES, toy_plan(epochs=2), tmp_path / "whole")
-    original = distil_module.distillation_step
-
-    def die(*args: object) -> object:
-        if args[5].step == 4:  # type: ignore[attr-defined]
-            raise Killed
-        return original(*args)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(distil_module, "distillation_step", die)
-    with pytest.raises(Killed):
+    with killed_at(monkeypatch, distil_module, "distillation_step", 4):
         distil(cpu(), network(), SCENES, toy_plan(epochs=2), tmp_path / "cut")
-    monkeypatch.setattr(distil_module, "distillation_step", original)
     resumed = network(seed=99)
     distil(cpu(), resumed, SCENES, toy_plan(epochs=2), tmp_path / "cut")
-    found = weights(resumed)
-    assert all(torch.equal(value, found[name]) for name, value in weights(expected).items())
-    assert (tmp_path / "cut" / METRICS).read_text() == (tmp_path / "whole" / METRICS).read_text()
+    assert_resumed(expected, resumed, tmp_path / "whole", tmp_path / "cut")
 
 
 def test_the_checkpoint_of_another_kind_of_training_is_refused(tmp_path: Path) -> None:
@@ -118,9 +106,4 @@ def run_process(rank: int, processes: int, port: int, out: str) -> None:
 
 
 def test_two_processes_have_the_gradients_of_one(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(run_process, (2, free_port(), str(tmp_path)), nprocs=2)
-    single = one_step(cpu())
-    for rank in (0, 1):
-        found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
-        assert found.keys() == single.keys()
-        assert all(torch.allclose(found[name], value, atol=1e-5, rtol=1e-4) for name, value in single.items())
+    assert_processes_agree(run_process, one_step(cpu()), tmp_path)

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from toy_disk import KEPT, NAMES, Disk, Masks, Namer
-from toy_training import SCENES, cpu, lines, toy_networks, toy_plan, weights
 
-from damage import single_bit_flips
+from helpers.damage import single_bit_flips
+from helpers.toy_disk import KEPT, NAMES, Disk, Masks, Namer
+from helpers.toy_training import SCENES, cpu, lines, toy_networks, toy_plan, weights
 from labelfree import InputError, Scene
 from labelfree.config.labels import LabelConfig, PairingConfig
 from labelfree.files.atomic import write_png
@@ -184,7 +184,7 @@ def test_a_disk_that_takes_nothing_is_named(disk: Disk) -> None:
     (scenes.kept_frames.folder / "about.json").unlink()
     scenes.kept_frames.folder.rmdir()
     scenes.kept_frames.folder.write_text("a file where the folder should be")
-    with pytest.raises(InputError, match=r"cannot be kept .* labels\.keep_frames=false"):
+    with pytest.raises(InputError, match=r"cannot be written .* labels\.keep_frames=false"):
         scenes[0]
 
 

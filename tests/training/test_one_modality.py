@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from lightning_fabric import Fabric
-from toy_training import (
-    SCENES,
-    Killed,
-    cpu,
-    free_port,
-    gradients,
-    join_processes,
-    lines,
-    still_batch,
-    toy_networks,
-    toy_plan,
-    weights,
-)
 
+from helpers import toy_training as toy
 from labelfree import InputError
 from labelfree.config.training import MODALITIES, Modality, SwitchConfig, TrainConfig, TrainingPlan
 from labelfree.files.metrics import METRICS
@@ -36,7 +23,7 @@ OWN = {"2d": ("clip_2d", "net_2d"), "3d": ("clip_3d", "net_3d")}
 
 
 def plan_of(modality: Modality, epochs: int = 2, start_epoch: int = 1) -> TrainingPlan:
-    plan = toy_plan(epochs)
+    plan = toy.toy_plan(epochs)
     train_config = replace(plan.train, modalities=(modality,))
     return replace(plan, train=train_config, switch=SwitchConfig(start_epoch, OWN["2d"], OWN["3d"]))
 
@@ -44,79 +31,59 @@ def plan_of(modality: Modality, epochs: int = 2, start_epoch: int = 1) -> Traini
 @pytest.mark.parametrize("modality", MODALITIES)
 def test_the_other_network_is_not_touched_and_not_logged(modality: Modality, tmp_path: Path) -> None:
     other = "3d" if modality == "2d" else "2d"
-    networks, start = toy_networks(), weights(toy_networks())
+    networks, start = toy.toy_networks(), toy.weights(toy.toy_networks())
     networks.network(other).register_forward_hook(lambda *_: pytest.fail("the other network ran"))
-    train(cpu(), networks, SCENES, plan_of(modality), tmp_path)
-    end = weights(networks)
+    train(toy.cpu(), networks, toy.SCENES, plan_of(modality), tmp_path)
+    end = toy.weights(networks)
     assert all(torch.equal(start[name], end[name]) for name in start if name.startswith(f"net_{other}"))
     assert not all(torch.equal(start[name], end[name]) for name in start if name.startswith(f"net_{modality}"))
-    assert all(set(line) & {f"ce_{other}", f"latent_{other}"} == set() for line in lines(tmp_path))
-    assert all(line[f"latent_{modality}"] > 0 for line in lines(tmp_path))
+    assert all(set(line) & {f"ce_{other}", f"latent_{other}"} == set() for line in toy.lines(tmp_path))
+    assert all(line[f"latent_{modality}"] > 0 for line in toy.lines(tmp_path))
 
 
 @pytest.mark.parametrize("modality", MODALITIES)
 def test_interrupted_equals_undisturbed(modality: Modality, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = toy_networks()
-    train(cpu(), expected, SCENES, plan_of(modality), tmp_path / "whole")
-    original = loop.training_step
-
-    def die(*args: object) -> object:
-        if args[5].step == 3:  # type: ignore[attr-defined]
-            raise Killed
-        return original(*args)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(loop, "training_step", die)
-    with pytest.raises(Killed):
-        train(cpu(), toy_networks(), SCENES, plan_of(modality), tmp_path / "cut")
-    monkeypatch.setattr(loop, "training_step", original)
+    expected = toy.toy_networks()
+    train(toy.cpu(), expected, toy.SCENES, plan_of(modality), tmp_path / "whole")
+    with toy.killed_at(monkeypatch, loop, "training_step", 3):
+        train(toy.cpu(), toy.toy_networks(), toy.SCENES, plan_of(modality), tmp_path / "cut")
     assert (tmp_path / "cut" / CHECKPOINT).is_file()
-    resumed = toy_networks(seed=99)
-    train(cpu(), resumed, SCENES, plan_of(modality), tmp_path / "cut")
-    found = weights(resumed)
-    assert all(torch.equal(value, found[name]) for name, value in weights(expected).items())
-    assert (tmp_path / "cut" / METRICS).read_text() == (tmp_path / "whole" / METRICS).read_text()
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """A pair gives each network half of the threads; alone it takes all, and more threads add in another order."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    resumed = toy.toy_networks(seed=99)
+    train(toy.cpu(), resumed, toy.SCENES, plan_of(modality), tmp_path / "cut")
+    toy.assert_resumed(expected, resumed, tmp_path / "whole", tmp_path / "cut")
 
 
 @pytest.mark.usefixtures("one_thread")
 def test_stage_one_alone_equals_the_same_network_of_a_pair(tmp_path: Path) -> None:
     """Without a switch the networks do not depend on each other (dropout aside, which the 3D network has none of)."""
-    together, alone = toy_networks(), toy_networks()
-    train(cpu(), together, SCENES, toy_plan(epochs=1, start_epoch=9), tmp_path / "both")
-    train(cpu(), alone, SCENES, plan_of("3d", epochs=1, start_epoch=9), tmp_path / "one")
-    pair, single = weights(together.net_3d), weights(alone.net_3d)
+    together, alone = toy.toy_networks(), toy.toy_networks()
+    train(toy.cpu(), together, toy.SCENES, toy.toy_plan(epochs=1, start_epoch=9), tmp_path / "both")
+    train(toy.cpu(), alone, toy.SCENES, plan_of("3d", epochs=1, start_epoch=9), tmp_path / "one")
+    pair, single = toy.weights(together.net_3d), toy.weights(alone.net_3d)
     assert all(torch.equal(value, single[name]) for name, value in pair.items())
 
 
 def one_step(fabric: Fabric, modality: Modality) -> dict[str, torch.Tensor]:
-    networks, plan = toy_networks(), plan_of(modality, start_epoch=0)
+    networks, plan = toy.toy_networks(), plan_of(modality, start_epoch=0)
     networks.freeze_all_but((modality,))
     model, wrapped = fabric.setup(networks, new_optimiser(networks, replace(plan.train, learning_rate=1e-9)))
     model.eval()
-    batch = still_batch(fabric.global_rank, fabric.world_size)
+    batch = toy.still_batch(fabric.global_rank, fabric.world_size)
     loop.training_step(fabric, model, wrapped, batch, plan, Position())
-    return gradients(networks)
+    return toy.gradients(networks)
 
 
 def run_process(rank: int, processes: int, port: int, out: str) -> None:
-    fabric = join_processes(rank, processes, port)
+    fabric = toy.join_processes(rank, processes, port)
     for modality in MODALITIES:
         torch.save(one_step(fabric, modality), f"{out}/{modality}-{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
 def test_two_processes_have_the_gradients_of_one(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(run_process, (2, free_port(), str(tmp_path)), nprocs=2)
+    torch.multiprocessing.spawn(run_process, (2, toy.free_port(), str(tmp_path)), nprocs=2)
     for modality in MODALITIES:
-        single = one_step(cpu(), modality)
+        single = one_step(toy.cpu(), modality)
         assert all(name.startswith(f"net_{modality}") for name in single)
         for rank in (0, 1):
             found = torch.load(tmp_path / f"{modality}-{rank}.pt", weights_only=True)
@@ -154,11 +121,11 @@ def test_bad_factors(factor: float) -> None:
 
 
 def test_the_factor_reaches_the_batch() -> None:
-    plan = toy_plan()
+    plan = toy.toy_plan()
     plan = replace(plan, train=replace(plan.train, images_factor=0.5))
-    assert len(loop.build_batch(SCENES, plan, 0.2, 0, [0, 1]).images) == 2
+    assert len(loop.build_batch(toy.SCENES, plan, 0.2, 0, [0, 1]).images) == 2
 
 
 def test_records_are_json(tmp_path: Path) -> None:
-    train(cpu(), toy_networks(), SCENES, plan_of("2d", epochs=1), tmp_path)
+    train(toy.cpu(), toy.toy_networks(), toy.SCENES, plan_of("2d", epochs=1), tmp_path)
     assert [json.loads(text)["step"] for text in (tmp_path / METRICS).read_text().splitlines()] == [0, 1, 2]

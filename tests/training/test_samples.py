@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from toy_training import SIZE, STILL, toy_scene
 
+from helpers.toy_training import SIZE, STILL, toy_scene
 from labelfree.config.training import AugmentConfig
 from labelfree.training.samples import collate, draw_sample, scene_random
 

@@ -6,8 +6,8 @@ from typing import get_args
 
 import pytest
 import torch
-from toy_training import CLASSES, STILL, toy_networks, toy_scene
 
+from helpers.toy_training import CLASSES, STILL, toy_networks, toy_scene
 from labelfree import InputError
 from labelfree.config.training import Modality, SwitchConfig
 from labelfree.method.mask_vote import refine_labels

@@ -12,6 +12,7 @@ import torch
 from lightning_fabric import Fabric
 from safetensors.numpy import load_file
 
+from helpers.small_recipe import SMALL
 from labelfree import InputError, Scene, Vocabulary, open_scenes, recipe
 from labelfree.config.run_config import RunConfig
 from labelfree.evaluation.measure import measure
@@ -30,19 +31,6 @@ from labelfree.training.systems import train_system
 from labelfree_lab.shapes.primitives import CLASS_NAMES
 
 NAMES = Vocabulary.from_names(CLASS_NAMES)
-
-SMALL = (
-    "--labels.image_size=[48, 64]",
-    "--teachers.sam_options.points_per_side=4",
-    "--networks.net_2d.width=8",
-    "--networks.net_2d.aspp_channels=8",
-    "--networks.net_3d.planes=[8, 8, 8, 8, 8, 8, 8, 8]",
-    "--networks.backbone_weights=null",
-    "--networks.backbone_weights_3d=null",
-    "--train.epochs=4",
-    "--train.checkpoint_seconds=0",
-    "--switch.start_epoch=2",
-)
 
 SYSTEMS: dict[str, tuple[str, ...]] = {
     "cns": (),

@@ -20,103 +20,129 @@ from labelfree.vocabulary import Vocabulary
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:
-    """DATA and how much of it to take."""
+    """Add DATA and the options that control how it is read."""
     parser.add_argument(
-        "data", type=Path, help="a dataset's or a capture's folder, a folder of such, or a description file (.yaml)"
+        "data", type=Path, help="dataset folder, capture folder, folder of captures, or description file (.yaml)"
     )
     add_reading(parser)
 
 
 def add_reading(parser: argparse.ArgumentParser) -> None:
-    """How data is read, and how much of it."""
-    parser.add_argument("--root", type=Path, default=None, help="the folder that a description file speaks of")
-    parser.add_argument("--every", type=int, default=None, help="take every n-th frame")
-    parser.add_argument("--limit", type=int, default=None, help="take at most so many frames of each scene")
-    parser.add_argument("--layout", default=None, help="the dataset's layout, where its files do not tell")
-    parser.add_argument("--split", default=None, help="one of the dataset's own splits (default: every scene there)")
-    parser.add_argument("--skip-broken", action="store_true", help="leave out, by name, scenes that cannot be read")
+    """Add the options that control how data is read, and how much of it."""
+    parser.add_argument(
+        "--root", type=Path, default=None, help="data folder of a description file (default: the folder it names)"
+    )
+    parser.add_argument(
+        "--every", type=int, default=None, help="read every n-th frame of a scene (default: the layout's choice)"
+    )
+    parser.add_argument("--limit", type=int, default=None, help="read at most n frames of a scene (default: all)")
+    parser.add_argument(
+        "--layout", default=None, help="dataset layout, such as scannet (default: recognised from the files)"
+    )
+    parser.add_argument(
+        "--split", default=None, help="split of the dataset, such as train or val (default: all scenes)"
+    )
+    parser.add_argument(
+        "--skip-broken", action="store_true", help="skip scenes that cannot be read, and print their names"
+    )
 
 
 def add_classes(parser: argparse.ArgumentParser) -> None:
-    """The class names."""
+    """Add --classes."""
     parser.add_argument(
         "--classes",
         default=None,
-        help="comma list, preset (scannet20, nuscenes16, rooms16) or vocabulary file; default: those of the data",
+        help="comma-separated names, preset (scannet20, nuscenes16, rooms16) or vocabulary file "
+        "(default: the classes of the data)",
     )
 
 
 def add_teachers(parser: argparse.ArgumentParser) -> None:
-    """Recipe and teachers."""
-    parser.add_argument("--recipe", default="quick", help="settings: quick, lab, scannet, nuscenes, or a YAML file")
-    parser.add_argument("--clip", default=None, help="hub name, model folder, folder of label maps, or lab")
-    parser.add_argument("--sam", default=None, help="hub name, model folder, folder of mask-id PNGs, or lab")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    parser.add_argument("--cache", type=Path, default=None, help="teacher outputs (default: beside --out)")
+    """Add the recipe, the teachers, the device and the cache."""
+    parser.add_argument(
+        "--recipe",
+        default="quick",
+        help="settings: quick, rooms, streets, scannet, nuscenes, or a YAML file "
+        "(default: quick; for prepare the layout's recipe)",
+    )
+    parser.add_argument(
+        "--clip",
+        default=None,
+        help="CLIP: hub name, model folder, folder of label or score maps, rooms or streets (default: the recipe's)",
+    )
+    parser.add_argument(
+        "--sam",
+        default=None,
+        help="SAM: hub name, model folder, folder of mask-id PNGs, rooms or streets (default: the recipe's)",
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    parser.add_argument(
+        "--cache", type=Path, default=None, help="folder of teacher outputs (default: cache beside --out)"
+    )
 
 
 def open_data(options: argparse.Namespace, path: Path | None = None, tell: bool = True) -> SceneCollection:
-    """Open the scenes that DATA, or another path, and the options beside it name."""
+    """Open the scenes of DATA, or of `path`, as the reading options select them; `tell` prints the notes."""
     scenes = open_scenes(path or options.data, options.root, read_options(options), options.layout)
     return told(scenes) if tell else scenes
 
 
 def read_options(options: argparse.Namespace) -> ReadOptions:
-    """Return how much of the data is taken, and where fused clouds are kept."""
+    """Return which frames and scenes are read, and where fused clouds are cached."""
     cache = cache_dir(options) / "clouds" if getattr(options, "out", None) else None
     return ReadOptions(options.every, options.limit, options.split, cache, options.skip_broken)
 
 
 def given_data(options: argparse.Namespace) -> GivenData:
-    """Return how the command names its data, to be repeated in the one that it recommends."""
+    """Return the data options of the command, for the command that is recommended next."""
     return GivenData(options.data, options.root, options.layout, read_options(options), options.classes)
 
 
 def told(scenes: SceneCollection) -> SceneCollection:
-    """Say what a user should know about the data."""
+    """Print the notes about the data; return the scenes."""
     for note in scenes.notes:
         say(note)
     return scenes
 
 
 def require_sound(scenes: SceneCollection) -> tuple[CheckReport, ...]:
-    """Check the capture before any work and stop with one sentence if something is wrong."""
+    """Check the scenes before any work; return the reports. Raises an InputError if a scene has a problem."""
     reports = check_collection(scenes)
     raise_problems(reports)
     return reports
 
 
 def require_points(options: argparse.Namespace) -> None:
-    """Stop before any work where there are images without points, on which nothing can be trained."""
+    """Raise an InputError if the data has images but no points; training needs both."""
     layout = layout_of(options.data, options.layout)
     if layout.images_only:
         raise InputError(
-            f"{options.data}: has images but no points, so that nothing can be trained on it: measure a finished run "
-            "on it with 'labelfree evaluate', or predict."
+            f"{options.data}: has images but no points, and training needs both; measure a finished run on it with "
+            "'labelfree evaluate', or label it with 'labelfree predict'."
         )
 
 
 def require_depth(options: argparse.Namespace, config: RunConfig) -> None:
-    """Stop before any work where the recipe pairs points through depth maps and the data cannot have any."""
+    """Raise an InputError if the recipe pairs points by depth and the layout has no depth maps."""
     layout = layout_of(options.data, options.layout)
     if not layout.depth and config.pairing.rule == "rgbd":
         raise InputError(
-            f"{options.data}: is LiDAR data without depth maps, through which recipe '{options.recipe}' pairs points "
+            f"{options.data}: LiDAR data without depth maps, but recipe '{options.recipe}' pairs points by depth "
             f"(pairing.rule: rgbd); use --recipe {layout.recipe}."
         )
 
 
 def vocabulary(options: argparse.Namespace, scenes: SceneCollection) -> Vocabulary:
-    """Return the classes that are asked for, or those that come with the data."""
+    """Return the classes of --classes, else those of the data. Raises an InputError if there are none."""
     if options.classes is not None:
         return Vocabulary.parse(options.classes)
     if scenes.classes is None:
-        raise InputError(f"{options.data}: comes without class names; give them with --classes 'wall, floor, chair'.")
+        raise InputError(f"{options.data}: has no class names; give them with --classes 'wall, floor, chair'.")
     return with_preset_colours(Vocabulary.from_names(scenes.classes))
 
 
 def with_preset_colours(plain: Vocabulary) -> Vocabulary:
-    """Give class names of ScanNet's benchmark its colours when all of them are among its names."""
+    """Return the vocabulary with the colours of ScanNet's benchmark if all its classes belong to that benchmark."""
     benchmark = Vocabulary.parse("scannet20")
     if not set(plain.names) <= set(benchmark.names):
         return plain
@@ -124,7 +150,7 @@ def with_preset_colours(plain: Vocabulary) -> Vocabulary:
 
 
 def cache_dir(options: argparse.Namespace) -> Path:
-    """Return where teachers' outputs are kept: shared by the runs of one folder unless --cache says otherwise."""
+    """Return the cache folder of teacher outputs: --cache, else `cache` beside the run folder."""
     return Path(options.cache) if getattr(options, "cache", None) else Path(options.out).parent / "cache"
 
 

@@ -10,12 +10,12 @@ from labelfree.data.checking.check import check_collection, raise_problems, rend
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """DATA."""
+    """Add DATA and how it is read."""
     add_data(parser)
 
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
-    """Check every scene and print what was found; stop with one sentence if something has to be mended."""
+    """Check every scene and print the reports. Raises an InputError if a scene has a problem."""
     reports = check_collection(open_data(options))
     print(render_reports(reports))
     raise_problems(reports, "listed above")

@@ -1,4 +1,4 @@
-"""`labelfree evaluate RUN DATA`: a run's networks, CLIP's labels and the voted labels against ground truth."""
+"""`labelfree evaluate RUN DATA`: measure networks, CLIP's labels and voted labels against ground truth."""
 
 from __future__ import annotations
 
@@ -25,40 +25,56 @@ from labelfree.vocabulary import IGNORE_LABEL, Vocabulary
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """RUN and DATA."""
+    """Add RUN, DATA and what is measured."""
     parser.add_argument("out", type=Path, metavar="run", help="folder of a finished run")
     add_data(parser)
-    parser.add_argument("--networks-only", action="store_true", help="leave out the teachers' labels")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    parser.add_argument("--cache", type=Path, default=None, help="teacher outputs (default: beside the run)")
+    parser.add_argument(
+        "--networks-only",
+        action="store_true",
+        help="measure the networks only, not CLIP's labels and the voted labels",
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    parser.add_argument(
+        "--cache", type=Path, default=None, help="folder of teacher outputs (default: cache beside the run folder)"
+    )
 
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
-    """Print the comparison and per-class tables; write evaluation.json into the run."""
+    """Print the comparison and per-class tables; write evaluation.json into the run folder."""
+    # Read the run
     settings = options.out / "settings.yaml"
     if not settings.is_file():
-        raise InputError(f"{settings}: not there; give the folder of a run that 'labelfree train' or 'run' made.")
+        raise InputError(f"{settings}: no such file; give the folder of a run made by 'labelfree train' or 'run'.")
     config = read_settings(settings)
     device = pick_device(options.device)
     if config.system != "cns" or config.predict.refine:
-        raise InputError(f"{settings}: system is {config.system}: 'labelfree table' measures such runs.")
+        raise InputError(
+            f"{settings}: system is {config.system}, but 'evaluate' measures runs of system cns without "
+            "predict.refine; use 'labelfree table'."
+        )
     OutputFolder(options.out, "use another run").claim([options.out / "evaluation.json"])
     networks = load_networks(options.out / "networks", device)
     names = networks.vocabulary
+
+    # Check the ground truth
     scenes = told(open_data(options, tell=False).counted_by(names))
     if scenes.measured == ():
         raise InputError(
-            f"{options.data}: none of its classes ({', '.join(scenes.classes or ())}) is one of the run's "
-            f"({', '.join(names.names)}), which they are matched with by name: nothing can be measured."
+            f"{options.data}: none of its classes ({', '.join(scenes.classes or ())}) is a class of the run "
+            f"({', '.join(names.names)}); classes are matched by name, so give data or a run with common names."
         )
     own = layout_of(options.data, options.layout)
     if scenes.classes is None and own.images_only:
         _require_known_ids(scenes, names)
     if not any(_has_truth(scene) for scene in scenes):
-        raise InputError(f"{options.data}: has no ground truth: neither label images nor a labelled cloud.")
+        raise InputError(
+            f"{options.data}: has no ground truth, neither label images nor labelled clouds; give labelled data."
+        )
+
+    # Measure
     labellers: list[Labeller] = [networks]
     if not options.networks_only and not any(scene.frames for scene in scenes):
-        print(f"{options.data}: has no pictures, so that CLIP and SAM have nothing to say: the networks alone")
+        print(f"{options.data}: has no images, so only the networks are measured, not the teachers' labels")
     elif not options.networks_only:
         teachers = load_teachers(config, names, cache_dir(options), device)
         label_frames(scenes, teachers, device)
@@ -67,7 +83,9 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     title = f"{options.data}, {options.split}" if options.split else str(options.data)
     methods = measure(scenes, labellers, names, title, scenes.measured)
     if not any(method.modalities() for method in methods):
-        raise InputError(f"{options.data}: has no ground truth: its labels are all ignored ones (255).")
+        raise InputError(f"{options.data}: all ground-truth labels are ignored (255); give labelled data.")
+
+    # Report
     print(comparison_table(methods).markdown())
     measured = {name for method in methods for name, _ in method.modalities()}
     for modality in sorted(measured):
@@ -81,7 +99,7 @@ def _has_truth(scene: Scene) -> bool:
 
 
 def _require_known_ids(scenes: Iterable[Scene], names: Vocabulary) -> None:
-    """Stop before the networks are run where a label map of images without points holds an id that is no class."""
+    """Raise an InputError for the first label map that holds an id which is no class of the run."""
     for frame in (frame for scene in scenes for frame in scene.frames):
         labels = frame.load_labels()
         unknown = np.array([]) if labels is None else labels[(labels >= len(names)) & (labels != IGNORE_LABEL)]

@@ -1,4 +1,4 @@
-"""Failures of the machine and of its libraries, such as a full disk, as one sentence for the user."""
+"""Errors of the system and of libraries, such as a full disk, turned into one sentence for the user."""
 
 from __future__ import annotations
 
@@ -40,22 +40,22 @@ _REASONS = {
 }
 
 _OS_NUMBER = re.compile(r"\[Errno (\d+)\]|\(os error (\d+)\)|Os \{ code: (\d+)|: [A-Z][\w /-]+ \((\d+)\)$")
-"""How Python in a worker's traceback, libraries in Rust, and PyTorch write the system's error number."""
+"""The system's error number in texts of Python (a worker's traceback), of Rust libraries and of PyTorch."""
 _QUOTED_PATH = re.compile(r"\[Errno \d+\] [^\n]*?: '([^'\n]+)'")
 _TORCH_WRITES = ("PytorchStreamWriter", "unexpected pos", "iostream error")
-"""How torch.save says that it could not write."""
+"""Parts of the errors that torch.save raises when it cannot write."""
 _TORCH_MEMORY = ("can't allocate memory", "out of memory", "Storage size calculation overflowed", "more than 1EB")
 _FROM_WORKER = re.compile(r"^Caught (\w+) in .*\n(?:.*\n)*?Original Traceback", re.MULTILINE)
-"""How a DataLoader passes on what failed in a worker process: the traceback as text."""
+"""The form in which a DataLoader reports a worker's error: the traceback as text."""
 _LAST_LINE = re.compile(r"^(?:[\w.]+\.)?(\w+): (.*)$")
 _WORKER_ENDED = ("exited unexpectedly", "is killed by signal")
 _RESOURCE_KINDS = {"MemoryError", "OutOfMemoryError", "_ArrayMemoryError"}
 
 
 def sentence(error: BaseException) -> str | None:
-    """Return one sentence for an error that is the input's or the machine's; None for a defect of the program.
+    """Return one sentence for an error of the input or the system; None for a defect of the program.
 
-    Causes count as well: the sentence names the first one that is known, from the error to its origin.
+    The chain of causes is searched from the error to its origin. The first known error determines the sentence.
     """
     for each in _chain(error):
         found = _sentence(each)
@@ -105,7 +105,7 @@ def _of_system(number: int, path: str) -> str:
 
 
 def _number(error: BaseException, text: str) -> int | None:
-    """Return the system's error number, of the error itself or quoted in its text."""
+    """Return the system's error number, from the error itself or from its text; None if it has none."""
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno
     found = _OS_NUMBER.search(text)
@@ -122,7 +122,7 @@ def _path(error: BaseException, text: str) -> str:
 
 
 def _origin(text: str) -> tuple[str, str]:
-    """Return kind and text of the error at the end of a traceback that came as text."""
+    """Return type name and text of the error in the last line of a traceback."""
     last = text.rstrip().splitlines()[-1]
     found = _LAST_LINE.match(last)
     return (found.group(1), found.group(2)) if found else (last, "")

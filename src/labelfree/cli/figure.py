@@ -1,4 +1,4 @@
-"""`labelfree figure RUN DATA`: the paper's qualitative figures of a finished run, as two PNG files."""
+"""`labelfree figure RUN DATA`: draw the paper's qualitative figures of a finished run as two PNG files."""
 
 from __future__ import annotations
 
@@ -22,24 +22,29 @@ from labelfree.runtime.devices import pick_device
 from labelfree.teachers.opening import load_teachers
 
 CACHES_LOOKED_FOR = 3
-"""Folders above a run where its cache may be: beside the run, or beside `runs/` of a table."""
+"""Number of folders above a run that are searched for its cache: beside the run, or above a table's `runs/`."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """RUN, DATA, how much to show."""
+    """Add RUN, DATA, the number of scenes and the output folder."""
     parser.add_argument("run", type=Path, help="folder of a finished run")
-    parser.add_argument("data", type=Path, help="scenes to show, best such that nothing was trained on")
+    parser.add_argument("data", type=Path, help="scenes to show, preferably held-out ones")
     add_reading(parser)
-    parser.add_argument("--scenes", type=int, default=4, help="scenes shown, evenly spaced: a view and a cloud of each")
+    parser.add_argument(
+        "--scenes",
+        type=int,
+        default=4,
+        help="number of scenes, evenly spaced; one image and one cloud each (default: 4)",
+    )
     parser.add_argument(
         "--to", type=Path, default=None, help="folder for figure-2d.png and figure-3d.png (default: RUN)"
     )
-    parser.add_argument("--cache", type=Path, default=None, help="teacher outputs (default: where the run kept them)")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--cache", type=Path, default=None, help="folder of teacher outputs (default: the run's cache)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
 
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
-    """Draw input, SAM, CLIP, w/o CNS, ours and truth side by side, for pictures and for clouds."""
+    """Draw input, SAM, CLIP, w/o CNS, ours and ground truth side by side, for images and for clouds."""
     if options.scenes < 1:
         raise InputError(f"--scenes is {options.scenes}: give 1 or more.")
     config, device = _settings(options.run), pick_device(options.device)
@@ -47,12 +52,16 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     to = Path(options.to or options.run)
     nets = {"figure-2d.png": sources.net_2d, "figure-3d.png": sources.net_3d}
     OutputFolder(to, "give another --to").claim(to / name for name, net in nets.items() if net is not None)
+
+    # Choose the scenes
     scenes = open_data(options).counted_by(sources.teachers.vocabulary)
     places = np.linspace(0, len(scenes) - 1, min(options.scenes, len(scenes))).round().astype(int)
     shown = [scenes[int(place)] for place in places]
+
+    # Draw the figures
     if sources.net_2d is not None:
         write_png(to / "figure-2d.png", frames_figure(shown, sources))
-        print(f"pictures: {to / 'figure-2d.png'}")
+        print(f"images: {to / 'figure-2d.png'}")
     if sources.net_3d is not None:
         write_png(to / "figure-3d.png", clouds_figure(shown, sources))
         print(f"clouds: {to / 'figure-3d.png'}")
@@ -63,11 +72,11 @@ def _settings(run_folder: Path) -> RunConfig:
     settings = run_folder / "settings.yaml"
     if not settings.is_file():
         raise InputError(
-            f"{settings}: not there; give the folder of a finished run, of 'train', 'run', 'demo', 'table'."
+            f"{settings}: no such file; give the folder of a run made by 'train', 'run', 'demo' or 'table'."
         )
     config = read_settings(settings)
     if config.system != "cns" or config.predict.refine:
-        raise InputError(f"{settings}: the figure shows networks' own labels; give a run of system cns, none refined.")
+        raise InputError(f"{settings}: figures need networks; give a run of system cns without predict.refine.")
     return config
 
 
@@ -78,7 +87,7 @@ def _sources(options: argparse.Namespace, config: RunConfig, device: torch.devic
 
 
 def _cache(options: argparse.Namespace) -> Path:
-    """Return where the run kept its teachers' outputs, else a new place beside it."""
+    """Return --cache, else the cache folder found beside or above the run, else a new one beside it."""
     if options.cache is not None:
         return Path(options.cache)
     run_folder = Path(options.run).resolve()

@@ -1,4 +1,4 @@
-"""`labelfree info`: what a bug report needs."""
+"""`labelfree info`: print versions, device and number format for bug reports."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """No arguments of its own."""
+    """Add no arguments; the verb has none of its own."""
 
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:

@@ -1,4 +1,4 @@
-"""`labelfree label DATA --out DIR`: CLIP labels, SAM masks and the vote; no training."""
+"""`labelfree label DATA --out DIR`: write CLIP labels, SAM masks and voted labels, without training."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ IMAGE_FOLDERS = ("clip", "masks", "refined")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """DATA, classes, teachers, where to write."""
+    """Add DATA, classes, teachers, output folder and shard."""
     add_data(parser)
     add_classes(parser)
     add_teachers(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder for labels, masks and clouds")
     parser.add_argument(
-        "--shard", default="1/1", help="i/n: do the i-th of n parts of the scenes, for several machines"
+        "--shard", default="1/1", help="i/n: label the i-th of n parts of the scenes (default: 1/1, all scenes)"
     )
 
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
-    """Label every frame and cloud; frames already in the cache cost nothing."""
+    """Label every frame and cloud; teacher outputs in the cache are reused."""
     config = run_config(options, overrides)
     require_depth(options, config)
     part, parts = parse_shard(options.shard)
@@ -62,12 +62,15 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
 
 
 def _label(options: argparse.Namespace, config: RunConfig, part: int, parts: int) -> int:
+    # Open data and teachers
     scenes = open_data(options)
     names = vocabulary(options, scenes)
     require_sound(scenes)
     mine = scenes[part - 1 :: parts]
     device = pick_device(options.device)
     teachers = load_teachers(config, names, cache_dir(options), device)
+
+    # Claim the output folder
     if (options.out / TRAINING).is_dir():
         raise InputError(f"{options.out}: holds a training run; choose another --out for labels.")
     identity = labels_identity(config, teachers)
@@ -75,6 +78,8 @@ def _label(options: argparse.Namespace, config: RunConfig, part: int, parts: int
     outputs = _outputs(scenes.names, mine.names, options.out)
     write_identity(options.out, identity)
     write_text(options.out / SETTINGS, settings_yaml(config))
+
+    # Label and write
     label_frames(mine, teachers, device)
     voted = TeacherLabels(teachers, voted=True)
     for scene in mine:
@@ -93,7 +98,7 @@ def _label(options: argparse.Namespace, config: RunConfig, part: int, parts: int
 
 
 def _outputs(scenes: Sequence[str], mine: Sequence[str], out: Path) -> OutputFolder:
-    """Return the folder after claiming, before the long work, what is known of its files."""
+    """Return the output folder after claiming the files that are known before labelling starts."""
     require_distinct(scenes)
     outputs = OutputFolder(out)
     points = [path for name in mine for path in cloud_files(name, out / "points")]
@@ -111,7 +116,7 @@ def _scene_files(scene: Scene, out: Path) -> list[Path]:
 
 
 def parse_shard(text: str) -> tuple[int, int]:
-    """Return (i, n) of `i/n`."""
+    """Return (i, n) of `i/n`. Raises an InputError if it is not of that form with 1 <= i <= n."""
     part, found, parts = text.partition("/")
     if not found or not part.isdecimal() or not parts.isdecimal() or not 1 <= int(part) <= int(parts):
         raise InputError(f"--shard is '{text}': write i/n with 1 <= i <= n, such as 3/16.")

@@ -1,4 +1,4 @@
-"""Verbs, their help, and the one place where errors become exit codes."""
+"""The verbs of the command line, their help, and the conversion of errors to exit codes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from labelfree.runtime.lab import lab_module
 
 BAD_INPUT = 2
 KILLED_BY = 128
-"""Added to a signal's number, as shells do."""
+"""Added to a signal's number to give the exit code, as shells do."""
 
 STOPPED = "stopped; run the same command again to resume."
 DEFECT = (
@@ -29,12 +29,14 @@ DEFECT = (
     "'labelfree info'."
 )
 
+OVERRIDES = "--a.b=c overrides a setting, for example --train.epochs=3; 'labelfree settings' lists all settings."
+
 MAX_THREADS = 1024
 
 
 @dataclass(frozen=True)
 class Verb:
-    """One verb and the module that carries it out, imported only when it is used."""
+    """One verb and its module, which is imported only when the verb is used."""
 
     name: str
     module: str
@@ -47,51 +49,55 @@ VERBS = (
     Verb(
         "demo",
         "labelfree_lab.commands.demo",
-        "build a small lab, label it, train CNS and compare: no data, no download",
+        "train CNS on procedural rooms and measure it; needs no data and no download",
         True,
     ),
     Verb(
         "run", "labelfree.cli.run", "check, label, train, predict and report on your own capture in one command", True
     ),
-    Verb("check", "labelfree.cli.check", "validate a capture before work starts and say how to mend it"),
+    Verb("check", "labelfree.cli.check", "validate captures or a dataset and report how to fix problems"),
     Verb(
-        "prepare", "labelfree.cli.prepare", "go through a whole dataset: counts, what is missing, disk and time", True
+        "prepare", "labelfree.cli.prepare", "validate a whole dataset: counts, missing files, disk space and time", True
     ),
-    Verb("label", "labelfree.cli.label", "CLIP labels, SAM masks and the vote, without training", True),
-    Verb("train", "labelfree.cli.train", "co-train the 2D and the 3D network", True),
-    Verb("evaluate", "labelfree.cli.evaluate", "measure a run's networks and its labels against ground truth"),
+    Verb("label", "labelfree.cli.label", "write CLIP labels, SAM masks and voted labels, without training", True),
+    Verb("train", "labelfree.cli.train", "co-train the 2D and the 3D network on labels of CLIP and SAM", True),
+    Verb("evaluate", "labelfree.cli.evaluate", "measure a run's networks and its pseudo-labels against ground truth"),
     Verb("predict", "labelfree.cli.predict", "label an image, a folder of images, a PLY cloud or a scene"),
     Verb(
-        "table", "labelfree.cli.table", "measure the paper's Table 1 or 2 over several seeds; goes on if stopped", True
+        "table",
+        "labelfree.cli.table",
+        "measure the paper's Table 1 or 2 over several seeds; repeat the command to resume",
+        True,
     ),
-    Verb("figure", "labelfree.cli.figure", "the paper's qualitative figures of a finished run, 2D and 3D, as PNG"),
+    Verb("figure", "labelfree.cli.figure", "draw the paper's qualitative figures of a finished run, 2D and 3D, as PNG"),
     Verb(
         "lab",
         "labelfree_lab.commands.write",
-        "write the offline lab: rooms as captures, or rooms and streets in the layouts of ScanNet and nuScenes",
+        "write procedural scenes: rooms as captures or ScanNet, streets as nuScenes or nuImages",
     ),
     Verb("settings", "labelfree.cli.settings", "list every setting: default, the paper's value, allowed values"),
-    Verb("info", "labelfree.cli.info", "versions, device and teachers, for bug reports"),
+    Verb("info", "labelfree.cli.info", "print versions, device and number format, for bug reports"),
 )
 
 DESCRIPTION = (
-    "Label-free 2D and 3D semantic segmentation: CLIP names, SAM tidies, two networks learn (CNS, NeurIPS 2023)."
+    "Label-free 2D and 3D semantic segmentation (CNS, NeurIPS 2023): CLIP labels the images, a vote inside SAM's masks "
+    "refines the labels, and a 2D and a 3D network are co-trained on them."
 )
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, with what the user typed escaped in its errors."""
+    """An argument parser whose errors escape the control characters of what the user typed."""
 
     def error(self, message: str) -> NoReturn:
-        """Print the usage and the error; exit with 2."""
+        """Print the usage and the error; exit with code 2."""
         super().error(printable(message))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Carry out one verb; return its exit code.
+    """Run one verb and return its exit code.
 
-    0 is done, 2 bad input or a failure of the machine, each with one sentence on standard error; 128 and the signal's
-    number stand for work that a signal stopped: 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP, 141 closed output.
+    Code 0 is success. Code 2 is bad input or an error of the system, with one sentence on standard error. A signal
+    gives 128 plus its number: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP, 141 for a closed output.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     tell_data_warnings()
@@ -105,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except SystemExit:  # argparse has printed its help or its error
             drain()
             raise
-        except BaseException as error:  # a signal in the middle of an import may surface as any error
+        except BaseException as error:  # a signal during an import may surface as any error
             return _failed(error, signals)
 
 
@@ -121,18 +127,18 @@ def _carry_out(given: Sequence[str]) -> int:
 
 
 def _module(verb: Verb) -> ModuleType:
-    """Import the module that carries out a verb."""
+    """Import the module of a verb."""
     package, _, name = verb.module.partition(".")
     return lab_module(name, f"'labelfree {verb.name}'") if package == LAB_PACKAGE else import_module(verb.module)
 
 
 def _failed(error: BaseException, signals: Signals) -> int:
-    """Say in one sentence why the work ended and return the exit code; a defect of the program is raised again."""
+    """Print one sentence about the error and return the exit code; raise a defect of the program again."""
     if signals.received is not None or isinstance(error, KeyboardInterrupt):
         say(STOPPED)
         drain()
         return KILLED_BY + (signals.received or signal.SIGINT)
-    if isinstance(error, ClosedOutput):  # the reader, such as `head`, has what it wanted
+    if isinstance(error, ClosedOutput):  # the reader, such as `head`, has ended
         drop(sys.stdout)
         return KILLED_BY + signal.SIGPIPE
     told = sentence(error)
@@ -145,9 +151,9 @@ def _failed(error: BaseException, signals: Signals) -> int:
 
 
 def _parse(verb: Verb, given: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    epilog = "Any setting of a recipe may follow as --a.b=c, for example --train.epochs=3." if verb.overrides else None
+    epilog = OVERRIDES if verb.overrides else None
     parser = Parser(prog=f"labelfree {verb.name}", description=verb.help, epilog=epilog, allow_abbrev=False)
-    parser.add_argument("--threads", type=int, default=None, help="CPU threads (default: all cores)")
+    parser.add_argument("--threads", type=int, default=None, help="number of CPU threads (default: all cores)")
     _module(verb).add_arguments(parser)
     options, rest = parser.parse_known_args(list(given))
     overrides = [text for text in rest if verb.overrides and text.startswith("--") and "=" in text]
@@ -163,10 +169,10 @@ def _overview() -> argparse.ArgumentParser:
     verbs = "\n".join(f"  {verb.name.ljust(width)}  {verb.help}" for verb in VERBS)
     parser = Parser(
         prog="labelfree",
-        description=f"{DESCRIPTION}\n\nverbs:\n{verbs}\n\n'labelfree VERB --help' tells more.",
+        description=f"{DESCRIPTION}\n\nverbs:\n{verbs}\n\n'labelfree VERB --help' lists the options of a verb.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("verb", choices=[verb.name for verb in VERBS], metavar="VERB", help="what to do")
+    parser.add_argument("verb", choices=[verb.name for verb in VERBS], metavar="VERB", help="the verb to run")
     return parser
 
 

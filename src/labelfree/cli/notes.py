@@ -1,4 +1,4 @@
-"""The library's warnings about data, as lines on the terminal."""
+"""Printing of the library's warnings about data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SHOW_OTHERS = warnings.showwarning
 def tell_data_warnings() -> None:
     """Print each `DataWarning` once as `labelfree: ...`; other warnings keep Python's form."""
     warnings.showwarning = _show
-    # Pillow's warning about large images; what is too large is refused in one sentence (`decoding.MAX_PIXELS`).
+    # Pillow warns about large images; labelfree refuses those above `decoding.MAX_PIXELS` with an error of its own.
     warnings.filterwarnings("ignore", message="Image size .* could be decompression bomb")
 
 

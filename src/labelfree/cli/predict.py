@@ -28,7 +28,7 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """RUN, INPUT, where to write."""
+    """Add RUN, INPUT, the output folder and its format."""
     parser.add_argument("run", type=Path, help="folder of a finished run, or one with networks/2d and networks/3d")
     parser.add_argument("input", type=Path, help="image, folder of images, .ply cloud, scene folder or description")
     add_reading(parser)
@@ -36,22 +36,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--submission",
         action="store_true",
-        help="write labels of points alone, as the benchmark of ScanNet, nuScenes or SemanticKITTI takes them",
+        help="write the labels of points in the submission format of ScanNet, nuScenes or SemanticKITTI",
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
 
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
-    """Label whatever INPUT is."""
+    """Label the images, the cloud or the scenes of INPUT."""
+    # Check the arguments
     folder = options.run / "networks" if (options.run / "networks").is_dir() else options.run
     device = pick_device(options.device)
     _require_input(options.input)
+
+    # Label a cloud
     if options.input.suffix.lower() == ".ply":
         _label_cloud(options.input, Segmenter3D.from_pretrained(folder / "3d").to(device), options.out)
         return 0
+
+    # Write a submission
     if options.submission:
         _submit(options, Segmenter3D.from_pretrained(folder / "3d").to(device))
         return 0
+
+    # Label images
     pictures = _pictures(options.input)
     if pictures and options.input.is_dir() and _same(options.input, options.out):
         raise InputError(f"{options.out}: holds the input images; give another --out.")
@@ -59,6 +66,8 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     if pictures:
         _label_pictures(options.input, pictures, net_2d, options.out)
         return 0
+
+    # Label scenes
     scenes = open_data(options, options.input)
     net_3d = Segmenter3D.from_pretrained(folder / "3d").to(device)
     claim_scenes(OutputFolder(options.out), scenes.names)
@@ -69,7 +78,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
 
 def _require_input(path: Path) -> None:
     if not path.exists():
-        raise InputError(f"{path}: no such file or folder.")
+        raise InputError(f"{path}: no such file or folder; check the path of INPUT.")
     if not path.is_file() and not path.is_dir():
         raise InputError(f"{path}: is a pipe or device; give a file or a folder.")
 
@@ -83,7 +92,7 @@ def _submit(options: argparse.Namespace, net: Segmenter3D) -> None:
     unknown = save_submission(scenes, partial(predict_points, net), net.vocabulary, options.out, options.split)
     if unknown:
         print(f"the benchmark has no {', '.join(unknown)}: points of these classes are left unlabelled")
-    print(f"labels of {len(scenes)} scene(s), as the benchmark takes them, are in {options.out}")
+    print(f"labels of {len(scenes)} scene(s) in the benchmark's submission format are in {options.out}")
 
 
 def _pictures(path: Path) -> list[Path]:
@@ -96,7 +105,10 @@ def _pictures(path: Path) -> list[Path]:
 
 
 def _label_pictures(given: Path, paths: Sequence[Path], net: Segmenter2D, out: Path) -> None:
-    """Label images one by one; those that cannot be read are told at the end and do not stop the others."""
+    """Label images one by one; images that cannot be read are reported at the end.
+
+    Raises an InputError after the last image if any of them could not be read.
+    """
     names = output_names(paths, out)
     outputs = OutputFolder(out)
     outputs.claim((file for name in names for file in picture_files(name, out)), inputs=paths)
@@ -107,7 +119,7 @@ def _label_pictures(given: Path, paths: Sequence[Path], net: Segmenter2D, out: P
             try:
                 image = ImageFile(path).load()
             except InputError as error:
-                outputs.discard(picture_files(name, out))  # of an earlier run, when the image was another
+                outputs.discard(picture_files(name, out))  # files of an earlier command
                 unread.append(error)
             else:
                 save_prediction(predict_images(net, [image], [name])[0], out, image)
@@ -124,12 +136,13 @@ def _label_pictures(given: Path, paths: Sequence[Path], net: Segmenter2D, out: P
 
 
 def output_names(paths: Sequence[Path], out: Path) -> list[str]:
-    """Return the names that images are labelled under: their stems, with the suffix for those that share files.
+    """Return one output name per image: its stem, or its full name where two stems would share an output file.
 
-    So `a.png` and `a.jpg` become `a.png.png` and `a.jpg.png`, and so do images whose overlay is another's label map.
+    `a.png` and `a.jpg` give `a.png.png` and `a.jpg.png`. The same holds where an overlay of one image and the label
+    map of another have one name. Raises an InputError if two images still share an output file.
     """
     names = [path.stem for path in paths]
-    for _ in range(2):  # a longer name may meet another one's
+    for _ in range(2):  # a full name may equal another image's stem
         written = Counter(file for name in names for file in picture_files(name, out))
         shared = [any(written[file] > 1 for file in picture_files(name, out)) for name in names]
         names = [path.name if twice else name for path, name, twice in zip(paths, names, shared)]
@@ -138,7 +151,7 @@ def output_names(paths: Sequence[Path], out: Path) -> list[str]:
         for file in picture_files(name, out):
             other = files.setdefault(file, path)
             if other != path:
-                raise InputError(f"{path}: would be labelled in {file}, as {other} would be; rename one of them.")
+                raise InputError(f"{path}: would be written to {file}, like {other}; rename one of them.")
     return names
 
 

@@ -1,4 +1,4 @@
-"""`labelfree prepare ROOT`: go through a whole dataset in one pass, before any work."""
+"""`labelfree prepare ROOT`: validate a whole dataset in one pass before any work."""
 
 from __future__ import annotations
 
@@ -33,18 +33,20 @@ PROBLEMS = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """ROOT, how it is read, with which teachers the work would be done."""
+    """Add ROOT, how it is read, the teachers and the timing."""
     add_data(parser)
     add_classes(parser)
     add_teachers(parser)
-    parser.add_argument("--measure", type=int, default=0, metavar="N", help="time the teachers on N pictures")
+    parser.add_argument(
+        "--measure", type=int, default=0, metavar="N", help="time the teachers on N images (default: 0, not timed)"
+    )
     parser.set_defaults(recipe=None)
 
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
-    """Print counts, every problem, what labels will take, the next command; exit code 2 if there are problems."""
+    """Print counts, problems, the cost of labelling and the next command; return 2 if there are problems, else 0."""
     if options.measure < 0:
-        raise InputError(f"--measure is {options.measure}: give 0 (not measured) or more pictures.")
+        raise InputError(f"--measure is {options.measure}: give a number of images, or 0 to skip the timing.")
     own = layout_of(options.data, options.layout)
     options.recipe = options.recipe or own.recipe
     config = run_config(options, overrides)
@@ -53,7 +55,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
 
     def progress(done: int, total: int) -> None:
         if not bar:
-            bar.append(Progress("look at", total))
+            bar.append(Progress("survey", total))
             bar[0].__enter__()
         bar[0].advance()
         if done == total:
@@ -67,7 +69,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
 
 
 def _measured(options: argparse.Namespace, config: RunConfig) -> float:
-    """Return the seconds that both teachers take for a picture, on some of the first scene's."""
+    """Return the seconds per image of both teachers, measured on images of the first scene."""
     scenes = open_data(options, tell=False)
     scene = scenes[0]
     few = replace(scene, frames=scene.frames[: options.measure])

@@ -1,4 +1,4 @@
-"""`labelfree run DATA --classes ... --out RUN`: everything, on your own capture, in one command."""
+"""`labelfree run DATA --classes ... --out RUN`: check, label, train, predict and report in one command."""
 
 from __future__ import annotations
 
@@ -51,17 +51,19 @@ REPORTS = ("results.json", "report.html")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """DATA, classes, teachers, where to write."""
+    """Add DATA, classes, teachers, run folder, seed and processes."""
     add_data(parser)
     add_classes(parser)
     add_teachers(parser)
     parser.add_argument("--out", type=Path, required=True, help="run folder: networks, predictions, report")
-    parser.add_argument("--seed", type=int, default=None, help="seed of everything random")
-    parser.add_argument("--processes", type=int, default=1, help="processes (GPUs) to train on")
+    parser.add_argument("--seed", type=int, default=None, help="seed of all random choices (default: the recipe's)")
+    parser.add_argument(
+        "--processes", type=int, default=1, help="number of training processes, one per GPU (default: 1)"
+    )
 
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
-    """Check, label, train, predict, report; run again after an interruption, the command resumes."""
+    """Check, label, train, predict and report; the same command resumes after an interruption."""
     config = run_config(options, overrides)
     require_cotraining(config, "run")
     check_out(options.out, options.data)
@@ -73,6 +75,8 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
 
 def _run(options: argparse.Namespace, config: RunConfig) -> int:
     marks = [("check", time.monotonic())]
+
+    # Check
     require_points(options)
     require_depth(options, config)
     opened = open_data(options, tell=False)
@@ -81,11 +85,15 @@ def _run(options: argparse.Namespace, config: RunConfig) -> int:
     print(render_reports(require_sound(opened), max_rows=0))
     for note in preflight(config, scenes, names, options.out, cache_dir(options), options.processes):
         say(note)
+
+    # Open the run
     fabric = make_fabric(options.device, options.processes, config.train.precision)
     this_run = open_run(scenes, names, config, options.out, fabric=fabric, cache=cache_dir(options))
     teachers = this_run.teachers
     claim_scenes(OutputFolder(options.out), scenes.names, (*this_run.files(), *REPORTS))
     this_run.begin()
+
+    # Label, train
     marks.append(("label", time.monotonic()))
     label_frames(scenes, teachers, fabric.device)
     marks.append(("train", time.monotonic()))
@@ -93,6 +101,8 @@ def _run(options: argparse.Namespace, config: RunConfig) -> int:
     marks.append(("predict", time.monotonic()))
     if not fabric.is_global_zero:
         return 0
+
+    # Predict and measure
     clip, voted = TeacherLabels(teachers, voted=False), TeacherLabels(teachers, voted=True)
     delivery = choose(voted, networks, scenes, names)
     steps = config.train.epochs * steps_per_epoch(len(scenes), config.train, fabric.world_size)
@@ -102,6 +112,8 @@ def _run(options: argparse.Namespace, config: RunConfig) -> int:
         shares += save_predictions(scenes, networks, this_run.networks_folder)
     methods, unmeasured = _measured(scenes, (clip, voted, networks), names)
     marks.append(("end", time.monotonic()))
+
+    # Write results and report
     timings = tuple((name, after - start) for (name, start), (_, after) in itertools.pairwise(marks))
     save_results(
         options.out / "results.json",
@@ -113,7 +125,8 @@ def _run(options: argparse.Namespace, config: RunConfig) -> int:
         title=f"labelfree: {options.data.stem}",
         summary=(
             f"{len(scenes)} scene(s) with {sum(len(scene.frames) for scene in scenes)} images and "
-            f"{sum(len(scene) for scene in scenes):,} points were labelled with {len(names)} classes, without a label.",
+            f"{sum(len(scene) for scene in scenes):,} points were labelled with {len(names)} classes. "
+            "Training used no ground truth.",
         ),
         notices=(*unmeasured, delivery.reason, *doubts, *notices(config, teachers, real_work)),
         command=command_line(),
@@ -133,7 +146,7 @@ def _run(options: argparse.Namespace, config: RunConfig) -> int:
 def _measured(
     scenes: SceneCollection, labellers: Sequence[Labeller], names: Vocabulary
 ) -> tuple[tuple[MethodResult, ...], tuple[str, ...]]:
-    """Return the results, or none and the reason: ground truth that cannot be read must not cost the report."""
+    """Return the results and no notice, or no results and the reason; the report is written in both cases."""
     try:
         return measure(scenes, labellers, names, "the capture itself", scenes.measured), ()
     except InputError as error:

@@ -1,4 +1,4 @@
-"""From command-line options to a `RunConfig` and a run folder."""
+"""Conversion of command-line options to a `RunConfig`, and the facts that reports list."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def run_config(options: argparse.Namespace, overrides: Sequence[str]) -> RunConf
     """Return the recipe's settings with --clip, --sam, --seed and the overrides applied."""
     config = read_settings(recipe_path(options.recipe), overrides)
     teachers = config.teachers
-    # A model other than the lab's is read as the paper reads it, not with what suits the lab's tiny one.
+    # Options of a recipe for the lab's teachers do not fit another model: use the paper's.
     if options.clip is not None and options.clip != teachers.clip:
         plain = ClipOptions() if teachers.clip in WORLDS else teachers.clip_options
         teachers = replace(teachers, clip=options.clip, clip_options=plain)
@@ -32,7 +32,7 @@ def run_config(options: argparse.Namespace, overrides: Sequence[str]) -> RunConf
 
 
 def require_cotraining(config: RunConfig, verb: str) -> None:
-    """Refuse settings that train less than both networks, which the verb's report is about."""
+    """Raise an InputError if the settings do not co-train both networks, on which the verb reports."""
     if config.system != "cns" or len(config.train.modalities) < len(MODALITIES):
         raise InputError(
             f"'labelfree {verb}' reports on both co-trained networks, but system is {config.system} and "
@@ -41,7 +41,10 @@ def require_cotraining(config: RunConfig, verb: str) -> None:
 
 
 def notices(config: RunConfig, teachers: Teachers, real_work: str | None) -> tuple[str, ...]:
-    """Return what a reader of the results must know first; `real_work` is the command to use on real images, if any."""
+    """Return the notices that stand above the results, one sentence or two each.
+
+    `real_work` is the command recommended for real images; None leaves the notice about the lab's teachers out.
+    """
     lab: tuple[str, ...] = ()
     if real_work is not None and {config.teachers.clip, config.teachers.sam} & set(WORLDS):
         lab = (f"{LAB_NOTICE} For real work, with CLIP and SAM from the Hugging Face hub: {real_work}",)
@@ -49,7 +52,7 @@ def notices(config: RunConfig, teachers: Teachers, real_work: str | None) -> tup
 
 
 def facts(config: RunConfig, teachers: Teachers) -> tuple[tuple[str, str], ...]:
-    """Return the settings that a report lists."""
+    """Return the settings that a report lists, as pairs of name and value."""
     train = config.train
     return (
         ("CLIP", teachers.namer.describe()),
@@ -62,6 +65,6 @@ def facts(config: RunConfig, teachers: Teachers) -> tuple[tuple[str, str], ...]:
 
 
 LAB_NOTICE = (
-    "The class names come from the lab's tiny CLIP, which has only seen rendered scenes: on real pictures they are "
-    "poor."
+    "The labels come from the lab's small CLIP, which was trained on rendered scenes only: they are poor on real "
+    "images."
 )

@@ -1,4 +1,4 @@
-"""`labelfree table 1|2`: the paper's tables measured, over several seeds, with their uncertainty."""
+"""`labelfree table 1|2`: measure a table of the paper over several seeds, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -34,41 +34,49 @@ Tell = Callable[[str], None]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which table, on what, how often, where to."""
-    parser.add_argument("number", type=int, choices=(1, 2), help="1 compares systems, 2 takes the method apart")
+    """Add the table, the data, the seeds and the output folder."""
+    parser.add_argument("number", type=int, choices=(1, 2), help="1: comparison of systems, 2: ablation")
     parser.add_argument(
         "--world",
         default=None,
-        help="settings: rooms, streets, both (rooms,streets), scannet, or a YAML file (default: both for table 1, else rooms)",
+        help="recipe: rooms, streets, both (rooms,streets), scannet, nuscenes, or a YAML file "
+        "(default: rooms,streets for table 1, rooms for table 2 and with --data)",
     )
-    parser.add_argument("--seeds", type=int, default=5, help="how many seeds: rooms, weights and everything random")
-    parser.add_argument("--first-seed", type=int, default=1, help="the first of them")
-    parser.add_argument("--rows", default=None, help="comma list: do only the runs of these rows")
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        default=5,
+        help="number of seeds; a seed selects the lab's scenes and all random choices (default: 5)",
+    )
+    parser.add_argument("--first-seed", type=int, default=1, help="first seed (default: 1)")
+    parser.add_argument("--rows", default=None, help="comma-separated rows to run (default: all)")
     parser.add_argument(
         "--out",
         type=Path,
         default=None,
-        help="runs and tables (default: runs/tables-WORLD); further worlds in OUT/WORLD",
+        help="folder of runs and tables (default: runs/tables-WORLD); a second world goes to OUT/WORLD",
     )
-    parser.add_argument("--data", type=Path, default=None, help="training scenes; the lab builds its own")
-    parser.add_argument("--held-out", type=Path, default=None, help="labelled scenes that nothing is trained on")
-    parser.add_argument("--split", default=None, help="split of --data, where that is a dataset")
-    parser.add_argument("--held-out-split", default=None, help="split of --held-out")
-    parser.add_argument("--classes", default=None, help="comma list, preset or vocabulary file, with --data")
-    parser.add_argument("--rooms", type=int, default=None, help="training rooms (96) or drives (48) of the lab")
+    parser.add_argument("--data", type=Path, default=None, help="training scenes (default: the lab's world)")
+    parser.add_argument("--held-out", type=Path, default=None, help="labelled held-out scenes; required with --data")
+    parser.add_argument("--split", default=None, help="split of --data (default: all scenes)")
+    parser.add_argument("--held-out-split", default=None, help="split of --held-out (default: all scenes)")
+    parser.add_argument("--classes", default=None, help="comma-separated names, preset or vocabulary file, with --data")
     parser.add_argument(
-        "--held-out-rooms", type=int, default=None, help="held-out rooms (20) or drives (24) of the lab"
+        "--rooms", type=int, default=None, help="training rooms (default: 96) or drives (48) of the lab"
     )
     parser.add_argument(
-        "--views", type=int, default=None, help="images of a room (4), key frames of a training drive (2)"
+        "--held-out-rooms", type=int, default=None, help="held-out rooms (default: 20) or drives (24) of the lab"
     )
-    parser.add_argument("--cache", type=Path, default=None, help="teacher outputs (default: OUT/cache)")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument(
+        "--views", type=int, default=None, help="images of a room (default: 4), or key frames of a training drive (2)"
+    )
+    parser.add_argument("--cache", type=Path, default=None, help="folder of teacher outputs (default: OUT/cache)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done in one world."""
+    """The rows, seeds and data to run in one world."""
 
     world: str
     rows: tuple[Row, ...]
@@ -79,7 +87,7 @@ class Plan:
 
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
-    """Do the runs that are missing, write the table after each, print it; repeated, the command goes on."""
+    """Run what is missing, write the table after each run and print it; the same command resumes."""
     table = paper_table(options.number)
     pick_device(options.device)
     plans = [_plan(options, table, world, out, overrides) for world, out in _worlds(options)]
@@ -108,7 +116,7 @@ def _plan(options: argparse.Namespace, table: PaperTable, world: str, out: Path,
 
 
 def _check(plan: Plan) -> None:
-    """Refuse, before the first run, what would stop a later one."""
+    """Raise an InputError before the first run for what would stop a later one."""
     check_out(plan.schedule.out)
     check_out(plan.cache, what="--cache")
     for row in plan.rows:
@@ -117,7 +125,7 @@ def _check(plan: Plan) -> None:
 
 
 def _carry_out(plan: Plan, table: PaperTable, device: str) -> str:
-    """Do the runs of a world and return its page."""
+    """Run the missing runs of a world; return its page as Markdown."""
     remove_leftovers(plan.schedule.out)
     jobs = plan.schedule.jobs(plan.rows, plan.seeds, table.row(table.full))
 
@@ -130,7 +138,7 @@ def _carry_out(plan: Plan, table: PaperTable, device: str) -> str:
 
 
 def write_table(table: PaperTable, world: str, schedule: Schedule, seeds: Sequence[int]) -> str:
-    """Write `OUT/tableN.json` and `.md` of what is done so far; return the Markdown."""
+    """Write `OUT/tableN.json` and `.md` from the finished runs; return the Markdown."""
     runs, command = table_runs(table, world, schedule, seeds), command_line()
     stem = schedule.out / f"table{table.number}"
     page = table_markdown(runs, command)
@@ -141,12 +149,12 @@ def write_table(table: PaperTable, world: str, schedule: Schedule, seeds: Sequen
 
 def _seeds(options: argparse.Namespace) -> tuple[int, ...]:
     if options.seeds < 1 or options.first_seed < 0:
-        raise InputError(f"--seeds is {options.seeds} and --first-seed {options.first_seed}: give 1 and 0 or more.")
+        raise InputError(f"--seeds is {options.seeds} and --first-seed {options.first_seed}: give at least 1 and 0.")
     return tuple(range(options.first_seed, options.first_seed + options.seeds))
 
 
 def _worlds(options: argparse.Namespace) -> list[tuple[str, Path]]:
-    """Return the worlds and where the runs of each are: those of further worlds in folders of their own."""
+    """Return each world with the folder of its runs; every world after the first has a subfolder."""
     own = "rooms,streets" if options.number == 1 and options.data is None else "rooms"
     worlds = [world.strip() for world in (options.world or own).split(",")]
     out = Path(options.out or f"runs/tables-{Path(worlds[0]).stem}")
@@ -154,13 +162,13 @@ def _worlds(options: argparse.Namespace) -> list[tuple[str, Path]]:
         return [(worlds[0], out)]
     if options.data is not None or len(set(worlds)) < len(worlds) or not set(worlds) <= set(COLUMNS):
         raise InputError(
-            f"--world {','.join(worlds)}: only the lab's {' and '.join(COLUMNS)} go together, without --data."
+            f"--world {','.join(worlds)}: only the lab's {' and '.join(COLUMNS)} can be combined, without --data."
         )
     return [(world, out if place == 0 else out / world) for place, world in enumerate(worlds)]
 
 
 def _data(options: argparse.Namespace, world: str, out: Path, cache: Path) -> TableData:
-    """Return the lab's rooms or streets, or the captures that --data and --held-out name."""
+    """Return the lab's rooms or streets, or the scenes of --data and --held-out."""
     if options.data is not None:
         return _captures(options, cache / "clouds")
     sizes = (options.rooms, options.held_out_rooms, options.views)
@@ -172,7 +180,7 @@ def _data(options: argparse.Namespace, world: str, out: Path, cache: Path) -> Ta
 
 def _captures(options: argparse.Namespace, clouds: Path) -> Captures:
     if options.held_out is None:
-        raise InputError("--data needs --held-out DIR: labelled scenes that nothing is trained on.")
+        raise InputError("--data needs --held-out DIR, labelled scenes that are not trained on.")
     wanted = ((options.data, options.split), (options.held_out, options.held_out_split))
     train, held_out = (open_scenes(path, options=ReadOptions(split=split, cache_dir=clouds)) for path, split in wanted)
     names = vocabulary(options, train)
@@ -182,7 +190,7 @@ def _captures(options: argparse.Namespace, clouds: Path) -> Captures:
 
 
 def _watched(run: Run, jobs: Sequence[Job], tell: Tell) -> Run:
-    """Say which run is about to begin."""
+    """Return `run` with a message at the start of each run."""
 
     def announced(job: Job) -> Measures:
         tell(f"{_place(job, jobs)} begins")
@@ -192,7 +200,7 @@ def _watched(run: Run, jobs: Sequence[Job], tell: Tell) -> Run:
 
 
 def _report(job: Job, jobs: Sequence[Job], write: Callable[[], str]) -> None:
-    """Say what a run reached and how long the rest may take; bring the table up to date."""
+    """Print a run's mIoU in percent and the time left; write the table again."""
     done = [result for each in jobs if (result := finished(each)) is not None]
     reached = next(result.measures for result in done if (result.row, result.seed) == (job.row, job.seed))
     left = seconds_left([each for each in jobs if finished(each) is None], done)

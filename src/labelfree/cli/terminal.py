@@ -1,4 +1,4 @@
-"""The edge towards the terminal: plain output, messages on one line, and signals that stop the work."""
+"""Terminal input and output: escaped output, messages on one line, and signals that stop the work."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from labelfree.errors import printable
 
 def say(text: object) -> None:
     """Print one message on one line of standard error."""
-    with suppress(OSError):  # a closed standard error ends no work
+    with suppress(OSError):  # a closed standard error does not stop the work
         print(f"labelfree: {printable(text)}", file=sys.stderr, flush=True)
 
 
 class ClosedOutput(Exception):
-    """Nobody reads standard output any more, such as behind `| head`."""
+    """The reader of standard output has ended, such as `| head`."""
 
 
 @contextmanager
@@ -34,19 +34,19 @@ def _closed_named() -> Iterator[None]:
 
 
 class PlainStream:
-    """A stream whose text cannot steer the terminal: names with control characters are written escaped."""
+    """A text stream that escapes control characters, so that no printed name can control the terminal."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write text; all control characters but line ends and tabs are escaped."""
+        """Write text with all control characters escaped except line ends and tabs; return its length."""
         with _closed_named():
             self._stream.write(printable(text, keep="\n\t"))
         return len(text)
 
     def flush(self) -> None:
-        """Write out what is held."""
+        """Flush the stream."""
         with _closed_named():
             self._stream.flush()
 
@@ -56,7 +56,7 @@ class PlainStream:
 
 @contextmanager
 def plain_output() -> Iterator[None]:
-    """Escape control characters on standard output, and letters that the terminal's encoding does not have."""
+    """Escape control characters on standard output, and characters that the terminal's encoding cannot represent."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # closed by the caller
@@ -68,7 +68,7 @@ def plain_output() -> Iterator[None]:
 
 
 def drain() -> None:
-    """Write out what standard output and error hold; a stream that takes no more is pointed at nothing."""
+    """Flush standard output and standard error; redirect a stream that cannot be written to the null device."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -77,21 +77,24 @@ def drain() -> None:
 
 
 def drop(stream: TextIO) -> None:
-    """Point a stream at nothing; else the interpreter would write again at its end, and complain."""
+    """Redirect a stream to the null device, so that the interpreter's flush at exit does not fail."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 AGAIN_SECONDS = 0.05
-"""After this time a signal is handled again whose exception was lost."""
+"""Time after which a signal is sent again whose exception was swallowed."""
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal asked the work to end; a class of its own, or the interpreter would end itself by SIGINT in the end."""
+    """The exception of a signal that stops the work.
+
+    It is a subclass, because the interpreter ends itself by SIGINT on a plain KeyboardInterrupt.
+    """
 
 
 def _interrupt_main(number: signal.Signals) -> None:
-    """Send a signal to the main thread, so that it also ends a call that waits."""
+    """Send a signal to the main thread, so that it also interrupts a blocking call."""
     if hasattr(signal, "pthread_kill"):
         signal.pthread_kill(threading.main_thread().ident or 0, number)
     else:
@@ -99,7 +102,7 @@ def _interrupt_main(number: signal.Signals) -> None:
 
 
 class Signals:
-    """Ctrl-C, SIGTERM and SIGHUP end the work as Ctrl-C does; the second one ends the process at once."""
+    """Handlers of SIGINT, SIGTERM and SIGHUP: the first signal stops the work, the second ends the process at once."""
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
@@ -107,13 +110,13 @@ class Signals:
 
     @contextmanager
     def caught(self) -> Iterator[None]:
-        """Raise KeyboardInterrupt at the first signal; the caller's own handlers are back afterwards."""
+        """Raise KeyboardInterrupt at the first signal; restore the caller's handlers afterwards."""
         if threading.current_thread() is not threading.main_thread():
             yield  # only the main thread may set handlers
             return
         names = ("SIGINT", "SIGTERM", "SIGHUP")
         wanted = [getattr(signal, name) for name in names if hasattr(signal, name)]
-        # What the caller ignores stays ignored: nohup ignores SIGHUP, a shell's background jobs ignore SIGINT.
+        # Signals that the caller ignores stay ignored: nohup ignores SIGHUP, a shell's background jobs ignore SIGINT.
         before = {number: signal.getsignal(number) for number in wanted}
         self._mine = [number for number, handler in before.items() if handler not in (signal.SIG_IGN, None)]
         for number in self._mine:
@@ -123,12 +126,12 @@ class Signals:
             yield
         finally:
             sys.unraisablehook = unraisable
-            if self.received is None:  # else the process is about to end, and the next signal may end it at once
+            if self.received is None:  # else keep the defaults: the next signal ends the process
                 for number in self._mine:
                     signal.signal(number, before[number])
 
     def _unraisable(self, raised: sys.UnraisableHookArgs) -> None:
-        """Stop again where the interpreter has swallowed the exception, as it does in destructors and callbacks."""
+        """Send the signal again if the interpreter swallowed its exception, as it does in destructors and callbacks."""
         if self.received is None or not isinstance(raised.exc_value, Stopped):
             sys.__unraisablehook__(raised)
             return

@@ -1,4 +1,4 @@
-"""`labelfree train DATA --out RUN`: label what is not yet labelled, then train both networks, or what `system` says."""
+"""`labelfree train DATA --out RUN`: label the images, then train the networks of setting `system`."""
 
 from __future__ import annotations
 
@@ -32,26 +32,32 @@ from labelfree.weights.stored import CHECKPOINT
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """DATA, classes, teachers, where to write."""
+    """Add DATA, classes, teachers, run folder, seed, processes and --resume."""
     add_data(parser)
     add_classes(parser)
     add_teachers(parser)
     parser.add_argument("--out", type=Path, required=True, help="run folder: checkpoint, metrics, networks")
-    parser.add_argument("--seed", type=int, default=None, help="seed of everything random")
-    parser.add_argument("--processes", type=int, default=1, help="processes (GPUs) to train on")
-    parser.add_argument("--resume", action="store_true", help="require a checkpoint in --out")
+    parser.add_argument("--seed", type=int, default=None, help="seed of all random choices (default: the recipe's)")
+    parser.add_argument(
+        "--processes", type=int, default=1, help="number of training processes, one per GPU (default: 1)"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="fail if --out holds no checkpoint; training resumes from one in any case"
+    )
 
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
-    """Train; run again after an interruption, the command resumes."""
+    """Label and train; the same command resumes after an interruption."""
     config = run_config(options, overrides)
     checkpoint = options.out / "training" / CHECKPOINT
     if options.resume and not checkpoint.is_file():
-        raise InputError(f"{checkpoint}: there is no checkpoint to resume; leave out --resume to start.")
+        raise InputError(f"{checkpoint}: no such checkpoint to resume from; leave out --resume to start.")
     check_out(options.out, options.data)
     check_out(cache_dir(options), options.data, "--cache")
     with run_lock(options.out, "train"):
         remove_leftovers(options.out)
+
+        # Check the data
         require_points(options)
         require_depth(options, config)
         scenes = open_data(options)
@@ -61,10 +67,14 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
             config, scenes, names, options.out, cache_dir(options), options.processes, measured=False
         ):
             say(note)
+
+        # Open the run
         fabric = make_fabric(options.device, options.processes, config.train.precision)
         this_run = open_run(scenes, names, config, options.out, fabric=fabric, cache=cache_dir(options))
         OutputFolder(options.out).claim(options.out / file for file in this_run.files())
         this_run.begin()
+
+        # Label and train
         label_frames(scenes, this_run.teachers, fabric.device)
         labeller = train_system(this_run)
     print(f"{labeller.name}: {labeller.note}; the trained networks are in {this_run.networks_folder}")

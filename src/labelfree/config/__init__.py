@@ -1,1 +1,1 @@
-"""All settings as dataclasses, their reading and their checks; importable without torch."""
+"""All settings as dataclasses, with their reading and checks; importable without torch."""

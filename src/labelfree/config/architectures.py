@@ -9,7 +9,7 @@ from labelfree.errors import InputError
 
 @dataclass(frozen=True)
 class ResNetShape:
-    """Blocks per stage, and whether they are bottlenecks."""
+    """The blocks per stage of a ResNet, and whether they are bottleneck blocks."""
 
     blocks: tuple[int, int, int, int]
     bottleneck: bool
@@ -27,7 +27,7 @@ LEVELS = 4
 
 
 KERNELS = (3, 5, 7)
-"""Sizes that the first convolution may have."""
+"""Kernel sizes that the first convolution may have, in voxels."""
 
 
 LAYERS_14 = (1, 1, 1, 1, 1, 1, 1, 1)
@@ -41,14 +41,17 @@ LAYERS_34 = (2, 3, 4, 6, 2, 2, 2, 2)
 
 @dataclass(frozen=True)
 class MinkUNetShape:
-    """Blocks and widths of the four encoder and the four decoder stages."""
+    """The blocks and widths of the four encoder and four decoder stages of a MinkUNet.
+
+    Raises an InputError if a list has not eight positive numbers or the kernel is none of `KERNELS`.
+    """
 
     layers: tuple[int, ...]
     planes: tuple[int, ...]
     first_width: int = 32
-    """Width of the first convolution."""
+    """Channels of the first convolution."""
     first_kernel: int = 5
-    """Its kernel; MinkowskiEngine's nets have 5, CLIP2Scene's has 3."""
+    """Kernel size of the first convolution: 5 in MinkowskiEngine's networks, 3 in CLIP2Scene's."""
 
     def __post_init__(self) -> None:
         for what, values in (("layers", self.layers), ("planes", self.planes)):
@@ -70,4 +73,4 @@ VARIANTS: dict[str, MinkUNetShape] = {
     "MinkUNet34B": MinkUNetShape(LAYERS_34, (32, 64, 128, 256, 256, 128, 64, 32)),
     "MinkUNet34C": MinkUNetShape(LAYERS_34, (32, 64, 128, 256, 256, 128, 96, 96)),
 }
-"""MinkowskiEngine's `examples/minkunet.py`; the paper's MinkowskiNet34 is read as 34C."""
+"""Variants of MinkowskiEngine's `examples/minkunet.py`; the paper's MinkowskiNet34 is taken to be MinkUNet34C."""

@@ -1,6 +1,6 @@
-"""Every setting with its default, the paper's value, the values it may have and its description, in one list.
+"""One list of all settings, each with default, paper value, allowed values and description.
 
-Descriptions are the docstrings of the dataclasses' fields, allowed values the rules that these check themselves by.
+Descriptions are the docstrings of the dataclasses' fields. Allowed values are the rules that the dataclasses check.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import difflib
 import inspect
+import itertools
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
@@ -22,7 +23,7 @@ from labelfree.config.run_config import RunConfig
 from labelfree.errors import InputError, shown
 
 PAPER_RECIPES = {"ScanNet": "scannet", "nuScenes": "nuscenes"}
-"""The paper's two settings; what a recipe leaves out has the default."""
+"""Recipes that reproduce the paper's two datasets; settings that a recipe leaves out have their defaults."""
 MACHINE = frozenset(
     {
         "memory_gb",
@@ -40,35 +41,51 @@ MACHINE = frozenset(
         "train.workers",
     }
 )
-"""Settings that no paper has a value for: what is done where and how, not what is computed."""
-OPEN = frozenset({"networks.net_2d.backbone", "networks.net_2d.output_stride", "networks.net_2d.aspp_channels"})
-"""Settings that the paper leaves open; the default is our choice (docs/method.md)."""
+"""Settings without a paper value: they control how the work is done, not what is computed."""
+OPEN = frozenset(
+    {
+        "augment.crop_area",
+        "augment.crop_aspect",
+        "networks.net_2d.aspp_channels",
+        "networks.net_2d.backbone",
+        "networks.net_2d.dropout",
+        "networks.net_2d.output_stride",
+        "networks.net_2d.width",
+        "networks.net_3d.voxel_m",
+        "train.dampening",
+        "train.momentum",
+        "train.optimiser",
+        "train.scenes_per_batch",
+        "train.weight_decay",
+    }
+)
+"""Settings that the paper leaves open; the default is a choice of this implementation."""
 NO_VALUE = "–"
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting."""
+    """One setting, as text for printing."""
 
     name: str
-    """As recipes and `--a.b=c` take it."""
+    """Full dotted name, as in `--a.b=c`."""
     default: str
     paper: str
-    """The paper's value: one, or one for each of its settings; `open`, or a dash where no paper can have one."""
+    """The paper's value, or one per dataset; `open` where the paper states none, a dash for `MACHINE` settings."""
     allowed: str
-    """The values it may have, in words."""
+    """The allowed values, in words."""
     description: str
 
     @property
     def group(self) -> str:
-        """The name without its last part."""
+        """Return the name without its last part."""
         return self.name.rpartition(".")[0]
 
 
 def catalogue(prefix: str = "") -> tuple[Setting, ...]:
-    """Return the settings whose names begin with a prefix, in the order of the dataclasses.
+    """Return the setting or the group named `prefix`, in the order of the dataclasses; all for an empty prefix.
 
-    Raises an `InputError` with the nearest name where there is none.
+    Raises an InputError with the nearest name if there is no such setting.
     """
     found = tuple(setting for setting in _all_settings() if _begins(setting.name, prefix))
     if found:
@@ -120,7 +137,7 @@ def _paper(name: str, default: object, values: Mapping[str, object]) -> str:
 
 
 def _allowed(hint: object, rule: object, null: bool) -> str:
-    """Return the allowed values in words: of the rule where there is one, else of the type."""
+    """Return the allowed values in words, from the rule if there is one, else from the type."""
     if rule is None:
         return type_in_words(hint).removeprefix("one of ")
     words = ", ".join(map(str, rule)) if isinstance(rule, tuple) else str(rule).removeprefix("give ")
@@ -129,7 +146,7 @@ def _allowed(hint: object, rule: object, null: bool) -> str:
 
 
 def yaml_text(value: object) -> str:
-    """Return a value as a recipe states it, on one line."""
+    """Return a value as one line of YAML."""
     match value:
         case None:
             return "null"
@@ -144,11 +161,11 @@ def yaml_text(value: object) -> str:
 
 
 def field_docstrings(kind: type[Any]) -> dict[str, str]:
-    """Return the string below each field of a dataclass, on one line."""
+    """Return the docstring of each field of a dataclass, on one line; fields without one are left out."""
     body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
     found: dict[str, str] = {}
     statements = body.body if isinstance(body, ast.ClassDef) else []
-    for field, below in zip(statements, statements[1:]):
+    for field, below in itertools.pairwise(statements):
         match field, below:
             case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
                 found[name] = " ".join(text.split())
@@ -156,7 +173,7 @@ def field_docstrings(kind: type[Any]) -> dict[str, str]:
 
 
 def settings_text(settings: tuple[Setting, ...], width: int = 100) -> str:
-    """Return settings as plain text: name and default, then the paper's value, allowed values and description."""
+    """Return settings as plain text: name and default, then paper value, allowed values and description."""
     lines = []
     for setting in settings:
         lines.append(f"{setting.name} = {setting.default}")
@@ -167,11 +184,12 @@ def settings_text(settings: tuple[Setting, ...], width: int = 100) -> str:
 
 
 def settings_markdown(settings: tuple[Setting, ...]) -> str:
-    """Return settings as Markdown, a table for each group."""
+    """Return settings as Markdown, one table per group."""
     pages, groups = [], dict.fromkeys(setting.group for setting in settings)
     for group in groups:
         rows = [
-            f"| `{each.name}` | `{each.default}` | {_cell(each.paper)} | {_cell(each.allowed)} | {_cell(each.description)} |"
+            f"| `{each.name}` | `{each.default}` | {_cell(each.paper)} | {_cell(each.allowed)} "
+            f"| {_cell(each.description)} |"
             for each in settings
             if each.group == group
         ]

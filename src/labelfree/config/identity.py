@@ -1,4 +1,4 @@
-"""What determines the weights or the labels in a folder, so that no folder answers for another configuration."""
+"""The identity of a run folder: everything that determines its weights or labels."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from labelfree.files.documents import read_json
 
 IDENTITY = "identity.json"
 LARGEST_IDENTITY = 1 << 28
-"""Bytes; a line for each scene."""
+"""Limit in bytes of the file, which has a line per scene."""
 NAMED = 3
-"""Differences that a message names; the others are counted."""
+"""Number of differences that a message names; it counts the others."""
 DIGEST_LENGTH = 16
 
 Value = Any
-"""Plain data that JSON holds."""
+"""Plain data, as JSON holds it."""
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Names a user knows, each with a value or a digest of its content."""
+    """A set of names of settings and data, each with its value or a digest of its content."""
 
     entries: Mapping[str, Value]
 
@@ -48,14 +48,14 @@ class Identity:
 
 
 def write_identity(folder: Path, identity: Identity) -> None:
-    """Write what a folder holds from now on."""
+    """Write the identity of a run into a folder."""
     write_text(folder / IDENTITY, json.dumps(identity.entries, indent=1) + "\n")
 
 
 def require_same(folder: Path, identity: Identity, owner: Path) -> None:
-    """Refuse a folder that holds something else; one that holds nothing yet is fine.
+    """Raise an InputError that names the differences if a folder holds another identity.
 
-    `owner` is the folder that the user named.
+    A folder without an identity passes. `owner` is the folder that the user gave; the message names it.
     """
     earlier = _read(folder / IDENTITY)
     if earlier is not None and (changed := identity.differences(earlier)):
@@ -67,10 +67,10 @@ def require_same(folder: Path, identity: Identity, owner: Path) -> None:
 
 
 def settings_entries(config: RunConfig) -> dict[str, Value]:
-    """Return by dotted name the settings that differ from their defaults and determine weights or labels.
+    """Return the settings that determine weights or labels and differ from their defaults, by dotted name.
 
-    Defaults are left out so that a new setting, off by default, leaves finished runs as they are. What is a file or a
-    model stands under its content.
+    Defaults are left out, so that a new setting that is off by default does not change the identity of finished runs.
+    Files and models are left out; the identity holds digests of their content instead.
     """
     train = replace(config.train, workers=0, tensorboard=False, checkpoint_seconds=0.0)
     networks = replace(config.networks, backbone_weights=None, backbone_weights_3d=None)
@@ -94,7 +94,7 @@ def settings_entries(config: RunConfig) -> dict[str, Value]:
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Value]:
-    """Return nested settings by dotted name, as plain data."""
+    """Return nested settings as plain data, by dotted name."""
     flat: dict[str, Value] = {}
     for name, value in tree.items():
         if isinstance(value, dict):
@@ -105,7 +105,7 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Value]:
 
 
 def text_digest(text: str) -> str:
-    """Return a short digest of a text."""
+    """Return the first hex digits of a text's SHA-256."""
     return hashlib.sha256(text.encode()).hexdigest()[:DIGEST_LENGTH]
 
 

@@ -1,4 +1,4 @@
-"""Settings of labels: from teacher outputs to training labels, pixel-point pairs, prediction."""
+"""Settings of training labels, pixel-point pairs and prediction."""
 
 from __future__ import annotations
 
@@ -12,26 +12,27 @@ LatentTarget = Literal["sam", "clip", "sam+clip", "none"]
 
 
 Views = Literal["vote", "average"]
-"""How the images that see a point agree on its label."""
+"""How the labels of several images of one point are combined."""
 
 
 @dataclass(frozen=True)
 class PairingConfig:
-    """Which points a pixel is paired with (Eq. 2)."""
+    """The rule by which pixels and points are paired (Eq. 2)."""
 
     rule: Literal["auto", "rgbd", "lidar"] = "auto"
-    """`rgbd` compares with the depth map, `lidar` only asks for a place inside the image; `auto` takes the first for
-    frames with a depth map."""
+    """`rgbd` compares a point's depth with the depth map. `lidar` requires only that the point projects into the image.
+    `auto` takes `rgbd` for frames with a depth map, else `lidar`."""
     tolerance_m: float = 0.05
-    """Largest |depth - z| of a pair."""
+    """Largest |depth - z| of a pair, in metres (`rgbd`)."""
     relative: float | None = None
-    """Largest |depth - z| as a share of depth; replaces `tolerance_m` (OpenScene uses 0.25)."""
+    """Largest |depth - z| as a share of depth, instead of `tolerance_m`; `null` keeps `tolerance_m`. OpenScene uses
+    0.25."""
     z_min_m: float = 1.0
-    """Nearest point that a LiDAR pair takes."""
+    """Smallest depth of a point in a pair, in metres (`lidar`)."""
     border_px: int = 1
-    """Border of the image that a LiDAR pair leaves out."""
+    """Width in pixels of the image border in which no pair is formed (`lidar`)."""
     z_buffer: bool = False
-    """Keep only the nearest LiDAR point of each pixel; off in the paper."""
+    """Keep only the nearest point of each pixel (`lidar`). Not in the paper."""
 
     def __post_init__(self) -> None:
         check_ranges(
@@ -47,21 +48,22 @@ class PairingConfig:
 
 @dataclass(frozen=True)
 class LabelConfig:
-    """How teachers' outputs become training labels."""
+    """The conversion of teacher outputs to training labels."""
 
     image_size: tuple[int, int] = (240, 320)
-    """(height, width) that CLIP, the masks and the 2D network work at."""
+    """(height, width) in pixels of the images that CLIP's labels, the masks and the 2D network have."""
     refine: bool = True
-    """Vote inside SAM's masks (Eq. 4)."""
+    """Refine CLIP's labels by the vote inside SAM's masks (Eq. 4)."""
     soft_vote: bool = False
-    """Let CLIP's pixels cast their class probabilities instead of one label each; off in the paper."""
+    """Vote with CLIP's class probabilities instead of one label per pixel. Not in the paper."""
     latent_target: LatentTarget = "sam"
-    """Whose features the networks follow (Eq. 7)."""
+    """Latent target of Eq. 7: `sam` is the paper's, `clip` uses CLIP's features, `sam+clip` the mean of both, `none`
+    switches the loss off."""
     latent_width: int = 64
-    """Width of the latent space, the paper's K_f."""
+    """Channels of the latent features, K_f in the paper."""
     keep_frames: bool = False
-    """Keep under --cache each frame as co-training reads it, uncompressed, and map it into memory from then on, so that
-    no later epoch decodes it. Off for the disk it takes, which `labelfree prepare` tells."""
+    """Store each frame uncompressed under --cache, exactly as co-training reads it, so that later epochs do not decode
+    it again. `labelfree prepare` prints the disk space this takes."""
 
     def __post_init__(self) -> None:
         if len(self.image_size) != 2:
@@ -71,22 +73,22 @@ class LabelConfig:
 
 
 Unseen = Literal["nearest", "ignore"]
-"""What becomes of points that no image sees."""
+"""The label of points that no image sees."""
 
 
 @dataclass(frozen=True)
 class PredictConfig:
-    """From what a system learned to its labels; everything off is the paper's."""
+    """The last steps from a system's outputs to its labels; the defaults are the paper's."""
 
     refine: bool = False
-    """Vote over finished predictions inside SAM's masks: in 2D over pixels, in 3D over the paired points of a mask.
-    Table 2's row `post refine`."""
+    """Refine finished predictions by a vote inside SAM's masks: over pixels in 2D, over the paired points of a mask in
+    3D. It is on in row `post refine` of Table 2."""
     views: Views = "vote"
-    """How a point that several images see gets system `clip`'s label: `vote` counts the views' labels, `average` takes
-    the best class of their mean scores (MaskCLIP in 3D)."""
+    """How system `clip` labels a point that several images see: `vote` takes the most frequent label of the views,
+    `average` the best class of their mean scores (MaskCLIP in 3D)."""
     unseen: Unseen = "nearest"
-    """What `clip` and `clip+sam` write for a point that no image sees: the label of a seen one nearby, which the
-    protocol measures, or with `ignore` none (255). Measuring always takes the first."""
+    """Label that systems `clip` and `clip+sam` write for a point that no image sees: `nearest` takes that of a near
+    seen point, `ignore` writes 255. Evaluation always uses `nearest`."""
 
     def __post_init__(self) -> None:
         check_choice(self, "predict", views=Views, unseen=Unseen)

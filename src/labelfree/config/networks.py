@@ -9,33 +9,37 @@ from labelfree.config.ranges import MAX_SIDE, MAX_WIDTH, Real, Whole, check_choi
 from labelfree.errors import InputError
 
 MAX_RESNET_WIDTH, MAX_MINKUNET_WIDTH, MAX_TEXT_WIDTH = 512, 2048, 16_384
-"""Wider networks take tens of gigabytes before they see an image."""
+"""Largest widths; wider networks take tens of gigabytes of memory for their weights alone."""
 
 
 MIN_VOXEL_M = 1e-4
-"""Finer voxels hold less than the noise of any sensor, and do not fit the keys of a large scene."""
+"""Smallest voxel edge in metres; finer voxels are below sensor noise and overflow the voxel keys of a large scene."""
 
 
 @dataclass(frozen=True)
 class Segmenter2DConfig:
-    """DeepLabV3 and its heads."""
+    """The shape of the 2D network, DeepLabV3 with two heads.
+
+    Raises an InputError if a value is out of range or `width` is no multiple of 8.
+    """
 
     backbone: str = "resnet50"
-    """resnet18, resnet34, resnet50 or resnet101; the paper leaves the depth open."""
+    """ResNet of the 2D network; the paper does not state its depth."""
     width: int = 64
-    """Channels of the backbone's first stage, a multiple of 8; 64 fits published weights."""
+    """Channels of the backbone's first stage, a multiple of 8. Published weights need 64."""
     output_stride: int = 8
-    """Image pixels per feature: 8 or 16."""
+    """Image pixels per feature in each direction; the paper does not state it."""
     aspp_channels: int = 256
-    """Width of the atrous pyramid and of the features the heads read."""
+    """Channels of the atrous pyramid and of the features that the heads read; not stated in the paper."""
     dropout: float = 0.5
-    """Dropout after the pyramid, as in torchvision."""
+    """Dropout probability after the atrous pyramid: torchvision's value, not stated in the paper."""
     text_width: int = 512
-    """Width of the text embeddings."""
+    """Channels of the text embeddings. Training sets it from the text encoder; CLIP's are 512."""
     latent_width: int = 64
-    """Width of the latent features of Eq. 7."""
+    """Channels of the latent features of Eq. 7."""
     image_size: tuple[int, int] | None = None
-    """(height, width) the network was trained at, to which prediction resizes; None takes images as they are."""
+    """(height, width) in pixels at which the network was trained; prediction resizes images to it. Training sets it
+    to `labels.image_size`; `null` keeps the size of each image."""
 
     def __post_init__(self) -> None:
         check_choice(self, "networks.net_2d", backbone=RESNETS, output_stride=(8, 16, 32))
@@ -53,33 +57,36 @@ class Segmenter2DConfig:
             raise InputError(f"networks.net_2d.width is {self.width}: give a multiple of 8.")
 
     def with_inputs(self, image_size: tuple[int, int], text_width: int) -> Segmenter2DConfig:
-        """Return the configuration for images of a size and text embeddings of a width."""
+        """Return the configuration with this image size (height, width) and this width of text embeddings."""
         return replace(self, image_size=image_size, text_width=text_width)
 
 
 @dataclass(frozen=True)
 class Segmenter3DConfig:
-    """MinkowskiNet and its heads."""
+    """The shape of the 3D network, MinkUNet with two heads.
+
+    Raises an InputError if a value is out of range.
+    """
 
     variant: str = "MinkUNet34C"
-    """A name of MinkowskiEngine's family: MinkUNet14A, MinkUNet18A, MinkUNet34C and others."""
+    """Variant of MinkowskiEngine's MinkUNet; the paper's MinkowskiNet34 is taken to be MinkUNet34C."""
     planes: tuple[int, ...] | None = None
-    """Eight stage widths in place of the variant's own."""
+    """Channels of the eight stages; `null` takes those of the variant."""
     first_width: int = 32
-    """Width of the first convolution."""
+    """Channels of the first convolution."""
     first_kernel: int = 5
-    """Kernel of the first convolution: 5 in MinkowskiEngine's nets, 3 in CLIP2Scene's."""
+    """Kernel size of the first convolution, in voxels: 5 in MinkowskiEngine's networks, 3 in CLIP2Scene's."""
     in_channels: int = 3
-    """Input features per point: 3 for colour in 0..1, 1 for lidar intensity."""
+    """Input features per point: 3 for colour in 0..1, 1 for LiDAR intensity. Training sets it from the data."""
     voxel_m: float = 0.05
-    """Edge of a voxel in metres: 0.05 for ScanNet, 0.1 for nuScenes."""
+    """Edge of a voxel in metres: 0.05 in recipe `scannet`, 0.1 in `nuscenes`; not stated in the paper."""
     texture: bool = False
-    """Read the standard deviation of the features inside each voxel beside their mean, which large voxels call for; off
-    in the paper."""
+    """Read the standard deviation of the features inside each voxel in addition to their mean; helps with large voxels.
+    Not in the paper."""
     text_width: int = 512
-    """Width of the text embeddings."""
+    """Channels of the text embeddings. Training sets it from the text encoder; CLIP's are 512."""
     latent_width: int = 64
-    """Width of the latent features of Eq. 7."""
+    """Channels of the latent features of Eq. 7."""
 
     def __post_init__(self) -> None:
         check_choice(self, "networks.net_3d", variant=VARIANTS)
@@ -97,15 +104,15 @@ class Segmenter3DConfig:
         self.shape()
 
     def with_inputs(self, in_channels: int, text_width: int) -> Segmenter3DConfig:
-        """Return the configuration for point features and text embeddings of these widths."""
+        """Return the configuration with these numbers of point features and of channels of text embeddings."""
         return replace(self, in_channels=in_channels, text_width=text_width)
 
     def input_channels(self) -> int:
-        """Return the width of what the network reads of a voxel."""
+        """Return the number of input channels per voxel."""
         return self.in_channels * (2 if self.texture else 1)
 
     def shape(self) -> MinkUNetShape:
-        """Return blocks and widths of the network."""
+        """Return the blocks and widths of the network. Raises an InputError if `planes` has not eight entries."""
         named = VARIANTS[self.variant]
         planes = named.planes if self.planes is None else tuple(self.planes)
         return MinkUNetShape(named.layers, planes, self.first_width, self.first_kernel)
@@ -113,18 +120,18 @@ class Segmenter3DConfig:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """The two networks and where they start."""
+    """The two networks and their initial weights."""
 
     net_2d: Segmenter2DConfig = field(default_factory=Segmenter2DConfig)
-    """DeepLabV3."""
+    """The 2D network, DeepLabV3."""
     net_3d: Segmenter3DConfig = field(default_factory=Segmenter3DConfig)
-    """MinkowskiNet."""
+    """The 3D network, MinkUNet."""
     backbone_weights: str | None = None
-    """ResNet weights (torchvision's names) the 2D network starts from: a safetensors file, a folder, a hub name, or
-    `lab` or `streets`. The paper starts from ImageNet; None starts at random."""
+    """Initial ResNet weights with torchvision's names: a safetensors file, a folder, a hub name, or the lab's `rooms`
+    or `streets`. `null` draws them at random; the paper starts from ImageNet weights."""
     backbone_weights_3d: str | None = None
-    """MinkUNet weights (MinkowskiEngine's names) the 3D network starts from, given likewise. None, the paper's choice,
-    starts at random."""
+    """Initial MinkUNet weights with MinkowskiEngine's names, given in the same ways. `null` draws them at random, as in
+    the paper."""
 
     def __post_init__(self) -> None:
         check_sources(self, "networks", "backbone_weights", "backbone_weights_3d")

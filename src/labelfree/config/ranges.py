@@ -1,4 +1,4 @@
-"""Ranges of the settings: every number of a configuration lies in one, or the user is told which."""
+"""Allowed values of settings, and the checks that the dataclasses run on themselves."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from labelfree.errors import InputError, shown
 PLAIN_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 MAX_SIDE = 8192
-"""Largest side, in pixels, of an image that teachers and networks work at."""
+"""Largest image side in pixels for teachers and networks."""
 
 MAX_PATH = 4096
-"""Longest path that a system takes."""
+"""Longest path in characters."""
 
 MAX_WIDTH = 4096
-"""Widest layer or feature that a setting asks for."""
+"""Largest number of channels of a layer or feature."""
 
 
 @dataclass(frozen=True)
 class Whole:
-    """Whole numbers from `low` to `high`."""
+    """The whole numbers from `low` to `high`, both included."""
 
     low: int
     high: int
 
     def holds(self, value: object) -> bool:
-        """Whether a value is one of them."""
+        """Return whether a value is one of these numbers."""
         return isinstance(value, int) and not isinstance(value, bool) and self.low <= value <= self.high
 
     def __str__(self) -> str:
@@ -40,17 +40,17 @@ class Whole:
 
 @dataclass(frozen=True)
 class Real:
-    """Finite numbers from `low` to `high`, without the ends that `above` and `below` leave out."""
+    """The finite numbers from `low` to `high`; `above` and `below` exclude the ends."""
 
     low: float
     high: float
     above: bool = False
-    """Whether `low` itself is left out."""
+    """Whether `low` itself is excluded."""
     below: bool = False
-    """Whether `high` itself is left out."""
+    """Whether `high` itself is excluded."""
 
     def holds(self, value: object) -> bool:
-        """Whether a value is one of them; NaN and infinity never are."""
+        """Return whether a value is one of these numbers; NaN and infinity never are."""
         if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
             return False
         return self.low <= value <= self.high and not (
@@ -68,19 +68,19 @@ Range = Whole | Real
 
 
 def positive(high: float) -> Real:
-    """Return the numbers above 0, at most `high`."""
+    """Return the range of numbers above 0, at most `high`."""
     return Real(0.0, high, above=True)
 
 
 Rules = dict[str, Whole | Real | tuple[object, ...]]
-"""By setting, the numbers or the values that it may have."""
+"""The allowed numbers or values of each setting, by its full name."""
 
 _RULES: ContextVar[Rules | None] = ContextVar("_RULES", default=None)
 
 
 @contextmanager
 def recorded_rules() -> Iterator[Rules]:
-    """Collect the rules of every dataclass that is made meanwhile, so that they are stated once, where they hold."""
+    """Yield a dict that collects the rules of every dataclass that is constructed inside the block."""
     rules: Rules = {}
     token = _RULES.set(rules)
     try:
@@ -95,9 +95,9 @@ def _record(section: str, rules: Mapping[str, Whole | Real | tuple[object, ...]]
 
 
 def check_ranges(config: Any, section: str, **ranges: Range) -> None:
-    """Raise the first number of a dataclass that lies outside its range; None passes where it is the default.
+    """Raise an InputError for the first number of a dataclass that lies outside its range.
 
-    `section` is the key before the field's in a recipe, such as `train`. Of tuples each entry is checked.
+    None passes if it is the default. Each entry of a tuple is checked. `section` is the group's name, such as `train`.
     """
     _record(section, ranges)
     defaults = {field.name: field.default for field in fields(config)}
@@ -111,7 +111,7 @@ def check_ranges(config: Any, section: str, **ranges: Range) -> None:
 
 
 def check_choice(config: Any, section: str, **choices: Any) -> None:
-    """Raise the first setting of a dataclass that is none of the values of its `Literal`, or of some names."""
+    """Raise an InputError for the first setting of a dataclass that is none of its choices, a `Literal` or names."""
     _record(section, {name: get_args(choice) or tuple(choice) for name, choice in choices.items()})
     for name, choice in choices.items():
         value = getattr(config, name)
@@ -121,7 +121,7 @@ def check_choice(config: Any, section: str, **choices: Any) -> None:
 
 
 def check_sources(config: Any, section: str, *names: str) -> None:
-    """Raise the first setting of a dataclass that can name no file, folder or model on the hub; None passes."""
+    """Raise an InputError for the first setting of a dataclass that cannot be a path or a hub name; None passes."""
     for name in names:
         value = getattr(config, name)
         if value is not None and (not value.strip() or "\0" in value or len(value) > MAX_PATH):
@@ -129,12 +129,12 @@ def check_sources(config: Any, section: str, *names: str) -> None:
 
 
 def key(section: str, name: str) -> str:
-    """Return a setting's name as `--a.b=c` takes it."""
+    """Return a setting's full dotted name, as in `--a.b=c`."""
     return f"{section}.{name}" if section else name
 
 
 def type_in_words(hint: Any) -> str:
-    """Return what a type hint takes, in words."""
+    """Return the values that a type hint allows, in words."""
     if hint in PLAIN_WORDS:
         return PLAIN_WORDS[hint]
     origin, arguments = get_origin(hint), get_args(hint)

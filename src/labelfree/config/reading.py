@@ -1,4 +1,4 @@
-"""Reading a `RunConfig`: a recipe's YAML, `--a.b=c` overrides, overlays; unknown keys name the nearest one."""
+"""Reading of a `RunConfig` from a recipe, `--a.b=c` overrides and overlays."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from labelfree.errors import InputError, shown
 from labelfree.files.documents import read_yaml
 
 MAX_OVERRIDE, MAX_BRACKETS = 4096, 100
-"""Longest value that is read from the command line, and its most brackets: YAML takes minutes for thousands."""
+"""Limits of a value on the command line, in characters and brackets; YAML takes minutes for thousands of brackets."""
 
 MAX_DEPTH = 9
-"""Deepest key of an override that is looked up at all."""
+"""Largest number of dots in the key of an override."""
 
 
 def read_settings(
@@ -29,7 +29,8 @@ def read_settings(
 ) -> RunConfig:
     """Return the run's configuration: defaults, then the recipe, then overrides such as `--train.epochs=3`.
 
-    Overlays are files of a few keys that come last: what a row of a table ablates stays so, whatever is overridden.
+    Overlays are YAML files of a few settings and come last, so that no override changes what a table's row ablates.
+    Raises an InputError for an unknown key, which names the nearest one, and for a value that is not allowed.
     """
     tree: dict[str, Any] = {} if recipe is None else _read_recipe(Path(recipe))
     for override in overrides:
@@ -42,12 +43,15 @@ def read_settings(
 
 
 def recipe(name: str | Path, *overrides: str) -> RunConfig:
-    """Return a recipe by name or path, with overrides: `recipe("quick", "--train.epochs=5")`."""
+    """Return the configuration of a recipe, by name or path, with overrides: `recipe("quick", "--train.epochs=5")`.
+
+    Raises an InputError if there is no such recipe, or for an unknown key or a value that is not allowed.
+    """
     return read_settings(recipe_path(name), overrides)
 
 
 def settings_yaml(config: RunConfig) -> str:
-    """Return the whole configuration as YAML that `read_settings` reads back."""
+    """Return all settings as YAML that `read_settings` reads back."""
     return yaml.safe_dump(plain_data(asdict(config)), sort_keys=False)
 
 
@@ -60,12 +64,12 @@ def _read_recipe(path: Path) -> dict[str, Any]:
 
 
 def _apply(tree: dict[str, Any], override: str) -> None:
-    """Write one `--a.b=c` into the tree."""
+    """Merge one `--a.b=c` into the tree."""
     key, found, value = override.removeprefix("--").partition("=")
     if not found:
         raise InputError(f"'{override}' is not an override: write --{key}=VALUE.")
     if key.count(".") > MAX_DEPTH:
-        raise InputError(f"--{key[:60]}...: no setting lies so deep; write --a.b=c, such as --train.epochs=3.")
+        raise InputError(f"--{key[:60]}...: no setting has so many parts; write --a.b=c, such as --train.epochs=3.")
     nested: Any = _value(key, value)
     for part in reversed(key.split(".")):
         nested = {part: nested}
@@ -74,7 +78,7 @@ def _apply(tree: dict[str, Any], override: str) -> None:
 
 
 def _value(key: str, text: str) -> Any:
-    """Return the plain data that an override's text is in YAML."""
+    """Return the value of an override, parsed as YAML."""
     if len(text) > MAX_OVERRIDE:
         raise InputError(f"--{key} has {len(text):,} characters: give at most {MAX_OVERRIDE:,}, or a YAML file.")
     if text.count("[") + text.count("{") > MAX_BRACKETS:
@@ -122,7 +126,7 @@ def _check_keys(tree: Mapping[str, Any], schema: type[Any], source: str, prefix:
 
 
 def plain_data(value: Any) -> Any:
-    """Return settings as plain data, as YAML and JSON hold them."""
+    """Return settings as plain data for YAML and JSON: tuples as lists, enums as their values."""
     match value:
         case dict():
             return {key: plain_data(item) for key, item in value.items()}

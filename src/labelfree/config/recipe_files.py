@@ -1,4 +1,4 @@
-"""The recipes that labelfree ships, by name, and those of users, by path."""
+"""Recipe files: shipped ones by name, others by path."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ RECIPES_DIR = Path(__file__).parent / "recipes"
 
 
 def recipe_path(name: str | Path) -> Path:
-    """Return the file of a recipe given by name (`lab`, `scannet`) or by path."""
+    """Return the file of a recipe, given by name (`rooms`, `scannet`) or by path. Raises an InputError if missing."""
     path = Path(name)
     if path.suffix in {".yaml", ".yml"}:
         if not path.is_file():
-            raise InputError(f"{path}: no such recipe file.")
+            raise InputError(f"{path}: no such recipe file; check the path.")
         return path
     shipped = RECIPES_DIR / f"{name}.yaml"
     if not shipped.is_file():

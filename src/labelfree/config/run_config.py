@@ -13,36 +13,39 @@ from labelfree.config.training import MAX_SEED, AugmentConfig, SwitchConfig, Tra
 from labelfree.errors import InputError
 
 System = Literal["cns", "clip", "clip+sam", "openscene"]
-"""What a run makes of its scenes: two co-trained networks, the teachers' labels as they are, or OpenScene."""
+"""The kind of system that a run makes: co-trained networks, the teachers' labels, or OpenScene."""
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """One run, from unlabelled scenes to two networks."""
+    """All settings of one run.
+
+    Raises an InputError if a value is out of range or two settings contradict each other.
+    """
 
     system: System = "cns"
-    """`cns` trains (with its switches: MaskCLIP+, CLIP2Scene, every ablation), `clip` and `clip+sam` only label,
-    `openscene` distils CLIP's features into the 3D network."""
+    """Kind of system. `cns` co-trains the networks; with other settings it is MaskCLIP+, CLIP2Scene or an ablation.
+    `clip` and `clip+sam` label without training. `openscene` distils CLIP's features into the 3D network."""
     seed: int = 0
-    """Seed of weights, augmentation, batches and label switching."""
+    """Seed of initial weights, augmentation, batches and label switching."""
     teachers: TeacherConfig = field(default_factory=TeacherConfig)
     """CLIP and SAM."""
     labels: LabelConfig = field(default_factory=LabelConfig)
-    """From teachers' outputs to training labels."""
+    """Conversion of teacher outputs to training labels."""
     pairing: PairingConfig = field(default_factory=PairingConfig)
-    """Pixels and points."""
+    """Pairs of pixels and points."""
     networks: NetworkConfig = field(default_factory=NetworkConfig)
     """The two networks."""
     train: TrainConfig = field(default_factory=TrainConfig)
     """Optimisation."""
     switch: SwitchConfig = field(default_factory=SwitchConfig)
-    """Stage two."""
+    """Label switching in stage two."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     """Augmentation."""
     predict: PredictConfig = field(default_factory=PredictConfig)
-    """Labelling with what was learned."""
+    """Labelling with the trained system."""
     memory_gb: float = 4.0
-    """Memory that labelled scenes may take while training."""
+    """Largest memory of the labelled scenes kept during training, in GB per process; others are read again."""
 
     def __post_init__(self) -> None:
         check_choice(self, "", system=System)
@@ -55,7 +58,7 @@ class RunConfig:
                 "masks: set it to vote."
             )
         if self.system in {"cns", "openscene"}:
-            self.plan()  # says what does not fit together
+            self.plan()  # checks the settings against each other
         if self.networks.net_2d.latent_width != self.labels.latent_width:
             raise InputError(
                 f"networks.net_2d.latent_width is {self.networks.net_2d.latent_width} but labels.latent_width is "
@@ -63,5 +66,5 @@ class RunConfig:
             )
 
     def plan(self) -> TrainingPlan:
-        """Return what training needs of this."""
+        """Return the settings that training needs."""
         return TrainingPlan(self.seed, self.train, self.switch, self.augment)

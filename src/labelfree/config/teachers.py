@@ -1,4 +1,4 @@
-"""Settings of the teachers: which CLIP and SAM, and how they are read."""
+"""Settings of the teachers: the models of CLIP and SAM, and how they are applied."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from labelfree.config.ranges import MAX_SIDE, Real, Whole, check_choice, check_r
 from labelfree.errors import InputError
 
 TeacherPrecision = Literal["auto", "float32", "bfloat16", "float16"]
-"""Arithmetic of a teacher; `auto` is bfloat16 where the hardware multiplies it faster, else float32."""
+"""Number format of a teacher; `auto` is bfloat16 where the hardware multiplies it faster, else float32."""
 
 
 TeacherKind = Literal["auto", "model", "files"]
-"""What a teacher's name means: a model, or maps per frame made by another program."""
+"""The kind of a teacher: a model, or files of maps per frame from another program."""
 
 
 Preprocessing = Literal["clip", "raw01"]
 
 
 Attention = Literal["value", "kk", "qq+kk", "nacl"]
-"""What replaces the softmax attention of the last block; `value` is MaskCLIP's choice and the paper's."""
+"""The replacement of softmax attention in CLIP's last block; `value` is MaskCLIP's and the paper's."""
 
 
 ATTENTIONS: tuple[str, ...] = get_args(Attention)
@@ -28,34 +28,40 @@ ATTENTIONS: tuple[str, ...] = get_args(Attention)
 
 @dataclass(frozen=True)
 class ClipOptions:
-    """How CLIP is read densely; the defaults are the paper's MaskCLIP reading of a correctly fed CLIP."""
+    """The options of dense CLIP features. The defaults are MaskCLIP's reading, as in the paper, with CLIP's own input.
+
+    Raises an InputError if a value is out of range.
+    """
 
     attention: Attention = "value"
-    """Last block: MaskCLIP's own values, or attention among like keys (kk, SCLIP's qq+kk, NACLIP)."""
+    """Attention of the last block: `value` passes the values on (MaskCLIP, the paper), `kk` and `qq+kk` (SCLIP) attend
+    by similar keys and queries, `nacl` (NACLIP) attends to similar keys nearby."""
     keep_residual: bool = True
-    """Keep the last block's residual connection and MLP, as MaskCLIP does."""
+    """Keep the residual connection and the MLP of the last block, as MaskCLIP does."""
     gaussian_std: float = 5.0
-    """Reach, in patches, of the neighbourhood term of `nacl`."""
+    """Standard deviation of the neighbourhood term of `nacl`, in patches."""
     input_size: tuple[int, int] | None = None
-    """(height, width) the image is resized to; None means its own size times `scale`."""
+    """(height, width) in pixels to which an image is resized before encoding; `null` takes its size times `scale`."""
     scale: float = 1.0
-    """Enlargement before encoding when `input_size` is None."""
+    """Factor on the image size before encoding, if `input_size` is `null`."""
     window: int | None = None
-    """Side of square windows in pixels of the resized image, a multiple of the patch; None means the whole image."""
+    """Side of the square windows in pixels of the resized image, a multiple of the patch size; `null` encodes the whole
+    image at once."""
     stride: int | None = None
-    """Step between windows; None means half a window."""
+    """Step between windows in pixels, a multiple of the patch size; `null` takes half a window."""
     windows_per_batch: int = 32
-    """Windows encoded at once; memory only, does not change results."""
+    """Windows encoded at once; it affects memory only, not results."""
     preprocessing: Preprocessing = "clip"
-    """`raw01` feeds un-normalised RGB in [0, 1], as CLIP2Scene did (parity)."""
+    """Encoder input: `clip` is CLIP's own normalisation, `raw01` is RGB in [0, 1], which reproduces CLIP2Scene."""
     exact_gelu: bool = False
-    """Run the vision tower with exact GELU instead of CLIP's QuickGELU, as MaskCLIP and CLIP2Scene did (parity)."""
+    """Use exact GELU in the image encoder instead of CLIP's QuickGELU, which reproduces MaskCLIP and CLIP2Scene."""
     key_smoothing: bool = False
-    """Average features over patches with similar keys (MaskCLIP), off in the paper."""
+    """Average features over patches with similar keys (MaskCLIP's option). Not in the paper."""
     precision: TeacherPrecision = "auto"
-    """Arithmetic of the encoders."""
+    """Number format of the model; `auto` is bfloat16 where the hardware multiplies it faster, else float32."""
     tokenizer: str | None = None
-    """Folder or file of the tokenizer where the model's folder has none: HF files or bpe_simple_vocab_16e6.txt.gz."""
+    """Folder or file of the tokenizer: Hugging Face files or bpe_simple_vocab_16e6.txt.gz. `null` takes that of the
+    model's folder."""
 
     def __post_init__(self) -> None:
         check_choice(
@@ -78,28 +84,32 @@ class ClipOptions:
 
 @dataclass(frozen=True)
 class SamOptions:
-    """Everything mode; the defaults are the official ones. A filter set to 0 is off."""
+    """The options of SAM's everything mode; the defaults are the official ones. A filter set to 0 is off.
+
+    Raises an InputError if a value is out of range.
+    """
 
     points_per_side: int = 32
-    """Side of the square grid of point prompts."""
+    """Points per side of the square grid of prompts."""
     points_per_batch: int = 64
-    """Prompts decoded at once, at most; memory only, does not change results."""
+    """Prompts decoded at once; it affects memory only, not results."""
     pred_iou_threshold: float = 0.88
-    """Masks whose own predicted IoU is at most this are dropped."""
+    """Drop masks whose predicted IoU is at most this value; 0 is off."""
     stability_threshold: float = 0.95
-    """Masks that change more than this when the cut of their logits moves are dropped."""
+    """Drop masks whose stability score is below this value; 0 is off. The score is the IoU of the mask cut at logits
+    +`stability_offset` and -`stability_offset`."""
     stability_offset: float = 1.0
-    """How far the cut moves to either side for the stability score."""
+    """Offset of the cut for the stability score, in logits."""
     box_nms_threshold: float = 0.7
-    """Of two masks whose boxes overlap more, the one with the lower predicted IoU is dropped."""
+    """Of two masks whose boxes have a higher IoU than this, drop the one with the lower predicted IoU; 0 is off."""
     mask_nms_threshold: float = 0.0
-    """The same by the overlap of the masks themselves; off in the official setting."""
+    """The same for the overlap of the masks themselves; 0 is off, as in the official setting."""
     multimask: bool = True
     """Take three masks per point (whole, part, sub-part) instead of one."""
     min_area_fraction: float = 0.0
-    """Masks smaller than this share of the image are dropped."""
+    """Drop masks smaller than this share of the image; 0 is off."""
     precision: TeacherPrecision = "auto"
-    """Arithmetic of encoder and decoder."""
+    """Number format of the model; `auto` is bfloat16 where the hardware multiplies it faster, else float32."""
 
     def __post_init__(self) -> None:
         share = Real(0, 1)
@@ -120,22 +130,26 @@ class SamOptions:
 
 @dataclass(frozen=True)
 class TeacherConfig:
-    """Which CLIP and SAM label the images: the package's tiny ones (`lab`, `streets`), a hub name, folders."""
+    """The teachers that label the images, and their options.
+
+    Raises an InputError if a value is out of range.
+    """
 
     clip: str = "openai/clip-vit-base-patch16"
-    """Hub name, folder with a CLIP model, folder with label or score maps per frame, or `lab`, `streets`."""
+    """CLIP: a hub name, a model folder, a folder of label or score maps, or the lab's `rooms` or `streets`."""
     sam: str = "facebook/sam-vit-huge"
-    """Hub name, folder with a SAM model, folder with mask-id PNGs per frame, or `lab`, `streets`."""
+    """SAM: a hub name, a model folder, a folder of mask-id PNGs, or the lab's `rooms` or `streets`."""
     clip_kind: TeacherKind = "auto"
-    """`model`, `files`, or `auto`: a folder of maps without config.json holds files, all else is a model."""
+    """Kind of `clip`: `model` or `files`. `auto` takes a folder of maps without config.json for files, else a model."""
     sam_kind: TeacherKind = "auto"
-    """The same for SAM."""
+    """Kind of `sam`, with the same values."""
     clip_options: ClipOptions = field(default_factory=ClipOptions)
-    """How CLIP is read densely."""
+    """Options of dense CLIP features."""
     sam_options: SamOptions = field(default_factory=SamOptions)
-    """SAM's everything mode."""
+    """Options of SAM's everything mode."""
     prompt_denoise: float = 0.0
-    """Rule out classes that no patch of an image names with at least this probability; 0 is off, as in the paper."""
+    """Exclude classes from an image whose probability is below this value at every patch (MaskCLIP's option); 0 is
+    off. Not in the paper."""
 
     def __post_init__(self) -> None:
         check_ranges(self, "teachers", prompt_denoise=Real(0, 1))

@@ -14,18 +14,18 @@ from labelfree.errors import InputError
 from labelfree.method.sources import ALL_SOURCES, Granularity, Source
 
 Modality = Literal["2d", "3d"]
-"""One of the two networks: of images or of points."""
+"""The modality of a network: images or points."""
 
 
 MODALITIES: tuple[Modality, ...] = get_args(Modality)
 
 
 MAX_WORKERS = 256
-"""More processes that prepare batches exhaust a machine before they help."""
+"""Largest number of processes that prepare batches."""
 
 
 MAX_SEED = 2**63 - 1
-"""Seeds are 64-bit, in PyTorch and in files."""
+"""Largest seed: seeds are signed 64-bit numbers, in PyTorch and in files."""
 
 
 Precision = Literal["auto", "float32"]
@@ -33,52 +33,55 @@ Precision = Literal["auto", "float32"]
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """The optimisation of the paper; defaults are its ScanNet setting."""
+    """The settings of optimisation; the defaults are those of recipe `scannet`.
+
+    Raises an InputError if a value is out of range.
+    """
 
     epochs: int = 30
     """Passes over the training scenes."""
     scenes_per_batch: int = 8
-    """Scenes in one step, over all processes."""
+    """Scenes in one step over all processes; the paper does not state it."""
     images_per_scene: int = 16
     """Images drawn from each scene in one step."""
     images_factor: float = 1.0
-    """Factor on `images_per_scene`: Table 2 halves and doubles it; at least one image is always drawn."""
+    """Factor on `images_per_scene`, 0.5 and 2 in two rows of Table 2; at least one image is drawn."""
     modalities: tuple[Modality, ...] = MODALITIES
-    """Networks that are trained: both in the paper, `["3d"]` alone for CLIP2Scene; the other one is left out."""
+    """Networks that are trained: both in the paper, `["3d"]` for CLIP2Scene."""
     optimiser: Literal["sgd", "adamw"] = "sgd"
-    """`sgd` is the paper's; `adamw` needs fewer steps, which is what the lab's small budget asks for."""
+    """`sgd` is CLIP2Scene's optimiser; the paper names none. `adamw` needs fewer steps; the lab's recipes use it."""
     learning_rate: float = 0.1
-    """Rate at the start; a cosine takes it to zero, epoch by epoch."""
+    """Learning rate at the start; it falls to zero by a cosine over the epochs."""
     learning_rate_3d: float | None = None
-    """Rate of the 3D network; None is the same as the 2D network's, as in the paper."""
+    """Learning rate of the 3D network; `null` takes `learning_rate`, as in the paper."""
     backbone_rate: float = 1.0
-    """Factor on the rates of what may start from trained weights: the ResNet and the MinkUNet; the rest, pyramid and
-    heads, starts at random and takes the whole rate."""
+    """Factor on the learning rates of the backbones, ResNet and MinkUNet; pyramid and heads take the full rate. 1 is
+    the paper's."""
     momentum: float = 0.9
-    """SGD's momentum."""
+    """Momentum of SGD: CLIP2Scene's value, not stated in the paper."""
     dampening: float = 0.1
-    """SGD's dampening (CLIP2Scene)."""
+    """Dampening of SGD: CLIP2Scene's value, not stated in the paper."""
     weight_decay: float = 1e-4
-    """Weight decay."""
+    """Weight decay of either optimiser: CLIP2Scene's value, not stated in the paper."""
     warmup_epochs: int = 0
-    """Epochs over which the rate rises linearly; 0 in the paper."""
+    """Epochs over which the learning rate rises linearly at the start; 0 is off. Not in the paper."""
     average_decay: float = 0.0
-    """Label with the running mean of the weights, keeping this share of it at each step; 0, as in the paper, takes the
-    last step's weights."""
+    """Decay per step of the moving average of the weights, which are then the trained networks; 0 takes the weights of
+    the last step. Not in the paper."""
     class_balance: float = 0.0
-    """Weigh each class's cross-entropy by its frequency among the step's labels to the power of minus this; 0, as in
-    the paper, is the plain mean."""
+    """Power p of the class weights frequency ** -p in the cross-entropy, with frequencies of the step's labels; 0 is
+    the paper's plain mean. Not in the paper."""
     latent_weight: float = 1.0
-    """Weight of Eq. 7 beside the cross-entropies."""
+    """Weight of the latent loss (Eq. 7) relative to the cross-entropies."""
     precision: Precision = "auto"
-    """Number format: `auto` takes 16 bits where the hardware multiplies them faster, `float32` is the same on every
-    machine, and faster for networks as narrow as the lab's."""
+    """Number format: `auto` takes 16 bits where the hardware multiplies them faster. `float32` is the same on every
+    machine, and faster for narrow networks such as the lab's."""
     workers: int = 0
     """Processes that prepare batches; 0 prepares them in the main process."""
     tensorboard: bool = False
-    """Write curves for TensorBoard (extra `tensorboard`) beside metrics.jsonl."""
+    """Write curves for TensorBoard beside metrics.jsonl; needs the extra `tensorboard`."""
     checkpoint_seconds: float = 60.0
-    """Time between checkpoints."""
+    """Time between checkpoints, in seconds."""
 
     def __post_init__(self) -> None:
         check_ranges(
@@ -107,30 +110,34 @@ class TrainConfig:
             raise InputError(f"train.modalities is {list(self.modalities)}: give ['2d', '3d'], ['2d'] or ['3d'].")
 
     def images(self) -> int:
-        """Return how many images a step draws from each scene."""
+        """Return the number of images that a step draws from each scene, at least 1."""
         return max(1, math.floor(self.images_per_scene * self.images_factor + 0.5))
 
     def rate_of(self, modality: Modality) -> float:
-        """Return the rate a network starts at."""
+        """Return the learning rate at which a network starts."""
         return self.learning_rate_3d or self.learning_rate if modality == "3d" else self.learning_rate
 
 
 @dataclass(frozen=True)
 class SwitchConfig:
-    """When and among what the labels are switched (Eq. 6)."""
+    """The settings of label switching (Eq. 6).
+
+    Raises an InputError if a pool is empty or a value is out of range.
+    """
 
     start_epoch: int = 10
-    """First epoch of stage two."""
+    """First epoch of stage two, counted from 0."""
     pool_2d: tuple[Source, ...] = ALL_SOURCES
     """Sources drawn for the 2D network, each with equal probability."""
     pool_3d: tuple[Source, ...] = ALL_SOURCES
-    """Sources drawn for the 3D network."""
+    """Sources drawn for the 3D network, each with equal probability."""
     granularity: Granularity = "batch"
-    """One draw per batch (CLIP2Scene's precedent), per sample or per pixel."""
+    """Unit of one draw: `batch` as in CLIP2Scene, `sample` or `pixel`. Not stated in the paper."""
     refine: bool = True
     """Refine the networks' own labels by the vote inside SAM's masks."""
     align: bool = False
-    """Give the networks' own labels the class frequencies of CLIP's in the batch before the vote; off in the paper."""
+    """Align the class frequencies of the networks' own labels with those of CLIP's labels in the batch, before the
+    vote. Not in the paper."""
 
     def __post_init__(self) -> None:
         if not self.pool_2d or not self.pool_3d:
@@ -141,18 +148,23 @@ class SwitchConfig:
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """How far training images and points may be moved; everything off gives the plain data."""
+    """The settings of augmentation of training images and points.
+
+    Raises an InputError if a value is out of range.
+    """
 
     crop_area: tuple[float, float] = (0.3, 1.0)
-    """Share of the image that a random crop keeps, drawn uniformly; (1, 1) switches crops off."""
+    """Smallest and largest share of the image area that a random crop keeps, drawn uniformly; [1, 1] is off. The paper
+    states no range."""
     crop_aspect: tuple[float, float] = (0.8, 1.25)
-    """Change of the crop's aspect ratio, drawn log-uniformly: the random resize."""
+    """Smallest and largest factor on the aspect ratio of the crop, drawn log-uniformly (random resize). The paper
+    states no range."""
     flip_images: bool = True
-    """Mirror an image with probability one half."""
+    """Flip an image horizontally with probability 0.5."""
     rotate_points: bool = True
-    """Turn each scene about z by a uniform angle."""
+    """Rotate each scene about z by a uniform random angle."""
     flip_points: bool = True
-    """Mirror a scene along x and along y, each with probability one half."""
+    """Flip a scene along x and along y, each with probability 0.5."""
 
     def __post_init__(self) -> None:
         check_ranges(self, "augment", crop_area=positive(1), crop_aspect=positive(100))
@@ -165,7 +177,10 @@ class AugmentConfig:
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """Everything that decides what training computes, besides the scenes and the starting weights."""
+    """The settings that determine what training computes, besides the scenes and the initial weights.
+
+    Raises an InputError if a pool needs a network that is not trained.
+    """
 
     seed: int = 0
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -186,7 +201,7 @@ class TrainingPlan:
                 )
 
     def digest(self, scene_names: Sequence[str], extra: str = "") -> str:
-        """Return a digest of what must not change between a run and its continuation."""
+        """Return a digest of everything that must not change when training resumes."""
         same = replace(self.train, workers=0, checkpoint_seconds=0.0, tensorboard=False)
         text = json.dumps([asdict(replace(self, train=same)), list(scene_names), extra], default=str, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Plain data, as YAML and JSON give it, made into the dataclass whose types it must have."""
+"""Conversion of plain data from YAML or JSON to dataclasses, with type checks."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ from labelfree.errors import InputError, shown
 Data = TypeVar("Data")
 
 _FIELD = re.compile(r'Parser key "([^"]+)"')
-"""Where jsonargparse names the field whose value is of another type."""
+"""The part of a jsonargparse error that names the field."""
 
 
 def typed(kind: type[Data], tree: Mapping[str, Any], source: str) -> Data:
-    """Return a dataclass, nested ones included; `source` names the data where a value is of another type."""
+    """Return a dataclass, with nested ones, made of plain data.
+
+    Raises an InputError if a value has the wrong type or is not allowed; `source` names the data in the message.
+    """
     _refuse_nothing(kind, tree, source)
     parser = _parser(cast(Any, kind))
     try:
@@ -28,7 +31,7 @@ def typed(kind: type[Data], tree: Mapping[str, Any], source: str) -> Data:
         return kind(**vars(parser.instantiate(parsed)))
     except InputError:
         raise
-    except Exception as error:  # jsonargparse wraps what it meets in several kinds of its own
+    except Exception as error:  # jsonargparse raises several types of its own
         cause = _input_error(error)
         raise cause or InputError(f"{source}: {_sentence(cast(Any, kind), tree, str(error))}") from error
 
@@ -49,7 +52,7 @@ def _input_error(error: BaseException | None) -> InputError | None:
 
 
 def _refuse_nothing(kind: type[Any], tree: Mapping[str, Any], source: str, prefix: str = "") -> None:
-    """Raise the first key that is null although its field needs a value; the parser takes null for any field."""
+    """Raise an InputError for the first null whose field needs a value; the parser accepts null for any field."""
     hints = get_type_hints(kind)
     for name, value in tree.items():
         hint = hints.get(name)
@@ -60,7 +63,7 @@ def _refuse_nothing(kind: type[Any], tree: Mapping[str, Any], source: str, prefi
 
 
 def _sentence(kind: type[Any], tree: Mapping[str, Any], text: str) -> str:
-    """Say which value is of another type than its field; as the parser says it, where it names no field."""
+    """Return a sentence that names the value of the wrong type, or the parser's own text if it names no field."""
     found = _FIELD.search(text)
     names = found.group(1).split(".") if found else []
     hint: Any = kind

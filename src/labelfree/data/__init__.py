@@ -1,1 +1,1 @@
-"""Reading captures into `Scene`s, and checking them before any work begins."""
+"""Read datasets and captures into `Scene`s, and check them before work begins."""

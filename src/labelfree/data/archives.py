@@ -1,4 +1,4 @@
-"""Members of zip archives, read in bounded memory."""
+"""Read members of zip archives in bounded memory."""
 
 from __future__ import annotations
 
@@ -15,22 +15,25 @@ from labelfree.errors import InputError
 from labelfree.files.documents import one_line, open_file
 
 LARGEST_MEMBER = 64 << 20
-"""Bytes of a member once it is unpacked: an image of raw ids of 1296x968 has 2.5 MB."""
+"""Largest size of an unpacked member in bytes; a 1296x968 image of raw ids has 2.5 MB."""
 _ZIP_ERRORS = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, OSError, EOFError, ValueError, LookupError),
     *(RuntimeError, OverflowError),
 )
-"""What `zipfile` raises for damaged, encrypted and unknown archives."""
+"""Exceptions that `zipfile` raises for damaged, encrypted and unknown archives."""
 
 
 def member_names(path: Path) -> frozenset[str]:
-    """Return the names of an archive's members."""
+    """Return the names of an archive's members; raises an `InputError` if it cannot be read."""
     with _archive(path) as archive:
         return frozenset(archive.namelist())
 
 
 def read_member(path: Path, name: str) -> bytes:
-    """Return a member, whose CRC-32 `zipfile` verifies; one that is too large is not unpacked."""
+    """Return the bytes of a member; `zipfile` verifies its CRC-32.
+
+    Raises an `InputError` if the archive is damaged or the member is larger than `LARGEST_MEMBER`.
+    """
     with _archive(path) as archive:
         if archive.getinfo(name).file_size > LARGEST_MEMBER:
             raise InputError(f"{path}, {name}: unpacks to more than {LARGEST_MEMBER >> 20} MiB; download it again.")
@@ -39,7 +42,7 @@ def read_member(path: Path, name: str) -> bytes:
 
 
 def is_whole(path: Path) -> bool:
-    """Return whether a file is a zip archive all of whose members have the CRC-32 that was stored with them."""
+    """Return whether a file is an uncompressed zip archive in which the CRC-32 of every member is correct."""
     try:
         with open_file(path) as file, zipfile.ZipFile(file) as archive:
             unpacked = sum(member.file_size for member in archive.infolist())

@@ -1,4 +1,4 @@
-"""Which file a scene's intrinsics are taken from, and whether another file that states them disagrees."""
+"""Report which file a scene's intrinsics come from and which other files disagree with it."""
 
 from __future__ import annotations
 
@@ -15,46 +15,46 @@ from labelfree.data.poses import read_intrinsics, scaled_intrinsics
 from labelfree.errors import InputError
 
 TOLERANCE_PX = 0.5
-"""Largest difference in fx, fy, cx and cy at which two calibrations still count as the same."""
+"""Largest difference in fx, fy, cx and cy, in pixels, at which two calibrations count as equal."""
 NAMED = 5
-"""Disagreements that are told; the others are counted."""
+"""Number of disagreements that are listed; the others are counted."""
 DEPTH_INTRINSICS = (
     *("intrinsics_depth.txt", "intrinsic/intrinsic_depth.txt", "intrinsics/intrinsic_depth.txt"),
     *("intrinsics/intrinsics_depth.txt", "intrinsic/intrinsics_depth.txt", "intrinsic_depth.txt"),
 )
-"""Where exports state the depth camera's intrinsics: scannet_frames_25k, ScanNet's reader, and usual variants."""
+"""Files with the depth camera's intrinsics in exports: scannet_frames_25k, ScanNet's reader and usual variants."""
 _VALUES = {"fx": (0, 0), "fy": (1, 1), "cx": (0, 2), "cy": (1, 2)}
 
 
 @dataclass(frozen=True, eq=False)
 class StatedIntrinsics:
-    """Intrinsics and where they are stated."""
+    """Intrinsics and their source."""
 
     where: str
-    """The file, and the keys in it."""
+    """The file and the keys in it."""
     matrix: NDArray[np.float64]
     """[3, 3] in pixels of the frames' grid."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Where the intrinsics of a scene come from."""
+    """The source of the intrinsics of a scene."""
 
     used: str
-    """The file, and what was made of it."""
+    """The file and how it was used."""
     kind: str
-    """The file's place in its scene, the same for scenes that are laid out alike."""
+    """The file's path within its scene, equal for scenes with the same layout."""
     doubts: tuple[str, ...] = ()
-    """Other files that state other intrinsics, one sentence each."""
+    """Other files with different intrinsics, one sentence each."""
 
 
 def doubts(used: StatedIntrinsics, others: Iterable[StatedIntrinsics]) -> tuple[str, ...]:
-    """Return a sentence for each other source whose intrinsics differ by more than half a pixel."""
+    """Return one sentence for each other source whose intrinsics differ by more than half a pixel."""
     return tuple(text for other in others if (text := disagreement(used, [other])) is not None)
 
 
 def disagreement(used: StatedIntrinsics, readings: Sequence[StatedIntrinsics]) -> str | None:
-    """Return a sentence if a source disagrees in every one of the ways in which it can be read; else None."""
+    """Return a sentence if every reading of another source disagrees with the intrinsics in use; else None."""
     found = []
     for reading in readings:
         apart = {name: abs(float(used.matrix[at] - reading.matrix[at])) for name, at in _VALUES.items()}
@@ -71,9 +71,9 @@ def disagreement(used: StatedIntrinsics, readings: Sequence[StatedIntrinsics]) -
 
 
 def readings_of(path: Path, sizes: Iterable[tuple[int, int]], grid: tuple[int, int]) -> tuple[StatedIntrinsics, ...]:
-    """Return the intrinsics of a file on the frames' grid, for each image size that they may belong to.
+    """Return the intrinsics of a file on the frames' grid, one for each image size that they may belong to.
 
-    A file that holds no intrinsics yields none.
+    Returns an empty tuple if the file contains no intrinsics.
     """
     with contextlib.suppress(InputError):
         matrix = read_intrinsics(path)
@@ -82,7 +82,7 @@ def readings_of(path: Path, sizes: Iterable[tuple[int, int]], grid: tuple[int, i
 
 
 def calibration_notes(found: Sequence[Calibration]) -> tuple[str, ...]:
-    """Return which calibration is used, by kind, and where sources disagree."""
+    """Return notes: which calibration is used, by kind, and which sources disagree."""
     kinds = Counter(each.kind for each in found)
     if len(found) == 1:
         used = [f"calibration: {found[0].used}"]
@@ -92,7 +92,7 @@ def calibration_notes(found: Sequence[Calibration]) -> tuple[str, ...]:
 
 
 def doubt_notes(found: Sequence[Calibration]) -> tuple[str, ...]:
-    """Return where sources of calibration disagree: some by name, the others counted."""
+    """Return notes on sources of calibration that disagree: the first few in full, the others counted."""
     told = list(dict.fromkeys(text for each in found for text in each.doubts))
     if len(told) > NAMED:
         told = [*told[:NAMED], f"{len(told) - NAMED} more sources of calibration disagree"]

@@ -1,4 +1,4 @@
-"""Opening data: a dataset in a layout of its own, or captures."""
+"""Open data: a dataset in its own layout, or captures."""
 
 from __future__ import annotations
 
@@ -30,31 +30,31 @@ from labelfree.vocabulary import Vocabulary
 
 @dataclass(frozen=True, eq=False)
 class SceneCollection(Sequence[Scene]):
-    """Scenes that are built when they are asked for; the last one built is kept."""
+    """A sequence of scenes that are built on access; the last one built is kept in memory."""
 
     sources: tuple[SceneSource, ...]
     classes: tuple[str, ...] | None = None
-    """Class names that come with the data: from the dataset, the capture's description or `classes.txt`."""
+    """Class names of the data: from the dataset, the capture's description or `classes.txt`."""
     notes: tuple[str, ...] = ()
-    """What a user should know about how the data was read, one sentence each."""
+    """Notes for the user on how the data was read, one sentence each."""
     new_ids: NDArray[np.uint8] | None = None
-    """What the ids of the ground truth become; None leaves them."""
+    """[256] new id of each ground truth id; None keeps the ids."""
     measured: tuple[str, ...] | None = None
-    """Classes of the vocabulary that the ground truth can have; None for all."""
+    """Classes of the vocabulary that the ground truth can contain; None for all."""
     _last: dict[int, Scene] = field(default_factory=dict, repr=False)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Scene names in order."""
+        """Return the scene names in order."""
         return tuple(source.name for source in self.sources)
 
     def __len__(self) -> int:
         return len(self.sources)
 
     def counted_by(self, vocabulary: Vocabulary) -> SceneCollection:
-        """Return the scenes with their ground truth in a vocabulary's ids, matched by name; unknown classes become 255.
+        """Return the scenes with ground truth in the ids of a vocabulary, matched by name; unknown classes become 255.
 
-        Without class names of its own the truth is taken to count as the vocabulary does.
+        Ground truth without class names is assumed to use the vocabulary's ids already.
         """
         if self.classes is None or self.classes == vocabulary.names:
             return self
@@ -62,7 +62,7 @@ class SceneCollection(Sequence[Scene]):
         unknown = [name for name in self.classes if name not in measured]
         notes = self.notes
         if unknown:
-            notes += (f"ground truth of classes that are not asked for is left out: {', '.join(unknown)}",)
+            notes += (f"ground truth of classes outside the vocabulary is ignored: {', '.join(unknown)}",)
         return replace(self, measured=measured, notes=notes, new_ids=id_table(self.classes, vocabulary), _last={})
 
     @overload
@@ -88,7 +88,7 @@ LAYOUTS: tuple[Layout, ...] = (
     IMAGE_FOLDER,
     CAPTURES,
 )
-"""All layouts; the first that recognises its own files has them."""
+"""All layouts, in the order in which they are tried; the first one that recognises the files is used."""
 
 
 def open_scenes(
@@ -99,7 +99,8 @@ def open_scenes(
 ) -> SceneCollection:
     """Open a dataset in its own layout, a description file, a scene folder or a folder of scenes.
 
-    `root` is the folder that a description file speaks of; `layout` names one of `LAYOUTS` where the files do not tell.
+    `root` is the folder that a description file refers to. `layout` names one of `LAYOUTS` instead of recognising it.
+    Raises an `InputError` if the path is missing or the data cannot be opened.
     """
     path, root, options = Path(path), None if root is None else Path(root), options or ReadOptions()
     with reading(path):
@@ -110,7 +111,7 @@ def open_scenes(
 
 
 def layout_of(path: str | Path, name: str | None = None) -> Layout:
-    """Return the layout that is named or recognised; what no other layout recognises are captures."""
+    """Return the layout of that name, or the one that recognises the path; captures are the fallback."""
     if name is None:
         return next(layout for layout in LAYOUTS if layout.recognises(Path(path)))
     for layout in LAYOUTS:

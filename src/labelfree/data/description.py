@@ -1,4 +1,4 @@
-"""The YAML file that describes a capture in another layout, so that no file has to be moved."""
+"""Read the YAML file that describes a capture in another layout, so that no file has to be moved."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LONGEST_QUOTE, _KEYS_COMPARED = 80, 1000
 
 
 class Incomplete(StrEnum):
-    """What to do with a frame that lacks its image, depth map or a finite pose."""
+    """Choices for a frame without an image, a depth map or a finite pose."""
 
     ERROR = "error"
     SKIP = "skip"
@@ -29,7 +29,7 @@ class Incomplete(StrEnum):
 
 @dataclass(frozen=True)
 class Pinhole:
-    """Intrinsics written into the description."""
+    """Pinhole intrinsics in pixels, written into the description."""
 
     fx: float
     fy: float
@@ -39,16 +39,16 @@ class Pinhole:
 
 @dataclass(frozen=True)
 class Description:
-    """How a capture is laid out; the defaults are the default layout. In patterns `*` stands for the frame's name."""
+    """The layout of a capture; the defaults are the default layout. In patterns `*` stands for the frame's name."""
 
     name: str | None = None
-    """Name of the scene; its folder's name if not given."""
+    """Name of the scene; the name of its folder if not given."""
     root: str | None = None
     """Folder of the capture, relative to the description; `--root` overrides it."""
     images: str = "color/*.{png,jpg,jpeg}"
-    """Colour pictures."""
+    """Pattern of the colour images."""
     depth: str | None = "depth/*.png"
-    """Depth maps, z-depth with 0 where missing; null for none."""
+    """Pattern of the depth maps, z-depth with 0 where missing; null for none."""
     poses: str = "pose/*.txt"
     """One file per frame, or one text file with a row per frame in the natural order of the frames' names."""
     pose_is: PoseIs = PoseIs.CAMERA_TO_WORLD
@@ -56,31 +56,31 @@ class Description:
     camera_axes: CameraAxes = CameraAxes.OPENCV
     """Axes of the camera frames."""
     intrinsics: str | Pinhole = "intrinsic.txt"
-    """File (a pattern if each frame has its own), or fx, fy, cx, cy; of the depth grid where there is depth."""
+    """File (a pattern if each frame has its own) or fx, fy, cx, cy; they apply to the depth map where there is one."""
     intrinsics_size: tuple[int, int] | None = None
-    """(height, width) of the picture the intrinsics belong to, when it is another one."""
+    """(height, width) of the image that the intrinsics belong to, if it differs from the frame's size."""
     depth_scale: float = 1000.0
     """Stored depth units per metre: 1000 for millimetres, 5000 for TUM, 6553.5 for Replica."""
     cloud: str | None = "cloud.ply"
-    """Point cloud, world coordinates in metres; without it the depth maps are fused."""
+    """Point cloud file, world coordinates in metres; without it the depth maps are fused."""
     labels: str | None = "label/*.png"
-    """Ground truth pictures, 255 = ignored; for evaluation only."""
+    """Pattern of the ground truth label maps, 255 = ignored; for evaluation only."""
     classes: str | tuple[str, ...] | None = "classes.txt"
-    """Class names: a file with one a line, or a list."""
+    """Class names: a file with one name per line, or a list."""
     every: int = 1
     """Take every n-th frame."""
     incomplete: Incomplete = Incomplete.ERROR
-    """Frames that lack an image, a depth map or a finite pose: `error` names the first, `skip` leaves them out."""
+    """Frames without an image, a depth map or a finite pose: `error` names the first one, `skip` leaves them out."""
     voxel_m: float = 0.02
-    """Spacing of the points fused from depth maps."""
+    """Side in metres of the voxels in which depth maps are fused."""
     max_depth_m: float = 10.0
-    """Depth beyond this is not fused."""
+    """Depth beyond this, in metres, is not fused."""
     stated: frozenset[str] = frozenset()
-    """Keys that the file gives: what they name must exist, what a default names may be absent."""
+    """Keys that the file gives: what they name must exist, what a default names may be missing."""
 
     @property
     def convention(self) -> PoseConvention:
-        """Meaning of the stored poses."""
+        """Return the convention of the stored poses."""
         return PoseConvention(self.pose_is, self.camera_axes)
 
 
@@ -88,7 +88,7 @@ KEYS = tuple(field.name for field in fields(Description) if field.name != "state
 
 
 def read_description(path: Path) -> Description:
-    """Read a description file."""
+    """Read a description file; raises an `InputError` for an unknown key or a wrong value."""
     data = read_yaml(path)
     if not isinstance(data, dict):
         raise InputError(f"{path}: expected keys such as 'images' and 'poses', found {type(data).__name__}.")
@@ -96,7 +96,7 @@ def read_description(path: Path) -> Description:
 
 
 def description_from_dict(data: Mapping[Any, Any], source: str) -> Description:
-    """Make a description from plain data; `source` names it in errors."""
+    """Build a description from plain data; `source` names the data in errors."""
     refuse_unknown(data, KEYS, source)
     given = {key: data[key] for key in KEYS if key in data}
     values: dict[str, Any] = {}
@@ -132,7 +132,7 @@ def _value(key: str, value: Any, where: str) -> Any:
 
 
 def refuse_unknown(data: Mapping[Any, Any], known: tuple[str, ...], source: str) -> None:
-    """Raise for a key that is not known, with the nearest one that is."""
+    """Raise an `InputError` for an unknown key; the message suggests the nearest known one."""
     for key in data:
         if key not in known:
             near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
@@ -141,7 +141,7 @@ def refuse_unknown(data: Mapping[Any, Any], known: tuple[str, ...], source: str)
 
 
 def nearest(key: str, known: Iterable[str], count: int = 3) -> str:
-    """Return the known keys that look most like one, or the first few of them, as words for an error."""
+    """Return the known keys most similar to `key`, or the first few keys, as part of an error message."""
     names = list(islice(known, _KEYS_COMPARED))
     found = difflib.get_close_matches(key, names, count, 0.5)
     if found:
@@ -151,14 +151,14 @@ def nearest(key: str, known: Iterable[str], count: int = 3) -> str:
 
 
 def text_value(value: Any, where: str) -> str:
-    """Return a file name or pattern."""
+    """Return a file name or pattern; raises an `InputError` if the value is not text."""
     if not isinstance(value, str) or not value.strip():
         raise InputError(f"{where} is {shown(value)}, expected a file name or pattern.")
     return value.strip().removeprefix("./")
 
 
 def choice_value(choices: type[Choice], value: Any, where: str) -> Choice:
-    """Return one of the choices."""
+    """Return the choice of that name; raises an `InputError` if there is none."""
     if value not in list(choices):
         raise InputError(f"{where} is {shown(value)}, expected {' or '.join(choices)}.")
     return choices(value)
@@ -171,21 +171,21 @@ def _positive(value: Any, where: str) -> float:
 
 
 def count_value(value: Any, where: str) -> int:
-    """Return a whole number from 1."""
+    """Return a whole number of at least 1; raises an `InputError` for other values."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise InputError(f"{where} is {shown(value)}, expected a whole number from 1.")
     return value
 
 
 def size_value(value: Any, where: str) -> tuple[int, int]:
-    """Return (height, width)."""
+    """Return (height, width) of a list of two; raises an `InputError` for other values."""
     if not isinstance(value, list) or len(value) != 2:
         raise InputError(f"{where} is {shown(value)}, expected [height, width].")
     return count_value(value[0], where), count_value(value[1], where)
 
 
 def pinhole_value(value: Mapping[Any, Any], where: str) -> Pinhole:
-    """Return fx, fy, cx, cy."""
+    """Return the intrinsics of the keys fx, fy, cx and cy; raises an `InputError` if one is missing or wrong."""
     names = tuple(field.name for field in fields(Pinhole))
     refuse_unknown(value, names, where)
     missing = [name for name in names if name not in value]

@@ -1,4 +1,4 @@
-"""Digests of what decides a frame and a scene."""
+"""Compute digests of the inputs that determine a frame and a scene."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from labelfree.scene import Frame
 
 
 def frame_key(frame: Frame, points: str, with_depth: bool) -> str:
-    """Return a digest of what decides a frame besides the settings; `points` is the digest of the scene's points.
+    """Return a digest of everything that determines a frame besides the settings.
 
-    The names are part of it because teachers that are files go by them; depth is where it decides the pairs.
+    `points` is the digest of the scene's points. The names are part of it because teachers that are files look frames
+    up by name. Depth is part of it only where it determines the pairs (`with_depth`).
     """
     depth = frame.depth.digest() if with_depth and frame.depth is not None else None
     grid = [frame.size, frame.intrinsics.tolist(), frame.world_to_camera.tolist(), frame.depth_scale]

@@ -1,4 +1,4 @@
-"""A point cloud out of depth maps: back-projected, thinned to one mean point per voxel, in bounded memory."""
+"""Fuse depth maps into a point cloud: back-project and keep one mean point per voxel, in bounded memory."""
 
 from __future__ import annotations
 
@@ -22,38 +22,41 @@ _AXIS_BITS = 18
 _HALF_SPAN = 1 << (_AXIS_BITS - 1)
 _LABEL_BITS = 8
 _BUFFER_ROWS = 2_000_000
-"""Rows gathered before they are merged: bounds memory to the cloud itself plus about 300 MB."""
+"""Rows buffered before they are merged; memory is bounded by the cloud itself plus about 300 MB."""
 _VERSION = 1
 
 
 @dataclass(frozen=True)
 class FusionOptions:
-    """How depth maps become points."""
+    """Options for fusing depth maps into points."""
 
     voxel_m: float = 0.02
-    """Side of a voxel; each keeps the mean of its points and colours."""
+    """Side of a voxel in metres; a voxel keeps the mean of its points and colours."""
     max_depth_m: float = 10.0
-    """Depth beyond this is left out."""
+    """Depth beyond this, in metres, is left out."""
     stride: int = 1
     """Take every n-th row and column of a depth map."""
     edge_ratio: float | None = None
-    """Leave out flying pixels: those whose depth jumps to a neighbour's by more than this share (0.05 is usual)."""
+    """Leave out flying pixels: those whose depth differs from a neighbour's by more than this share (0.05 is usual)."""
 
 
 @dataclass(frozen=True, eq=False)
 class FusedCloud:
-    """Points fused from depth maps, in ascending voxel order."""
+    """A point cloud fused from depth maps, in ascending voxel order."""
 
     points_world: NDArray[np.floating[Any]]
-    """[N, 3] metres; float64 where the scene is so far from the world's origin that float32 is too coarse."""
+    """[N, 3] metres; float64 if the scene is too far from the world's origin for float32."""
     colours: NDArray[np.uint8]
     """[N, 3] RGB."""
     labels: NDArray[np.uint8] | None = None
-    """[N] majority of the pixels' labels (lowest id on ties), 255 where no pixel has one."""
+    """[N] majority of the pixels' labels (lowest id on ties), 255 where no pixel has a label."""
 
 
 def fuse(frames: Sequence[Frame], options: FusionOptions | None = None, with_labels: bool = False) -> FusedCloud:
-    """Fuse the depth maps of the frames, one after the other."""
+    """Fuse the depth maps of the frames, one after the other; frames without a depth map are skipped.
+
+    Raises an `InputError` if no frame has valid depth or a point is too far away for the voxel size.
+    """
     options = options or FusionOptions()
     origin: NDArray[np.float64] | None = None
     means, votes = _VoxelSums(7), _VoxelSums(1)
@@ -61,7 +64,7 @@ def fuse(frames: Sequence[Frame], options: FusionOptions | None = None, with_lab
         if frame.depth is None:
             continue
         rows, columns, points = back_project(frame, options)
-        if origin is None:  # voxels are counted from the first camera, so that any world origin will do
+        if origin is None:  # voxels are counted from the first camera, so any world origin works
             origin = np.floor(frame.camera_to_world[:3, 3] / options.voxel_m)
         keys = _voxel_keys(points, options.voxel_m, origin, frame.name)
         colours = frame.load_image()[rows, columns]
@@ -82,7 +85,7 @@ def fuse(frames: Sequence[Frame], options: FusionOptions | None = None, with_lab
 
 
 def fuse_cached(frames: Sequence[Frame], options: FusionOptions, cache_dir: Path | None) -> FusedCloud:
-    """Fuse with labels where frames carry them; kept in `cache_dir` under a key of the frames' content and options."""
+    """Fuse the frames, with labels where they have some; the cloud is cached in `cache_dir` by content and options."""
     with_labels = any(frame.labels is not None for frame in frames)
     if cache_dir is None:
         return fuse(frames, options, with_labels)
@@ -98,7 +101,7 @@ def fuse_cached(frames: Sequence[Frame], options: FusionOptions, cache_dir: Path
 
 
 def _kept_cloud(path: Path, with_labels: bool) -> FusedCloud | None:
-    """Return a cloud that was kept; None if there is none, or if a checksum or a shape shows that it is damaged."""
+    """Return a cached cloud; None if there is none or a checksum or shape shows that it is damaged."""
     if not path.is_file() or not is_whole(path):
         return None
     try:
@@ -120,10 +123,13 @@ def _kept_cloud(path: Path, with_labels: bool) -> FusedCloud | None:
 def back_project(
     frame: Frame, options: FusionOptions
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:  # [n] rows, [n] columns, [n, 3] points_world
-    """Return the pixels of a frame with a usable depth and their points."""
+    """Return the pixels of a frame that have usable depth, and their points in metres.
+
+    Raises an `InputError` if the frame has no depth map.
+    """
     depth_m = frame.load_depth_m()
     if depth_m is None:
-        raise InputError(f"Frame '{frame.name}' has no depth map to take points from.")
+        raise InputError(f"Frame '{frame.name}' has no depth map to take points from; fuse frames with depth.")
     usable = (depth_m > 0) & (depth_m <= options.max_depth_m)
     if options.edge_ratio is not None:
         usable &= ~_depth_edges(depth_m, options.edge_ratio)
@@ -136,7 +142,7 @@ def back_project(
 
 
 class _VoxelSums:
-    """Sums of rows by key; buffers rows and merges them now and then."""
+    """Sums of rows by key; rows are buffered and merged when the buffer is full."""
 
     def __init__(self, width: int) -> None:
         self._keys: NDArray[np.int64] = np.empty(0, dtype=np.int64)
@@ -204,7 +210,7 @@ def _majority(
     counts: NDArray[np.float64],  # [b, 1]
 ) -> NDArray[np.uint8]:  # [V]
     labels = np.full(len(keys), IGNORE_LABEL, dtype=np.uint8)
-    # Written in ascending count, and descending label within a count, so that the last write per voxel is the winner.
+    # Ascending count, descending label within a count: the last write per voxel is the winner.
     order = np.lexsort((-(ballots & (1 << _LABEL_BITS) - 1), counts[:, 0]))
     labels[np.searchsorted(keys, ballots[order] >> _LABEL_BITS)] = ballots[order] & (1 << _LABEL_BITS) - 1
     return labels

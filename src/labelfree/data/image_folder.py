@@ -1,4 +1,4 @@
-"""A folder of images with label maps and nothing in 3D: a trained 2D network is measured on it, nothing is trained."""
+"""Read a folder of images with label maps and no 3D data: for prediction and evaluation, not for training."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from labelfree.vocabulary import IGNORE_LABEL, Vocabulary
 
 NAME = "images"
 IMAGES, LABELS = ("images", "image", "color", "rgb"), ("labels", "label")
-"""Folders that are looked for; only the first of each is taken without `--layout`."""
+"""Names of the folders that are searched; without `--layout` only the first of each is recognised."""
 IMAGE_ENDINGS, LABEL_ENDINGS = "*.{png,jpg,jpeg,bmp,webp,tif,tiff}", "*.png"
 CLASSES_FILE = "classes.txt"
-ALONE = "--layout images takes its images alone, to predict and evaluate"
-"""What is said of a capture that cannot be read in 3D."""
+ALONE = "--layout images reads its images alone, to predict and evaluate"
+"""Hint for a folder of images that cannot be read as a 3D capture."""
 SIGNS_OF_3D = (
     "depth",
     "pose",
@@ -44,24 +44,24 @@ SIGNS_OF_3D = (
     "velodyne",
     "transforms",
 )
-"""What the names of files and folders begin with that only a capture in 3D has."""
+"""Prefixes of file and folder names that only a 3D capture has."""
 FILES_OF_3D = (".ply", ".log", ".sens", ".bin")
 
 
 @dataclass(frozen=True)
 class FolderDescription:
-    """Where images and label maps are; in patterns `*` stands for the image's name."""
+    """The layout of a folder of images; in patterns `*` stands for the image's name."""
 
     images: str
     """Pattern of the images."""
     labels: str | None = None
-    """Pattern of the label maps: one id a pixel, 255 = ignored."""
+    """Pattern of the label maps: one id per pixel, 255 = ignored."""
     classes: Mapping[int, str] | None = None
-    """Class names of label ids; ids of one name are merged. None: the ids count as the run's classes do."""
+    """Class names of label ids; ids with the same name are merged. None: the ids are those of the run's classes."""
     ignored: tuple[int, ...] = ()
-    """Label ids that do not take part in the evaluation, besides 255."""
+    """Label ids besides 255 that are ignored in the evaluation."""
     name: str | None = None
-    """Name of the scene that the images become; the folder's if not given."""
+    """Name of the scene; the name of its folder if not given."""
     root: str | None = None
     """Folder of the data, relative to the description; `--root` overrides it."""
     every: int = 1
@@ -77,14 +77,14 @@ KEYS = tuple(entry.name for entry in fields(FolderDescription))
 
 @dataclass(frozen=True)
 class LabelledImage:
-    """An image and, if there is one, its label map."""
+    """An image and its label map, if there is one."""
 
     name: str
     path: Path
     labels: Path | None
 
     def fault(self, thorough: bool = False) -> str | None:
-        """Return which of the two files cannot be read or is not whole."""
+        """Return what is wrong with the first file that cannot be read or is damaged; None if both are fine."""
         try:
             for path in (self.path, self.labels):
                 if path is not None:
@@ -97,19 +97,19 @@ class LabelledImage:
 
 @dataclass(frozen=True)
 class FolderSource:
-    """The images of a folder: one scene of many frames, without points."""
+    """A scene of the images of one folder, without points."""
 
     name: str
     images: tuple[LabelledImage, ...]
     table: NDArray[np.int64] = field(repr=False, compare=False)
 
     def build(self) -> Scene:
-        """Return the images as frames of cameras at the origin."""
+        """Return a scene with one frame per image; all cameras stand at the origin."""
         frames = tuple(self._frame(image) for image in self.images)
         return Scene(self.name, np.zeros((0, 3), np.float32), frames, images_only=True)
 
     def faults(self, thorough: bool = False) -> tuple[str, ...]:
-        """Return which files cannot be read."""
+        """Return a sentence for each image whose files cannot be read."""
         return tuple(fault for image in self.images if (fault := image.fault(thorough)) is not None)
 
     def _frame(self, image: LabelledImage) -> Frame:
@@ -120,9 +120,9 @@ class FolderSource:
 
 
 def recognises(path: Path) -> bool:
-    """Whether a description says so, or a folder holds `images/` and label maps in `labels/` and no sign of 3D.
+    """Return whether a description has this layout, or a folder contains `images/`, `labels/` and no sign of 3D data.
 
-    A capture that merely lacks its poses or depth maps is none: it has other files of one, or other folder names.
+    A capture that only lacks its poses or depth maps does not count: it has other files or folder names of a capture.
     """
     if not path.is_dir():
         return says_layout(path, NAME)
@@ -142,7 +142,7 @@ def _is_3d(entry: Path) -> bool:
 
 
 def open_image_folder(path: Path, root: Path | None, options: ReadOptions) -> OpenedDataset:
-    """Open the images of a folder or of a description; `every` and `limit` count images."""
+    """Open the images of a folder or a description; `every` and `limit` count images."""
     description, source, notes = _source(path, root, options)
     return OpenedDataset((source,), description.names(), notes)
 
@@ -198,7 +198,7 @@ def _described(path: Path, root: Path | None) -> tuple[FolderDescription, Path]:
 
 
 def images_of(folder: Path) -> str | None:
-    """Return the pattern of the images in a folder of images, or in the folder itself; None where there are none."""
+    """Return the pattern of the images in a subfolder or in the folder itself; None if there are none."""
     named = next((name for name in IMAGES if (folder / name).is_dir()), None)
     pattern = IMAGE_ENDINGS if named is None else f"{named}/{IMAGE_ENDINGS}"
     return pattern if Pattern(pattern).matches_in(folder) else None
@@ -209,8 +209,8 @@ def _default(folder: Path) -> FolderDescription:
     labels = next((name for name in LABELS if (folder / name).is_dir()), None)
     if images is None:
         raise InputError(
-            f"{folder}: holds no images, neither in {', '.join(f'{name}/' for name in IMAGES)} nor itself; describe it "
-            f"in a YAML file with layout: {NAME} and images: (docs/datasets.md)."
+            f"{folder}: holds no images, neither in {', '.join(f'{name}/' for name in IMAGES)} nor itself; describe "
+            f"it in a YAML file with layout: {NAME} and images: (docs/datasets.md)."
         )
     file = folder / CLASSES_FILE
     return FolderDescription(
@@ -256,7 +256,7 @@ def _classes(value: Any, path: Path, base: Path) -> dict[int, str] | None:
 
 
 def survey_image_folder(path: Path, root: Path | None, options: ReadOptions, progress: SurveyProgress) -> Survey:
-    """Count the images and look at their headers."""
+    """Count the images and check their files."""
     description, source, notes = _source(path, root, options)
     problems = []
     for place, image in enumerate(source.images):

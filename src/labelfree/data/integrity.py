@@ -1,7 +1,7 @@
-"""Whether the files of images are whole, judged without decoding them: empty and truncated ones are found.
+"""Check that image and PLY files are complete, without decoding images: find empty and truncated files.
 
-JPEG: the end marker stands where it must. PNG: every chunk is there, and with `thorough` its CRC-32 is right. Other
-formats are decoded. Damage inside a JPEG's compressed data is not found: decoders do not report it either.
+JPEG: the end marker is present. PNG: every chunk is complete, and with `thorough` its CRC-32 is correct. Other formats
+are decoded. Damage inside a JPEG's compressed data is not found, because decoders do not report it either.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from labelfree.scene import Frame
 COPY = "copy the file again"
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
 TAIL = 32
-"""Bytes at the end of a JPEG file where its end marker is looked for first."""
+"""Bytes at the end of a JPEG file that are searched first for its end marker."""
 PIECE = 1 << 20
 LONGEST_HEADER = 1 << 16
 PLY_BYTES = {
@@ -36,7 +36,7 @@ PLY_BYTES = {
 }
 FEWEST_CORNERS = {"face": 3}
 _MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])", re.DOTALL)
-"""A marker of JPEG outside compressed data, where 0xFF is followed by 0 or a restart marker."""
+"""A JPEG marker; inside compressed data, 0xFF is always followed by 0 or a restart marker."""
 _END, _ALONE = 0xD9, (0x01, 0xD8)
 _DECODER_ERRORS = (
     OSError,
@@ -51,7 +51,7 @@ _DECODER_ERRORS = (
 
 @runtime_checkable
 class Checkable(Protocol):
-    """A raster that finds out by itself whether its stored bytes are whole."""
+    """A raster that can check its own stored bytes."""
 
     def check(self, thorough: bool) -> None:
         """Raise an `InputError` if the bytes are truncated or damaged."""
@@ -78,23 +78,29 @@ def file_faults(files: Iterable[Path], thorough: bool) -> Iterator[str]:
 
 
 def check_raster(raster: Raster, thorough: bool) -> None:
-    """Raise an `InputError` if the stored bytes of a raster are not whole."""
+    """Raise an `InputError` if the stored bytes of a raster are missing, truncated or damaged."""
     if isinstance(raster, Checkable):
         raster.check(thorough)
     elif isinstance(raster, ArrayFile):
         raster.shape()
-    elif isinstance(path := getattr(raster, "path", None), Path):  # an image file, of colours or of numbers
+    elif isinstance(path := getattr(raster, "path", None), Path):
         check_image(path, thorough)
 
 
 def check_image(path: Path, thorough: bool = False, fix: str = COPY) -> tuple[int, int]:
-    """Return the stored (height, width) of an image file; one that is not whole is an `InputError`."""
+    """Return the stored (height, width) of an image file.
+
+    Raises an `InputError` if the file is missing, empty, truncated or damaged; the message ends with `fix`.
+    """
     with open_file(path, fix) as file:
         return check_packed(file, os.fstat(file.fileno()).st_size, str(path), thorough, fix)
 
 
 def check_packed(file: BinaryIO, size: int, where: str, thorough: bool, fix: str = COPY) -> tuple[int, int]:
-    """Return the stored (height, width) of an image of `size` bytes; `where` names it in errors."""
+    """Return the stored (height, width) of an image of `size` bytes.
+
+    Raises an `InputError` if it is empty, truncated or damaged; `where` names it in the message.
+    """
     if not size:
         raise InputError(f"{where}: is empty (0 bytes); {fix}.")
     try:
@@ -120,7 +126,7 @@ def check_packed(file: BinaryIO, size: int, where: str, thorough: bool, fix: str
 
 
 def check_ply(path: Path) -> None:
-    """Raise an `InputError` if a binary PLY file is shorter than its header says, faces taken as triangles."""
+    """Raise an `InputError` if a binary PLY file is shorter than its header states, with faces counted as triangles."""
     with open_file(path) as file:
         size, head = os.fstat(file.fileno()).st_size, file.read(LONGEST_HEADER)
     header, found, _ = head.partition(b"end_header")
@@ -140,7 +146,7 @@ def check_ply(path: Path) -> None:
 
 
 def check_bytes(data: bytes, where: str, thorough: bool, fix: str = COPY) -> tuple[int, int]:
-    """Return the stored (height, width) of an image in memory."""
+    """Return the stored (height, width) of an encoded image in memory; raises like `check_packed`."""
     return check_packed(io.BytesIO(data), len(data), where, thorough, fix)
 
 
@@ -148,7 +154,7 @@ def _jpeg_ends(file: BinaryIO, size: int) -> bool:
     file.seek(max(0, size - TAIL))
     if b"\xff\xd9" in file.read(TAIL):
         return True
-    file.seek(0)  # something follows the end marker, or it is missing: go from marker to marker
+    file.seek(0)  # bytes follow the end marker, or it is missing: walk from marker to marker
     data, place = file.read(size), len(JPEG)
     while (found := _MARKER.search(data, place)) is not None:
         kind = found[1][0]
@@ -160,7 +166,7 @@ def _jpeg_ends(file: BinaryIO, size: int) -> bool:
 
 
 def _png_fault(file: BinaryIO, size: int, thorough: bool) -> str | None:
-    """Go from chunk to chunk; what follows the last one is left alone."""
+    """Return what is wrong with a PNG file, chunk by chunk; None if nothing. Bytes after the last chunk are ignored."""
     place = len(PNG)
     while place + 12 <= size:
         file.seek(place)
@@ -187,4 +193,4 @@ def _crc(file: BinaryIO, length: int, kind: bytes) -> int:
 
 
 ASPECT_TOLERANCE = 0.02
-"""Two pictures show the same view when their width / height differ less than this share; ScanNet's differ by 0.4 %."""
+"""Largest relative difference in width / height of two images of the same view; ScanNet's differ by 0.4 %."""

@@ -1,4 +1,4 @@
-"""What every dataset's reader offers: scenes built when they are asked for, and a look at the files before any work."""
+"""Define the interface of every dataset reader: scenes built on access, and a check of the files before work begins."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from labelfree.scene import Scene
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How much of a dataset is read, and what happens to what cannot be."""
+    """Options that select what is read of a dataset and how unreadable scenes are handled."""
 
     every: int | None = None
-    """Take every n-th frame of a scene; None leaves it to the layout: all frames, or as many as its paper takes."""
+    """Take every n-th frame of a scene; None uses the layout's default: all frames, or the number of its paper."""
     limit: int | None = None
-    """Take at most so many frames of each scene."""
+    """Take at most this many frames of each scene."""
     split: str | None = None
-    """Name of one of the dataset's own splits; None takes every scene that is there."""
+    """Name of one of the dataset's own splits; None takes all scenes found."""
     cache_dir: Path | None = None
-    """Where fused clouds and indices are kept."""
+    """Folder in which fused clouds are kept."""
     skip_broken: bool = False
-    """Leave scenes out that cannot be read, and name them, instead of stopping at the first one."""
+    """Leave out scenes that cannot be read, and name them, instead of stopping at the first one."""
 
     def __post_init__(self) -> None:
         if (self.every is not None and self.every < 1) or (self.limit is not None and self.limit < 1):
@@ -42,25 +42,25 @@ class ReadOptions:
             object.__setattr__(self, "cache_dir", Path(self.cache_dir))
 
     def stride(self, described: int = 1) -> int:
-        """Return the step between frames: `every`, or where it is not given what the description says."""
+        """Return the step between frames: `every`, or the value of the description if `every` is None."""
         return described if self.every is None else self.every
 
 
 class SceneSource(Protocol):
-    """One scene on disk; nothing is read before it is asked for."""
+    """One scene on disk; files are read only on request."""
 
     @property
     def name(self) -> str:
-        """Unique in its dataset; names the files written for this scene."""
+        """Return the scene's name, unique in its dataset; it names the files written for this scene."""
 
     def build(self) -> Scene:
-        """Return the scene, its pictures still on disk; raises `InputError` with the file that is at fault."""
+        """Return the scene; its images stay on disk. Raises an `InputError` that names the file at fault."""
 
     def faults(self, thorough: bool = False) -> tuple[str, ...]:
         """Return what is missing, truncated or contradictory in this scene's files, one sentence each.
 
-        Headers, ends, sizes and tables are looked at; images are not decoded. With `thorough` checksums inside the
-        files are verified, for which they are read as a whole.
+        Headers, ends, sizes and tables are checked; images are not decoded. With `thorough`, files are read as a whole
+        and the checksums inside them are verified.
         """
 
 
@@ -69,89 +69,89 @@ class CalibratedSource(Protocol):
     """A scene whose intrinsics can come from more than one file."""
 
     def calibration(self) -> Calibration:
-        """Return where the intrinsics are taken from; raises `InputError` where there are none."""
+        """Return the source of the intrinsics; raises an `InputError` if there are none."""
 
 
 @runtime_checkable
 class BenchmarkSource(Protocol):
-    """A scene of a dataset whose benchmark takes labels of points as files of its own."""
+    """A scene of a dataset whose benchmark accepts point labels in its own file format."""
 
     def submission_file(self, folder: Path, split: str | None) -> Path:
-        """Return where the benchmark's tools look for the labels of the scene's points."""
+        """Return the path at which the benchmark's tools expect the labels of the scene's points."""
 
     def submit(self, labels: NDArray[np.uint8], folder: Path, split: str | None) -> Path:  # [N], 255 = none
-        """Write labels of the scene's points, in the dataset's classes, into their `submission_file`."""
+        """Write the labels of the scene's points, in the dataset's classes, to `submission_file`; return its path."""
 
 
 @dataclass(frozen=True)
 class OpenedDataset:
-    """A dataset's scenes."""
+    """The scenes of a dataset, its class names and notes."""
 
     sources: Sequence[SceneSource]
     classes: tuple[str, ...] | None = None
-    """Class names that the ground truth's ids mean, in order; None where the dataset comes without."""
+    """Class names of the ground truth's ids, in order; None if the dataset has none."""
     notes: tuple[str, ...] = ()
-    """What a user should know, one sentence each: scenes left out, the split that was taken."""
+    """Notes for the user, one sentence each, such as scenes left out or the split taken."""
 
 
 @dataclass(frozen=True)
 class Count:
-    """How many of something are there."""
+    """A number of things found, beside the published number."""
 
     what: str
     found: int
     official: int | None = None
-    """As many as the dataset's authors publish; None where they publish no number."""
+    """Number published by the dataset's authors; None if there is none."""
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What `labelfree prepare` says about a whole tree."""
+    """The outcome of `labelfree prepare` for a whole dataset."""
 
     layout: str
     counts: tuple[Count, ...]
     problems: tuple[str, ...]
-    """What must be mended, one sentence each, with the file."""
+    """What must be fixed, one sentence each, with the file."""
     notes: tuple[str, ...] = ()
     frames: int = 0
-    """Images that teachers would label: the estimate of disk and time follows from it."""
+    """Number of images that teachers would label; the estimates of disk space and time follow from it."""
     classes: tuple[str, ...] | None = None
-    """Class names that come with the data; None where there are none."""
+    """Class names of the data; None if there are none."""
 
 
 SurveyProgress = Callable[[int, int], None]
-"""Hears how many of how many scenes are done."""
+"""Called with the number of scenes done and the total."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A dataset's layout on disk: how it is recognised, opened and gone through.
+    """A dataset's layout on disk: how it is recognised, opened and surveyed.
 
-    Each takes the dataset's folder, or the description file that stands for it with the folder it speaks of.
+    Each function takes the dataset's folder, or a description file and the folder that it refers to.
     """
 
     name: str
-    """As `--layout` takes it."""
+    """Name for `--layout`."""
     recognises: Callable[[Path], bool]
-    """Whether a folder or description file is of this layout, judged by a few names, never by reading data."""
+    """Return whether a folder or description file has this layout; only names are looked at, no data is read."""
     open: Callable[[Path, Path | None, ReadOptions], OpenedDataset]
-    """Open (path, root or None, options)."""
+    """Open the dataset: (path, root or None, options)."""
     survey: Callable[[Path, Path | None, ReadOptions, SurveyProgress], Survey]
-    """Go through the whole tree."""
+    """Check the whole dataset and count its contents."""
     recipe: str = "quick"
-    """The settings that suit it unless others are asked for."""
+    """Default recipe for data of this layout."""
     preset: str | None = None
-    """Preset of class names that the dataset's benchmark has, as `--classes` takes it."""
+    """Preset of the benchmark's class names, for `--classes`."""
     first_verb: str = "run"
-    """The verb that begins the work: `label` where it is done in parts, on several machines."""
+    """First command to run: `label` where the work is split over several machines."""
     images_only: bool = False
-    """Whether there are images without points: nothing can be trained on them."""
+    """Whether the data has images without points, so that nothing can be trained on it."""
     depth: bool = True
-    """Whether frames may have depth maps, through which recipes for RGB-D data pair points with pixels."""
+    """Whether frames may have depth maps, with which recipes for RGB-D data pair points and pixels."""
 
 
 def calibrations_of(sources: Sequence[SceneSource]) -> list[Calibration]:
-    """Return the calibrations of the scenes that have one and can be read."""
+    """Return the calibrations of the scenes that have one; scenes whose files cannot be read are skipped."""
     found = []
     for source in sources if sources and isinstance(sources[0], CalibratedSource) else ():
         with contextlib.suppress(InputError, OSError):
@@ -160,7 +160,7 @@ def calibrations_of(sources: Sequence[SceneSource]) -> list[Calibration]:
 
 
 def faults_of(source: SceneSource, thorough: bool = False) -> tuple[str, ...]:
-    """Return what is wrong with a scene's files; files that the system refuses to read are among it."""
+    """Return what is wrong with a scene's files, including files that the system cannot read."""
     try:
         with reading(Path(source.name)):
             return source.faults(thorough)
@@ -169,7 +169,10 @@ def faults_of(source: SceneSource, thorough: bool = False) -> tuple[str, ...]:
 
 
 def leave_out_broken(path: Path, opened: OpenedDataset, options: ReadOptions) -> OpenedDataset:
-    """Return the scenes without those that cannot be read, where these are to be left out; refuse to return none."""
+    """Return the dataset; with `skip_broken`, without the scenes that cannot be read.
+
+    Raises an `InputError` if no scene is left or a scene's name is not a safe file name.
+    """
     sources, notes = tuple(opened.sources), opened.notes
     if not sources:
         raise InputError(f"{path}: holds no scene; unpack its tables and files again, or give another folder.")

@@ -1,4 +1,4 @@
-"""What to type next, from the data alone: verb, classes, recipe, and the words that name the data."""
+"""Suggest the next command for surveyed data: verb, data arguments, classes and recipe."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from pathlib import Path
 from labelfree.data.layout import Layout, ReadOptions, Survey
 
 INDOORS, OUTDOORS = "wall, floor, chair", "nuscenes16"
-"""Class names that stand for the user's own, of rooms and of streets."""
+"""Example class names in place of the user's own, for rooms and for streets."""
 PAPER_INDOORS = "scannet"
-"""Recipe of the paper's teachers and networks for RGB-D data, whose own recipe, `quick`, has the lab's."""
-EXAMPLE_NOTE = "the data has no class names: those in the command are an example, name your own"
+"""Recipe with the paper's teachers and networks for RGB-D data; the default recipe `quick` uses the lab's."""
+EXAMPLE_NOTE = "the data has no class names: those in the command are an example, replace them with your own"
 RUN_NOTE = "RUN is the folder of a finished run: nothing can be trained on this data"
 
 
 @dataclass(frozen=True)
 class GivenData:
-    """How a command names its data."""
+    """The data arguments of a command."""
 
     path: Path
     root: Path | None = None
@@ -29,7 +29,7 @@ class GivenData:
     """`--classes` as given."""
 
     def words(self) -> list[str]:
-        """Return the words that name the same data again."""
+        """Return the command-line words that name the same data again."""
         named = (
             ("--root", self.root),
             ("--layout", self.layout),
@@ -44,21 +44,21 @@ class GivenData:
 
     @property
     def name(self) -> str:
-        """Name of the folder or of the description file."""
+        """Return the name of the folder or of the description file."""
         path = self.path.resolve()
         return path.stem if path.is_file() else path.name
 
 
 @dataclass(frozen=True)
 class NextStep:
-    """A command that runs as it is printed, and what must be known about it."""
+    """A command that runs as printed, and notes about it."""
 
     command: str
     notes: tuple[str, ...] = ()
 
 
 def next_step(given: GivenData, layout: Layout, found: Survey, recipe: str) -> NextStep:
-    """Return the command that begins the work on surveyed data."""
+    """Return the first command to run on surveyed data."""
     if layout.images_only:
         return NextStep(_line("evaluate", ["RUN", *given.words(), "--networks-only"]), (RUN_NOTE,))
     name = given.name if layout.preset is None else layout.name
@@ -70,14 +70,14 @@ def next_step(given: GivenData, layout: Layout, found: Survey, recipe: str) -> N
 
 
 def real_work_command(given: GivenData, layout: Layout, out: Path) -> str:
-    """Return the command that repeats a run of the lab's teachers with the paper's, in a run folder of its own."""
+    """Return the command that repeats a run with the paper's teachers instead of the lab's, in another run folder."""
     recipe = PAPER_INDOORS if layout.recipe == Layout.recipe else layout.recipe
     classes = [] if given.classes is None else ["--classes", given.classes]
     return _line("run", [*given.words(), *classes, "--recipe", recipe, "--out", f"{out}-{recipe}"])
 
 
 def _classes(given: GivenData, layout: Layout, own: tuple[str, ...] | None) -> tuple[list[str], bool]:
-    """Return the words that name the classes, and whether they are an example."""
+    """Return the command-line words that name the classes, and whether they are an example."""
     stated = given.classes or layout.preset
     if stated is not None:
         return ["--classes", stated], False

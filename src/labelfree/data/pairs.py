@@ -1,4 +1,4 @@
-"""Pixel-point pairs of a frame (Eq. 2), by the rule that suits its data."""
+"""Compute the pixel-point pairs of a frame (Eq. 2) by the rule for its data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from labelfree.scene import Frame, Scene
 
 
 def pair_points(scene: Scene, frame: Frame, size: tuple[int, int], config: PairingConfig) -> Pairs:
-    """Return the pixel-point pairs of a frame on a grid of (height, width)."""
+    """Return the pixel-point pairs of a frame on a grid of (height, width) pixels.
+
+    Raises an `InputError` if the rule needs depth and the frame has no depth map.
+    """
     frame = frame.resized(size)
     if not pairs_by_depth(frame, config):
         return pair_lidar(
@@ -25,7 +28,7 @@ def pair_points(scene: Scene, frame: Frame, size: tuple[int, int], config: Pairi
         )
     depth_m = frame.load_depth_m()
     if depth_m is None:
-        raise InputError(f"Frame '{frame.name}' of scene '{scene.name}' has no depth: set pairing.rule to lidar.")
+        raise InputError(f"Frame '{frame.name}' of scene '{scene.name}' has no depth map: set pairing.rule to lidar.")
     return pair_rgbd(
         torch.from_numpy(scene.points_world),
         torch.from_numpy(frame.world_to_camera),
@@ -37,5 +40,5 @@ def pair_points(scene: Scene, frame: Frame, size: tuple[int, int], config: Pairi
 
 
 def pairs_by_depth(frame: Frame, config: PairingConfig) -> bool:
-    """Whether a frame's depth map decides its pairs."""
+    """Return whether a frame's pairs are determined by its depth map."""
     return config.rule == "rgbd" or (config.rule == "auto" and frame.depth is not None)

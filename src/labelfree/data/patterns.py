@@ -1,4 +1,4 @@
-"""File patterns such as `color/*.{png,jpg}`: what the star stands for is the name of the frame."""
+"""Match file patterns such as `color/*.{png,jpg}`; the part matched by `*` is the name of the frame."""
 
 from __future__ import annotations
 
@@ -15,34 +15,37 @@ _NUMBER = re.compile(r"\d+(\.\d+)?")
 
 @dataclass(frozen=True)
 class Pattern:
-    """A path under a scene's folder with wildcards: `*` or `{name}` name the frame, `?` and `{png,jpg}` only match."""
+    """A path with wildcards in a scene's folder: `*` and `{name}` are the frame's name, `?` and `{png,jpg}` are not."""
 
     text: str
 
     @property
     def has_wildcard(self) -> bool:
-        """Whether the pattern can match more than one file."""
+        """Return whether the pattern can match more than one file."""
         return any(mark in self.text for mark in "*?{")
 
     @property
     def names_frames(self) -> bool:
-        """Whether a part of the pattern stands for the frame's name."""
+        """Return whether a part of the pattern stands for the frame's name."""
         return "*" in self.text or "{name}" in self.text
 
     def fill(self, name: str) -> str:
-        """Return the pattern with the frame's name in place of its wildcard; of alternatives the first one."""
+        """Return the path of a frame: its name replaces the wildcard, and the first alternative is taken."""
         filled = re.sub(r"\*|\{name\}", lambda _: name, self.text, count=1)
         return re.sub(r"\{([^{},]*),[^{}]*\}", r"\1", filled)
 
     def matches_in(self, folder: Path) -> bool:
-        """Whether a file in the folder matches, or the pattern's own folder (`color/`) stands there, perhaps empty."""
+        """Return whether a file in the folder matches, or the pattern's own folder (`color/`) exists, even if empty."""
         first = self.text.split("/")[0]
         if first != self.text and not Pattern(first).has_wildcard and (folder / first).is_dir():
             return True
         return next(self._walk(folder), None) is not None
 
     def find(self, folder: Path) -> dict[str, Path]:
-        """Return the matching files by frame name, in the natural order of the names (2 before 10)."""
+        """Return the matching files by frame name, in natural order (2 before 10).
+
+        Raises an `InputError` if two files have the same frame name.
+        """
         found: dict[str, Path] = {}
         for name, path in self._walk(folder):
             if name in found:
@@ -54,9 +57,9 @@ class Pattern:
         return {name: found[name] for name in natural_order(found)}
 
     def find_for(self, folder: Path, names: Collection[str]) -> dict[str, Path]:
-        """Return the files by the frame name that they belong to; one file for one frame needs no `*`.
+        """Return the matching files by frame name; a single file for a single frame needs no `*`.
 
-        Files of which none has the name of a frame are an error: the pattern is wrong, nothing has to be restored.
+        Raises an `InputError` if files match but none has the name of a frame: then the pattern is wrong.
         """
         found = self.find(folder)
         if not found or not names or any(name in found for name in names):
@@ -80,7 +83,7 @@ class Pattern:
 
 
 def natural_order(names: Iterable[str]) -> list[str]:
-    """Sort names by the numbers in them: '2' before '10', timestamps by their value."""
+    """Return names sorted by the numbers in them: '2' before '10', timestamps by value."""
     names = list(names)
     if all(_NUMBER.fullmatch(name) for name in names):
         return sorted(names, key=lambda name: (float(name), name))
@@ -92,7 +95,7 @@ def _split(name: str) -> list[str]:
 
 
 def is_number(name: str) -> bool:
-    """Whether a frame's name is a plain number, such as an index or a timestamp."""
+    """Return whether a frame's name is a plain number, such as an index or a timestamp."""
     return _NUMBER.fullmatch(name) is not None
 
 

@@ -1,4 +1,4 @@
-"""Point clouds in PLY files: ascii and both binary orders in, little-endian binary out."""
+"""Read and write point clouds in PLY files: read ascii and both binary orders, write little-endian binary."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _INTENSITY_NAMES = ("intensity", "scalar_intensity", "reflectance", "reflectivit
 _LABEL_NAMES = ("label", "class", "semantic", "classification", "scalar_label", "scalar_class", "scalar_classification")
 _LONGEST_HEADER = 1 << 16
 _MOST_DIGITS = 18
-"""Of a count in a header."""
+"""Largest number of digits of a count in a header."""
 _ROUNDING = 1e-4
-"""Largest change that a float of an ascii file may suffer from the type in its header: 0.1 mm."""
+"""Largest accepted rounding of a float in an ascii file to the type in its header: 0.1 mm."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class PlyCloud:
     """The columns of a PLY file that this library uses."""
 
     points: NDArray[np.floating[Any]]
-    """[N, 3] metres, float64 where the file holds more than float32 does; `Scene` drops points that are not finite."""
+    """[N, 3] metres; float64 if the file's values need it; `Scene` drops points that are not finite."""
     colours: NDArray[np.uint8] | None = None
     """[N, 3] RGB, 0 where not finite."""
     intensity: NDArray[np.float32] | None = None
@@ -46,7 +46,7 @@ class PlyCloud:
     labels: NDArray[np.uint8] | None = None
     """[N], 255 = ignored."""
     seen: NDArray[np.bool_] | None = None
-    """[N] whether an image gave the point its label, as results say."""
+    """[N] whether an image gave the point its label, as written with results."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,8 @@ class _Element:
 def read_ply(path: str | Path, labels: bool = True) -> PlyCloud:
     """Read the vertices of a cloud or mesh; other elements and properties are skipped, labels of -1 become 255.
 
-    Without `labels` they are not looked at, so that a property of another meaning does no harm where none are needed.
+    Without `labels`, label properties are not read, so that a property of that name with another meaning is no error.
+    Raises an `InputError` if the file is missing, truncated or not a PLY, or if no point is finite.
     """
     path = Path(path)
     try:
@@ -87,8 +88,10 @@ def write_ply(
     comments: Sequence[str] = (),
     seen: NDArray[np.bool_] | None = None,  # [N]
 ) -> None:
-    """Write a binary little-endian PLY: x y z as double if the points are float64, else as float, and where given red
-    green blue, label (uchar), score (float) and seen (uchar, 1 or 0)."""
+    """Write a binary little-endian PLY with x y z as double if the points are float64, else as float.
+
+    Optional properties are red green blue, label (uchar), score (float) and seen (uchar, 1 or 0).
+    """
     real = "<f8" if points_world.dtype == np.float64 else "<f4"
     columns: list[tuple[str, str, NDArray[Any]]] = [
         (name, real, points_world[:, axis]) for axis, name in enumerate("xyz")
@@ -174,7 +177,7 @@ def _header_line(words: list[str], order: str, elements: list[_Element], path: P
 
 
 def _short(text: str) -> str:
-    """Return text of a file as it can stand in a message."""
+    """Return text of a file in a form that is safe in a message: printable, at most 80 characters."""
     printable = "".join(c if c.isprintable() else "?" for c in text)
     return printable if len(printable) <= 80 else f"{printable[:80]}..."
 
@@ -189,7 +192,7 @@ def _require_plain(element: _Element, path: Path) -> None:
 
 
 def _most_entries(file: BinaryIO, element: _Element, order: str) -> int:
-    """Return how many entries the rest of the file can hold: declared counts are not to be trusted."""
+    """Return how many entries the rest of the file can hold, because declared counts may be wrong."""
     left = os.fstat(file.fileno()).st_size - file.tell()
     if order == "ascii":  # a digit and a separator for each value, which the very last one may lack
         return (left + 1) // max(2 * len(element.properties), 1)
@@ -197,7 +200,7 @@ def _most_entries(file: BinaryIO, element: _Element, order: str) -> int:
 
 
 def _require_entries(file: BinaryIO, element: _Element, order: str, path: Path) -> None:
-    """Raise an `InputError` if the file is too short for what it declares, before anything is allocated or looped."""
+    """Raise an `InputError` if the file is too short for the declared count, before memory is allocated."""
     if (found := _most_entries(file, element, order)) < element.count:
         raise _cut_off(path, element, found)
 
@@ -219,12 +222,12 @@ def _skip_element(file: BinaryIO, element: _Element, order: str, path: Path) -> 
 def _read_ascii(file: BinaryIO, element: _Element, path: Path) -> dict[str, NDArray[Any]]:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # loadtxt warns about no data; the count says it better
+            warnings.simplefilter("ignore")  # loadtxt warns about empty data; the count is checked below
             most = min(element.count, _most_entries(file, element, "ascii"))
             rows = np.loadtxt(file, dtype=np.float64, comments=None, max_rows=most, ndmin=2)
     except ValueError as error:
         raise InputError(
-            f"{path}: a vertex line is not numbers ({_short(str(error))}); export the cloud again."
+            f"{path}: a vertex line does not consist of numbers ({_short(str(error))}); export the cloud again."
         ) from error
     if len(rows) and rows.shape[1] != len(element.properties):
         raise InputError(
@@ -237,7 +240,7 @@ def _read_ascii(file: BinaryIO, element: _Element, path: Path) -> dict[str, NDAr
 
 
 def _as_declared(values: NDArray[np.float64], kind: str) -> NDArray[Any]:
-    """Return values in the type that the header names; where it cannot hold them they stay what they are."""
+    """Return values in the type of the header, or unchanged if that type cannot hold them."""
     declared = np.dtype(kind)
     if declared.kind == "f":
         with np.errstate(over="ignore", invalid="ignore"):
@@ -272,7 +275,7 @@ def _columns(table: dict[str, NDArray[Any]], path: Path, with_labels: bool) -> P
 
 
 def _written(name: str, table: dict[str, NDArray[Any]]) -> str:
-    """Return a property's name as the file spells it."""
+    """Return a property's name in the file's own spelling."""
     return next(spelled for spelled in table if spelled.lower() == name)
 
 

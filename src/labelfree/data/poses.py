@@ -1,4 +1,4 @@
-"""Camera poses in the forms people have them, turned into OpenCV `world_to_camera`."""
+"""Read camera poses and intrinsics from the usual file formats; convert poses to OpenCV `world_to_camera`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class CameraAxes(StrEnum):
 
 @dataclass(frozen=True)
 class PoseConvention:
-    """What the numbers of a stored pose mean."""
+    """The direction and the camera axes of stored poses."""
 
     pose_is: PoseIs = PoseIs.CAMERA_TO_WORLD
     camera_axes: CameraAxes = CameraAxes.OPENCV
@@ -40,11 +40,14 @@ class PoseConvention:
         self,
         stored: NDArray[np.float64],  # [4, 4]
     ) -> NDArray[np.float64]:  # [4, 4]
-        """Return the stored pose as OpenCV world_to_camera; one that cannot be inverted is an `InputError`."""
+        """Return the stored pose as OpenCV world_to_camera.
+
+        Raises an `InputError` if the matrix cannot be inverted.
+        """
         try:
             world_to_camera = np.linalg.inv(stored) if self.pose_is is PoseIs.CAMERA_TO_WORLD else stored
         except np.linalg.LinAlgError as error:
-            raise InputError("the pose is a matrix that cannot be inverted; take the frame out.") from error
+            raise InputError("the pose is a matrix that cannot be inverted; remove the frame.") from error
         return np.asarray(self._axes() @ world_to_camera, dtype=np.float64)
 
     def encode(
@@ -64,7 +67,7 @@ class StoredPose:
     """One pose as written in a file."""
 
     matrix: NDArray[np.float64]
-    """[4, 4], may hold NaN or infinity: many trackers mark lost frames so."""
+    """[4, 4]; may contain NaN or infinity, which many trackers write for lost frames."""
     where: str
     """File and row, for errors."""
     time: float | None = None
@@ -72,17 +75,18 @@ class StoredPose:
 
 
 def read_pose_file(path: Path) -> StoredPose:
-    """Read one pose of 16 or 12 values row-major, or of 7 or 8 values as in TUM rows, over any number of lines."""
+    """Read one pose: 16 or 12 values row by row, or 7 or 8 values as in a TUM row, on any number of lines."""
     values = [value for _, row in number_rows(path) for value in row]
     matrix = pose_matrix(values, str(path))
     return StoredPose(matrix, str(path), values[0] if len(values) == 8 else None)
 
 
 def read_pose_rows(path: Path) -> list[StoredPose]:
-    """Read a file of all poses.
+    """Read all poses of a file with one pose per frame.
 
-    A pose is a row of 16 or 12 values row-major, a TUM row `timestamp tx ty tz qx qy qz qw`, four lines of a 4x4
-    matrix, or the same after a line of three integers, as in Redwood's and Open3D's `trajectory.log`.
+    A pose is a line of 16 or 12 values row by row, a TUM line `timestamp tx ty tz qx qy qz qw`, or four lines of a 4x4
+    matrix. A line of three integers may precede the matrix, as in Redwood's and Open3D's `trajectory.log`.
+    Raises an `InputError` with the line if a value is missing or not a number.
     """
     rows = number_rows(path)
     if not rows:
@@ -94,13 +98,13 @@ def read_pose_rows(path: Path) -> list[StoredPose]:
     for line, row in rows:
         where = f"{path}, line {line}"
         if len(row) != width:
-            raise InputError(f"{where}: {len(row)} values, but earlier rows have {width}; mend the row.")
+            raise InputError(f"{where}: {len(row)} values, but earlier rows have {width}; fix the row.")
         poses.append(StoredPose(pose_matrix(row, where), where, row[0] if width == 8 else None))
     return poses
 
 
 def _matrix_blocks(path: Path, rows: list[tuple[int, list[float]]], header: bool) -> list[StoredPose]:
-    """Return the poses of matrices of four lines each, with or without a line of three integers before each."""
+    """Return the poses of 4x4 matrices of four lines each; with `header`, three integers precede each matrix."""
     shape = [3, 4, 4, 4, 4] if header else [4, 4, 4, 4]
     poses = []
     for start in range(0, len(rows), len(shape)):
@@ -115,7 +119,7 @@ def _matrix_blocks(path: Path, rows: list[tuple[int, list[float]]], header: bool
 
 
 def is_trajectory_log(path: Path) -> bool:
-    """Whether a file begins like a `trajectory.log`: three integers, then a row of four numbers."""
+    """Return whether a file begins like a `trajectory.log`: three integers, then a row of four numbers."""
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
             words = [file.readline(_LONGEST_LINE).split() for _ in range(2)]
@@ -126,7 +130,10 @@ def is_trajectory_log(path: Path) -> bool:
 
 
 def read_intrinsics(path: Path) -> NDArray[np.float64]:  # [3, 3]
-    """Read a 3x3, 3x4 or 4x4 pinhole matrix, the four values fx fy cx cy, or Open3D's camera in JSON."""
+    """Read pinhole intrinsics in pixels: a 3x3, 3x4 or 4x4 matrix, fx fy cx cy, or Open3D's camera in JSON.
+
+    Raises an `InputError` if the file has another number of values or no valid pinhole matrix.
+    """
     if path.suffix.lower() == ".json":
         values = _open3d_intrinsics(path)
     else:
@@ -141,16 +148,14 @@ def read_intrinsics(path: Path) -> NDArray[np.float64]:  # [3, 3]
         case count:
             raise InputError(f"{path}: {count} values; intrinsics are a 3x3 or 4x4 matrix, or fx fy cx cy.")
     if not np.isfinite(matrix).all() or min(matrix[0, 0], matrix[1, 1]) <= 0:
-        raise InputError(
-            f"{path}: focal lengths {matrix[0, 0]:g} and {matrix[1, 1]:g} must be positive; mend the file."
-        )
+        raise InputError(f"{path}: focal lengths {matrix[0, 0]:g} and {matrix[1, 1]:g} must be positive; fix the file.")
     if not np.allclose(matrix[2], (0, 0, 1)):
         raise InputError(f"{path}: the third row of the intrinsics is {matrix[2].tolist()}, expected 0 0 1.")
     return matrix
 
 
 def _open3d_intrinsics(path: Path) -> NDArray[np.float64]:  # [9]
-    """Return the matrix of Open3D's PinholeCameraIntrinsic row by row; the file has it column by column."""
+    """Return the matrix of Open3D's PinholeCameraIntrinsic row by row; the file stores it column by column."""
     try:
         values = np.array(read_json(path)["intrinsic_matrix"], dtype=np.float64).ravel()
         return values.reshape(3, 3).T.ravel()
@@ -164,26 +169,31 @@ def _open3d_intrinsics(path: Path) -> NDArray[np.float64]:  # [9]
 
 
 def pinhole(fx: float, fy: float, cx: float, cy: float) -> NDArray[np.float64]:  # [3, 3]
-    """Return the matrix of a pinhole camera."""
+    """Return the matrix of a pinhole camera from focal lengths and centre in pixels."""
     return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], dtype=np.float64)
 
 
 def number_rows(path: Path) -> list[tuple[int, list[float]]]:
-    """Return the numbers of each line of a text file with the line's number; `#` begins a comment."""
+    """Return (line number, values) of each line with numbers in a text file; `#` starts a comment."""
     rows = []
     for line, text in enumerate(read_text(path, strict=False).splitlines(), start=1):
         words = text.split("#")[0].replace(",", " ").split()
         try:
             row = [float(word) for word in words]
         except ValueError as error:
-            raise InputError(f"{path}, line {line}: {str(error).split(': ')[-1]} is not a number; mend it.") from error
+            raise InputError(
+                f"{path}, line {line}: {str(error).split(': ')[-1]} is not a number; fix the line."
+            ) from error
         if row:
             rows.append((line, row))
     return rows
 
 
 def pose_matrix(values: list[float], where: str) -> NDArray[np.float64]:
-    """Return the 4x4 transform of 16 or 12 values row-major, or of a TUM row of 7 or 8."""
+    """Return the 4x4 transform of 16 or 12 values row by row, or of the 7 or 8 values of a TUM row.
+
+    Raises an `InputError` for another number of values or a wrong last row; `where` names the source.
+    """
     match len(values):
         case 16:
             matrix = np.array(values).reshape(4, 4)
@@ -218,7 +228,7 @@ def _from_quaternion(
 
 
 def quaternion_rotation(quaternion: NDArray[np.float64]) -> NDArray[np.float64]:  # [4] w x y z -> [3, 3]
-    """Return the rotation of a quaternion, scaled to unit length."""
+    """Return the rotation matrix of a quaternion, which is normalised first."""
     w, x, y, z = quaternion / np.linalg.norm(quaternion)
     return np.array(
         [
@@ -231,8 +241,8 @@ def quaternion_rotation(quaternion: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def scaled_intrinsics(
     matrix: NDArray[np.float64],  # [3, 3]
-    own: tuple[int, int],  # (height, width) of the picture it belongs to
+    own: tuple[int, int],  # (height, width) of the image it belongs to
     size: tuple[int, int],  # (height, width)
 ) -> NDArray[np.float64]:  # [3, 3]
-    """Return intrinsics for the same view at another size."""
+    """Return the intrinsics of the same view at another image size."""
     return np.asarray(np.diag([size[1] / own[1], size[0] / own[0], 1.0]) @ matrix, dtype=np.float64)

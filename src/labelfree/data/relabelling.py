@@ -1,4 +1,4 @@
-"""Ground truth that counts through its own classes, brought to the ids of a vocabulary by name."""
+"""Map ground truth with class ids of its own to the ids of a vocabulary, by class name."""
 
 from __future__ import annotations
 
@@ -22,23 +22,26 @@ class RelabelledRaster:
     table: NDArray[np.uint8] = field(repr=False, compare=False)  # [256]
 
     def load(self) -> NDArray[Any]:
-        """Return [H, W] in the new ids; what is no id stays, for `Frame` to name."""
+        """Return the labels [H, W] in the new ids.
+
+        A map that is no label map is returned unchanged: `Frame` raises the error that names it.
+        """
         labels = self.labels.load()
         if labels.ndim != 2 or labels.min() < 0 or labels.max() > IGNORE_LABEL:
             return labels
         return self.table[labels]
 
     def digest(self) -> str:
-        """Return a digest of the content as it is stored."""
+        """Return a digest of the stored content."""
         return self.labels.digest()
 
     def describe(self) -> str:
-        """Return the words for the stored labels."""
+        """Return the name of the stored labels for messages."""
         return self.labels.describe()
 
 
 def id_table(classes: Sequence[str], vocabulary: Vocabulary) -> NDArray[np.uint8]:  # [256]
-    """Return what the ids of some classes are in a vocabulary; 255 for a class that it does not have."""
+    """Return the table from class ids to the ids of a vocabulary, by name; 255 for a class it does not contain."""
     table = np.full(256, IGNORE_LABEL, np.uint8)
     for number, name in enumerate(classes):
         if name in vocabulary.names:
@@ -47,7 +50,7 @@ def id_table(classes: Sequence[str], vocabulary: Vocabulary) -> NDArray[np.uint8
 
 
 def relabelled(scene: Scene, table: NDArray[np.uint8]) -> Scene:
-    """Return a scene with the ids of its ground truth replaced."""
+    """Return a scene with the ids of its ground truth replaced by those of a table."""
     frames = tuple(
         frame if frame.labels is None else replace(frame, labels=RelabelledRaster(frame.labels, table))
         for frame in scene.frames

@@ -1,4 +1,4 @@
-"""The evaluation protocol: one confusion matrix over a whole split, and the tables made from it."""
+"""The evaluation protocol: one confusion matrix over a whole split, and tables of its results."""
 
 from __future__ import annotations
 

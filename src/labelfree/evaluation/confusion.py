@@ -1,4 +1,4 @@
-"""One confusion matrix accumulated over a whole split, and the numbers read from it (ScanNet's mIoU protocol)."""
+"""The confusion matrix of a whole split and the values computed from it (ScanNet's mIoU protocol)."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from labelfree.vocabulary import IGNORE_LABEL, Vocabulary
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What a split says about one method in one modality; `nan` where there is nothing to measure."""
+    """The values of one method in one modality on a split; `nan` where nothing can be measured."""
 
     miou: float
-    """Mean IoU over the classes found in the truth or in the prediction, among those the truth has names for."""
+    """Mean IoU over the measured classes that occur in the ground truth or in the prediction, 0..1."""
     accuracy: float
-    """Share of counted pixels or points whose label is right."""
+    """Share of counted pixels or points with the correct label, 0..1."""
     mean_accuracy: float
-    """Mean over the classes of the truth of the share of each that is found (recall)."""
+    """Mean recall over the classes of the ground truth, 0..1."""
     iou: dict[str, float]
-    """IoU per class name, in label order; `nan` for an absent class."""
+    """IoU per class name, in label order; `nan` for a class in `absent`."""
     absent: tuple[str, ...]
-    """Classes found neither in the truth nor in the prediction, or not labelled in this truth: left out of `miou`."""
+    """Classes left out of `miou`: in neither ground truth nor prediction, or not measured."""
     confusion: NDArray[np.int64]
-    """[K, K + 1]: rows truth, columns prediction; the last column counts what got no label."""
+    """[K, K + 1] rows ground truth, columns prediction; the last column counts missing labels."""
     counted: int
-    """Pixels or points with a truth, the ones that count."""
+    """Number of pixels or points with ground truth."""
     unlabelled: float
-    """Share of the counted ones that got no label: 0 for a network, more for pseudo-labels with gaps."""
+    """Share of the counted ones without a label, 0..1: 0 for a network, more for pseudo-labels with gaps."""
     split: str = ""
-    """The split and scenes this number belongs to, as printed beside it."""
+    """Name of the split and scenes, printed beside the values."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON, `None` for numbers that do not exist."""
+        """Return plain data for JSON, with `None` in place of `nan`."""
         return {
             "miou": _or_none(self.miou),
             "accuracy": _or_none(self.accuracy),
@@ -53,7 +53,7 @@ class Evaluation:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Evaluation:
-        """Read what `to_dict` wrote."""
+        """Return the evaluation that `to_dict` returned as plain data."""
         return cls(
             miou=_or_nan(data["miou"]),
             accuracy=_or_nan(data["accuracy"]),
@@ -68,7 +68,7 @@ class Evaluation:
 
 
 class ConfusionMatrix:
-    """Counts of (truth, prediction) pairs, fed piece by piece so that no split has to fit in memory."""
+    """Counts of (ground truth, prediction) pairs, added image by image, so that a split need not fit in memory."""
 
     def __init__(self, classes: int) -> None:
         if not 1 <= classes <= IGNORE_LABEL:
@@ -78,17 +78,20 @@ class ConfusionMatrix:
 
     def update(
         self,
-        truth: NDArray[Any],  # [...] uint8, 255 = left out
-        prediction: NDArray[Any],  # [...] uint8, 255 = no label: a miss, but no class's mistake
+        truth: NDArray[Any],  # [...] uint8, 255 = ignored
+        prediction: NDArray[Any],  # [...] uint8, 255 = no label: a miss, but no false positive
     ) -> None:
-        """Add the pairs of one image or cloud."""
+        """Add the pairs of one image or cloud.
+
+        Raises an `InputError` if the shapes differ or if a label is not one of the classes.
+        """
         truth, prediction = np.asarray(truth), np.asarray(prediction)
         if truth.shape != prediction.shape:
             raise InputError(
-                f"The truth has shape {truth.shape} but the prediction {prediction.shape}: compare them on one grid."
+                f"The ground truth has shape {truth.shape} but the prediction {prediction.shape}: resize one of them."
             )
         counted = truth != IGNORE_LABEL
-        rows = self._checked("truth", truth[counted])
+        rows = self._checked("ground truth", truth[counted])
         columns = self._checked("prediction", prediction[counted])
         columns[columns == IGNORE_LABEL] = self.classes
         width = self.classes + 1
@@ -105,19 +108,19 @@ class ConfusionMatrix:
         return values
 
     def merge(self, other: ConfusionMatrix) -> None:
-        """Add the counts of another process or scene."""
+        """Add the counts of another matrix, such as that of another scene."""
         if other.classes != self.classes:
             raise InputError(f"Cannot merge counts of {other.classes} classes into {self.classes}.")
         self.counts += other.counts
 
     def iou(self) -> NDArray[np.float64]:
-        """Return [K] intersection over union; `nan` for classes absent from truth and prediction."""
+        """Return [K] intersection over union; `nan` for classes in neither ground truth nor prediction."""
         hits = np.diagonal(self.counts)
         union = self.counts.sum(axis=1) + self.counts[:, : self.classes].sum(axis=0) - hits
         return _divide(hits, union)
 
     def recall(self) -> NDArray[np.float64]:
-        """Return [K] the share of each class that is found; `nan` for classes absent from the truth."""
+        """Return [K] the recall of each class; `nan` for classes that the ground truth does not contain."""
         return _divide(np.diagonal(self.counts), self.counts.sum(axis=1))
 
     def miou(self) -> float:
@@ -125,11 +128,11 @@ class ConfusionMatrix:
         return _mean(self.iou())
 
     def accuracy(self) -> float:
-        """Return the share of counted pixels or points whose label is right."""
+        """Return the share of counted pixels or points with the correct label."""
         return float(_divide(np.trace(self.counts), self.counts.sum()))
 
     def mean_accuracy(self) -> float:
-        """Return the mean recall over the classes of the truth."""
+        """Return the mean recall over the classes of the ground truth."""
         return _mean(self.recall())
 
     def unlabelled(self) -> float:
@@ -137,10 +140,10 @@ class ConfusionMatrix:
         return float(_divide(self.counts[:, -1].sum(), self.counts.sum()))
 
     def evaluation(self, vocabulary: Vocabulary, split: str = "", measured: Sequence[str] | None = None) -> Evaluation:
-        """Return every number of the protocol; `split` names the data they belong to.
+        """Return all values of the protocol; `split` names the data.
 
-        `measured` are the classes that the truth can have, where these are not all: 11 of nuScenes' 16 in nuImages. A
-        label of another class is a miss there, but that class is not averaged over.
+        `measured` are the classes that the ground truth can contain, if not all: 11 of nuScenes' 16 in nuImages. A
+        label of another class counts as a miss, but that class is left out of the mean.
         """
         if len(vocabulary) != self.classes:
             raise InputError(f"The vocabulary has {len(vocabulary)} classes but {self.classes} were counted.")
@@ -166,7 +169,7 @@ def evaluate_labels(
     split: str = "",
     measured: Sequence[str] | None = None,
 ) -> Evaluation:
-    """Evaluate a stream of label maps or clouds; a picture is compared at the resolution of its truth."""
+    """Return the evaluation of pairs of label maps or clouds; label maps are resized to their ground truth."""
     matrix = ConfusionMatrix(len(vocabulary))
     for truth, prediction in pairs:
         on_grid = resize_nearest(prediction, truth.shape) if truth.ndim == 2 and prediction.ndim == 2 else prediction

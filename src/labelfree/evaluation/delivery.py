@@ -1,7 +1,7 @@
-"""Which labels a run delivers: the networks', or those they were trained on where the networks lose classes.
+"""The choice of the labels that a run delivers: the networks', or the voted labels if the networks lose a class.
 
-On a single capture the labels are all there is to learn from, and a network that was trained for a short time, or on
-few images, names the frequent classes only. Class shares and agreement tell without ground truth.
+A network that is trained for a short time or on few images may predict only the frequent classes. The shares of the
+classes and the agreement with the voted labels show this without ground truth.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ from labelfree.vocabulary import Vocabulary
 Item = TypeVar("Item")
 
 LEAST_SHARE = 0.02
-"""Share of the labels from which on a class must not be lost."""
+"""Smallest share of the voted labels at which a class must be kept."""
 KEPT_SHARE = 0.5
-"""Part of its share that a class must keep."""
+"""A class is lost if the networks give it less than this part of its share."""
 STEPS_TO_JUDGE = 60
-"""Optimiser steps below which the networks' labels say little about the method."""
+"""Optimiser steps below which a run is too short to judge its networks."""
 SCENES_COMPARED = 16
 FRAMES_COMPARED = 256
-"""At most so many scenes and images are compared, evenly spread."""
+"""Largest numbers of scenes and images that are compared, evenly spaced."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The labels of one side, 2D or 3D, beside those of the networks trained on them."""
+    """Class shares of the voted labels and of the networks' labels in one modality."""
 
     modality: Modality
     labels: tuple[float, ...]
-    """Share of each class among the training labels, 0..1."""
+    """Share of each class among the voted labels, 0..1."""
     networks: tuple[float, ...]
-    """The same among the networks' labels."""
+    """Share of each class among the networks' labels, 0..1."""
     agreement: float
-    """Share of the labelled pixels or points on which both agree."""
+    """Share of the labelled pixels or points where both agree, 0..1."""
 
     def lost(self) -> tuple[int, ...]:
-        """Return the classes that the networks lose."""
+        """Return the label ids of the classes that the networks lose."""
         return tuple(
             label
             for label, (before, now) in enumerate(zip(self.labels, self.networks))
@@ -56,15 +56,15 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Delivery:
-    """What a run delivers, and why."""
+    """The labeller that a run delivers, with the reason."""
 
     labeller: Labeller
     comparisons: tuple[Comparison, ...]
     reason: str
-    """Sentences for the terminal and the first lines of the report."""
+    """Sentences for the terminal and for the first lines of the report."""
 
     def to_dict(self, vocabulary: Vocabulary) -> dict[str, Any]:
-        """Return what `results.json` keeps: the method delivered, and class shares and agreement of each side."""
+        """Return plain data for `results.json`: the delivered method, class shares and agreement per modality."""
         sides = {
             each.modality: {
                 "agreement": round(each.agreement, 4),
@@ -78,7 +78,7 @@ class Delivery:
 
 
 def choose(voted: Labeller, networks: Labeller, scenes: Sequence[Scene], vocabulary: Vocabulary) -> Delivery:
-    """Deliver the networks' labels if they keep every class of the voted labels in 2D and 3D, else the voted labels."""
+    """Return the networks' labels if they keep every class of the voted labels, else the voted labels."""
     comparisons = compare(voted, networks, scenes, vocabulary)
     lost = [
         f"{vocabulary.names[label]} ({100 * each.labels[label]:.1f} % to {100 * each.networks[label]:.1f} % in "
@@ -90,13 +90,13 @@ def choose(voted: Labeller, networks: Labeller, scenes: Sequence[Scene], vocabul
     if lost:
         more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
         reason = (
-            f"Delivered are the labels of '{voted.name}' ({voted.note}), fused over all views: the networks lose "
-            f"{', '.join(lost[:3])}{more}. They agree with these labels on {agreement}."
+            f"The delivered labels are those of '{voted.name}' ({voted.note}), fused over all views: the networks lose "
+            f"{', '.join(lost[:3])}{more}. The networks agree with these labels on {agreement}."
         )
         return Delivery(voted, comparisons, reason)
     reason = (
-        f"Delivered are the labels of '{networks.name}' ({networks.note}): they keep every class of '{voted.name}' and "
-        f"agree with it on {agreement}."
+        f"The delivered labels are those of '{networks.name}' ({networks.note}): they keep every class of "
+        f"'{voted.name}' and agree with it on {agreement}."
     )
     return Delivery(networks, comparisons, reason)
 
@@ -107,15 +107,15 @@ def short_training(steps: int, epochs: int) -> tuple[str, ...]:
         return ()
     enough = math.ceil(epochs * STEPS_TO_JUDGE / max(1, steps))
     return (
-        f"Training took {steps} steps, too few to judge the networks: they may speckle and name frequent classes only. "
-        f"Train longer, for example with --train.epochs={enough} and another --out.",
+        f"Training took {steps} steps, too few to judge the networks: they may be noisy and predict frequent classes "
+        f"only. Train longer, for example with --train.epochs={enough} and another --out.",
     )
 
 
 def compare(
     voted: Labeller, networks: Labeller, scenes: Sequence[Scene], vocabulary: Vocabulary
 ) -> tuple[Comparison, ...]:
-    """Compare two labellers on some of the scenes, in 2D and, where there are points, in 3D."""
+    """Return the comparison of two labellers on evenly spaced scenes: in 2D and, if there are points, in 3D."""
     pixels, points = ConfusionMatrix(len(vocabulary)), ConfusionMatrix(len(vocabulary))
     shown = spread(range(len(scenes)), SCENES_COMPARED)
     for scene in (scenes[index] for index in shown):
@@ -135,7 +135,7 @@ def spread(items: Sequence[Item], count: int) -> list[Item]:
 
 
 def _comparison(modality: Modality, matrix: ConfusionMatrix) -> Comparison:
-    """Read shares and agreement from a matrix with a row for each class of the labels."""
+    """Return class shares and agreement from a matrix whose rows are the voted labels."""
     counts = matrix.counts
     total = counts.sum()
     return Comparison(

@@ -1,4 +1,4 @@
-"""Measuring label maps and networks against the truth of whole scenes, by the protocol of the paper's benchmarks."""
+"""Evaluation of labels against the ground truth of whole scenes, by the protocol of the paper's benchmarks."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from labelfree.scene import Frame, Scene
 from labelfree.vocabulary import Vocabulary
 
 LabelFrame = Callable[[Scene, Frame], Prediction]
-"""Labels of a frame at any resolution."""
+"""Return the labels of a frame at any resolution."""
 
 LabelPoints = Callable[[Scene], Prediction]
-"""Labels of a scene's points."""
+"""Return the labels of a scene's points."""
 
 
 def evaluate_pixels(
@@ -24,7 +24,7 @@ def evaluate_pixels(
     split: str = "",
     measured: Sequence[str] | None = None,
 ) -> Evaluation | None:
-    """Return the 2D result over all frames with truth, at the truth's own resolution; None without any."""
+    """Return the 2D result over all frames with ground truth, at its own resolution; None without any."""
     pairs = (
         (truth, resize_nearest(label(scene, frame).labels, (truth.shape[0], truth.shape[1])))
         for scene in scenes
@@ -42,7 +42,7 @@ def evaluate_points(
     split: str = "",
     measured: Sequence[str] | None = None,
 ) -> Evaluation | None:
-    """Return the 3D result over all points with truth, at full resolution; None without any."""
+    """Return the 3D result over all points with ground truth, at full resolution; None without any."""
     pairs = ((scene.labels, label(scene).labels) for scene in scenes if scene.labels is not None)
     evaluation = evaluate_labels(pairs, vocabulary, split, measured)
     return evaluation if evaluation.counted else None

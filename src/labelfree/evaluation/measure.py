@@ -18,9 +18,9 @@ def measure(
     split: str = "",
     measured: Sequence[str] | None = None,
 ) -> tuple[MethodResult, ...]:
-    """Evaluate each labeller in 2D and in 3D where it has that side and the scenes have truth; None elsewhere.
+    """Return one result per labeller: an evaluation for each modality that it labels and that has ground truth.
 
-    The truth counts through the vocabulary; `measured` are those of its classes that the truth can have, if not all.
+    `measured` are the classes of the vocabulary that the ground truth can contain, if not all.
     """
     results = []
     for labeller in labellers:

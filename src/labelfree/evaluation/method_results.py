@@ -1,4 +1,4 @@
-"""Tables of results: per class, several methods side by side, the confusion matrix; as Markdown and plain data."""
+"""Results of several methods as tables: comparison, IoU per class and confusion matrix, in Markdown and plain data."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from labelfree.evaluation.confusion import Evaluation
 from labelfree.vocabulary import Vocabulary
 
 MISSING = "–"
-"""Printed where a number does not exist."""
+"""Printed in place of a missing value."""
 
 
 @dataclass(frozen=True, eq=False)
 class MethodResult:
-    """One row of the results: a method and what it reached in each modality."""
+    """One row of the results: a method and its evaluation in each modality."""
 
     name: str
     evaluation_2d: Evaluation | None = None
     evaluation_3d: Evaluation | None = None
     note: str = ""
-    """What the method is, in a few words."""
+    """Short description of the method."""
     uses_truth: bool = False
-    """An upper bound trained on the truth: shown, but out of competition."""
+    """Whether it is an upper bound trained on ground truth; it is shown, but never marked as the best."""
 
     def modalities(self) -> tuple[tuple[str, Evaluation], ...]:
         """Return the evaluations that exist, with their short names."""
@@ -32,7 +32,7 @@ class MethodResult:
         return tuple((name, evaluation) for name, evaluation in both if evaluation is not None)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON: the headline numbers first, then everything."""
+        """Return plain data for JSON: mIoU first, then all values."""
         data: dict[str, Any] = {
             f"miou_{name.lower()}": evaluation.to_dict()["miou"] for name, evaluation in self.modalities()
         }
@@ -42,13 +42,13 @@ class MethodResult:
 
 @dataclass(frozen=True)
 class Table:
-    """Cells of text; the first column is left-aligned, the others right."""
+    """A table of text cells; the first column is left-aligned, the others right-aligned."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
     def markdown(self) -> str:
-        """Return a Markdown table padded so that it reads well as plain text too."""
+        """Return the table in Markdown, with padded columns."""
         widths = [max(3, *(len(row[i]) for row in (self.header, *self.rows))) for i in range(len(self.header))]
         rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
         lines = [_line(self.header, widths), "| " + " | ".join(rule) + " |"]
@@ -56,7 +56,7 @@ class Table:
 
 
 def percent(value: float) -> str:
-    """Return a share as percent with one decimal, a dash where there is none."""
+    """Return a share 0..1 in percent with one decimal; a dash for `nan`."""
     return MISSING if math.isnan(value) else f"{100 * value:.1f}"
 
 
@@ -73,7 +73,7 @@ def comparison_table(methods: Sequence[MethodResult]) -> Table:
 
 
 def class_table(methods: Sequence[MethodResult], vocabulary: Vocabulary, modality: str) -> Table:
-    """Return IoU per class in percent in "2D" or "3D": a column per method measured there, the mean in the last row."""
+    """Return IoU per class in percent in "2D" or "3D": a column per method evaluated there, the mean as last row."""
     columns = [
         (method.name, evaluation) for method in methods for m, evaluation in method.modalities() if m == modality
     ]
@@ -83,8 +83,8 @@ def class_table(methods: Sequence[MethodResult], vocabulary: Vocabulary, modalit
 
 
 def confusion_table(evaluation: Evaluation, vocabulary: Vocabulary) -> Table:
-    """Return the confusion matrix with each row (truth) in percent of its class."""
-    header = ("truth \\ prediction", *vocabulary.names, "no label")
+    """Return the confusion matrix; each row is in percent of its ground-truth class."""
+    header = ("ground truth \\ prediction", *vocabulary.names, "no label")
     rows = []
     for name, counts in zip(vocabulary.names, evaluation.confusion):
         total = int(counts.sum())
@@ -93,14 +93,14 @@ def confusion_table(evaluation: Evaluation, vocabulary: Vocabulary) -> Table:
 
 
 def absent_sentence(methods: Sequence[MethodResult]) -> str:
-    """Return a sentence naming the classes that each mean leaves out, empty when there are none."""
+    """Return a sentence that names the classes left out of each mean; empty if there are none."""
     left_out: dict[tuple[str, ...], list[str]] = {}
     for method in methods:
         for modality, evaluation in method.modalities():
             if evaluation.absent:
                 left_out.setdefault(evaluation.absent, []).append(f"{method.name} {modality}")
     parts = [f"{', '.join(names)} ({', '.join(where)})" for names, where in left_out.items()]
-    return f"Found neither in truth nor in prediction, so left out of the mean: {'; '.join(parts)}." if parts else ""
+    return f"In neither ground truth nor prediction, so left out of the mean: {'; '.join(parts)}." if parts else ""
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

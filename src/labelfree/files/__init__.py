@@ -1,1 +1,1 @@
-"""Reading what users bring and writing what labelfree makes: bounded, checked, atomic."""
+"""Reading of users' files and writing of outputs: bounded, checked and atomic."""

@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all: written to a temporary name, then renamed."""
+"""Atomic writing of files and folders: to a temporary name, which is then renamed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from labelfree.files.leftovers import clean_once, remove, temporary_name
 
 
 class UnwritableError(InputError, OSError):
-    """A file or folder that cannot be written: a full disk, no permission, a file where a folder is expected."""
+    """The error of a file or folder that cannot be written, such as on a full disk."""
 
     def __init__(self, path: Path, error: OSError) -> None:
         self.reason = error.strerror or str(error)
@@ -26,10 +26,10 @@ class UnwritableError(InputError, OSError):
 
 @contextmanager
 def atomic_file(path: Path, sync: bool = False) -> Iterator[BinaryIO]:
-    """Open a temporary file beside `path` that takes its place when the block ends without an error.
+    """Open a temporary file beside `path`, which replaces `path` when the block ends without an error.
 
-    `sync` waits until the disk holds the content, so that a power failure cannot leave an empty file. What cannot be
-    written, as on a full disk, is an UnwritableError, and no temporary file is left.
+    `sync` waits until the disk holds the content, so that a power failure cannot leave an empty file.
+    Raises an UnwritableError if the file cannot be written, as on a full disk; the temporary file is removed.
     """
     with _temporary(path) as temporary:
         with temporary.open("wb") as file:
@@ -42,7 +42,10 @@ def atomic_file(path: Path, sync: bool = False) -> Iterator[BinaryIO]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Make a temporary folder that replaces `path`, whatever was there, when the block ends without an error."""
+    """Make a temporary folder beside `path`, which replaces `path` when the block ends without an error.
+
+    Raises an UnwritableError if the folder cannot be written; the temporary folder is removed.
+    """
     if path.is_symlink():
         path = path.resolve()
     with _temporary(path) as temporary:
@@ -61,7 +64,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _temporary(path: Path) -> Iterator[Path]:
-    """Yield a free name beside `path`; whatever lies there at the end is removed."""
+    """Yield a free name beside `path`; remove the file or folder of that name at the end."""
     temporary = temporary_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -76,7 +79,7 @@ def _temporary(path: Path) -> Iterator[Path]:
 
 
 def _is_ours(error: OSError, path: Path, temporary: Path) -> bool:
-    """Tell errors of writing from those of reading another file: opening names its file, writing names none."""
+    """Return whether an error comes from writing `path`: errors of opening name a file, errors of writing name none."""
     if isinstance(error, UnwritableError) or error.errno is None:
         return False
     if error.filename is None:
@@ -86,17 +89,17 @@ def _is_ours(error: OSError, path: Path, temporary: Path) -> bool:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file in UTF-8."""
+    """Write a text file in UTF-8, atomically. Raises an UnwritableError if it cannot be written."""
     with atomic_file(path) as file:
         file.write(text.encode("utf-8"))
 
 
 def write_png(path: Path, picture: NDArray[Any]) -> None:
-    """Write a PNG: [H, W] uint8 or uint16, or [H, W, 3] uint8."""
+    """Write a PNG atomically, of an array [H, W] uint8 or uint16, or [H, W, 3] uint8."""
     with atomic_file(path) as file:
         save_png(file, picture)
 
 
 def save_png(file: BinaryIO, picture: NDArray[Any]) -> None:
-    """Write a picture, as `write_png` takes it, into an open file."""
+    """Write an array, as in `write_png`, to an open file as PNG."""
     Image.fromarray(np.ascontiguousarray(picture)).save(file, format="PNG", compress_level=1)

@@ -1,7 +1,7 @@
-"""Files that end with a checksum of all their bytes, so that damage of any kind is found before they are used.
+"""Files that end with a checksum of all their bytes, so that damage is detected before they are used.
 
-The checksum is the last part of the file itself: a second file beside it could not be replaced together with it.
-Formats that are read from their beginning, such as PNG and torch's archives, stay readable by other programs.
+The checksum is part of the file, because two files cannot be replaced together atomically. Formats that are read from
+their beginning, such as PNG and torch's archives, remain readable by other programs.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from labelfree.files.atomic import atomic_file
 MARK = b"labelfree-sha256"
 TRAILER_BYTES = len(MARK) + 32
 LARGEST = 1 << 30
-"""Bytes of a file that is read at once; a larger one is damaged."""
+"""Largest size in bytes of a file that `read_checked` reads; a larger one counts as damaged."""
 
 _CHUNK_BYTES = 1 << 20
 
 
 class DamagedError(Exception):
-    """A file whose checksum is missing or does not match its content."""
+    """The error of a file whose checksum is missing or does not match its content."""
 
 
 @contextmanager
 def checked_file(path: Path, sync: bool = False, key: str = "") -> Iterator[BinaryIO]:
-    """Open a file for writing front to back, as `atomic_file` does, and end it with its checksum.
+    """Open a file for sequential writing, as `atomic_file` does, and append its checksum at the end.
 
-    The checksum covers `key` too: what the content belongs to, so that a file in the place of another is found.
+    The checksum includes `key`, which names the content, so that a file in the place of another is detected.
     """
     with atomic_file(path, sync) as file:
         hashed = _HashedWriter(file, key)
@@ -42,7 +42,7 @@ def checked_file(path: Path, sync: bool = False, key: str = "") -> Iterator[Bina
 
 @contextmanager
 def open_checked(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that `checked_file` wrote, at its beginning and after comparing its checksum; else a DamagedError."""
+    """Verify a file that `checked_file` wrote and open it at its beginning. Raises a DamagedError if it is damaged."""
     if not path.is_file():
         raise DamagedError(f"{path}: missing, or no regular file")
     with path.open("rb") as file:
@@ -58,9 +58,9 @@ def open_checked(path: Path) -> Iterator[BinaryIO]:
 
 
 def read_checked(path: Path, key: str = "") -> bytes | None:
-    """Return what was written into a checked file; None where it is missing, unreadable, damaged or of another key."""
+    """Return the content of a checked file, or None if it is missing, unreadable, damaged or of another key."""
     try:
-        if not path.is_file():  # a FIFO would never answer
+        if not path.is_file():  # reading a FIFO would block
             return None
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -76,18 +76,18 @@ def read_checked(path: Path, key: str = "") -> bytes | None:
 
 
 class _HashedWriter(io.BufferedIOBase):
-    """Passes on what is written and hashes it on the way."""
+    """A writer that passes bytes on to a file and hashes them."""
 
     def __init__(self, file: BinaryIO, key: str) -> None:
         self.file = file
         self.digest = hashlib.sha256(key.encode())
 
     def writable(self) -> bool:
-        """Return that it takes bytes."""
+        """Return True: the stream can be written."""
         return True
 
     def write(self, data: object) -> int:
-        """Write bytes."""
+        """Write bytes; return their number."""
         content = memoryview(data).cast("B")  # type: ignore[arg-type]
         self.digest.update(content)
         return self.file.write(content)

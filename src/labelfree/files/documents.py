@@ -1,6 +1,7 @@
-"""Files that users write: text, JSON, YAML and NumPy arrays, read in bounded time and memory.
+"""Reading of users' text, JSON, YAML and NumPy files in bounded time and memory.
 
-Only regular files are opened, up to a size limit. Each failure is an `InputError` with the file and the fix.
+Only regular files up to a size limit are opened. Every function raises an InputError with the file and the fix if it
+fails.
 """
 
 from __future__ import annotations
@@ -22,29 +23,29 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LARGEST_TEXT = 64 << 20
-"""Bytes of a text or JSON file: the poses of 300,000 frames take 60 MB."""
+"""Largest size of a text or JSON file in bytes; the poses of 300,000 frames take 60 MB."""
 LARGEST_YAML = 4 << 20
-"""Bytes of a YAML file, which is parsed at about 1 MB a second."""
+"""Largest size of a YAML file in bytes; parsing takes about 1 s per MB."""
 DEEPEST = 64
-"""Levels of lists and keys inside each other."""
+"""Largest number of nested levels of lists and keys."""
 MOST_NODES = 200_000
-"""Values of a YAML file, counted after every alias (`*name`) is replaced by what it stands for."""
+"""Largest number of values of a YAML file, with every alias (`*name`) replaced by its value."""
 RESTORE = "restore the file"
 
 _SURROGATES = re.compile(r"\\u[dD][89a-fA-F]|\\U0000[dD][89a-fA-F]")
 _YAML_ERRORS = (yaml.YAMLError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""What PyYAML raises for values that cannot be built, such as the date 2001-99-99 or an integer of 5,000 digits."""
+"""Errors that PyYAML raises for invalid values, such as the date 2001-99-99 or an integer of 5,000 digits."""
 _NUMPY_ERRORS = (
     *(OSError, ValueError, EOFError, LookupError, MemoryError, OverflowError, RecursionError, SyntaxError, TypeError),
 )
 
 LARGEST_SWEEP = 1 << 30
-"""Bytes of a file with the points of one LiDAR sweep, or with their labels."""
+"""Largest size in bytes of a file with the points of one LiDAR sweep, or with their labels."""
 
 
 @contextmanager
 def reading(path: Path, fix: str = RESTORE) -> Iterator[None]:
-    """Turn an error of the operating system into one sentence with the file that it is about."""
+    """Convert an error of the operating system inside the block to an InputError that names the file."""
     try:
         yield
     except OSError as error:
@@ -55,7 +56,7 @@ def reading(path: Path, fix: str = RESTORE) -> Iterator[None]:
 
 @contextmanager
 def open_file(path: Path, fix: str = RESTORE, largest: int | None = None) -> Iterator[BinaryIO]:
-    """Open a regular file of at most `largest` bytes; a pipe, device or folder is refused and never waited for."""
+    """Open a regular file of at most `largest` bytes; a pipe, device or folder is refused without blocking."""
     with reading(path, fix):
         try:
             handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
@@ -80,9 +81,9 @@ def read_bytes(path: Path, largest: int = LARGEST_TEXT, fix: str = RESTORE) -> b
 
 
 def read_text(path: Path, largest: int = LARGEST_TEXT, fix: str = RESTORE, strict: bool = True) -> str:
-    """Return the content of a text file in UTF-8, with or without a byte order mark.
+    """Return the content of a UTF-8 text file, with or without a byte order mark.
 
-    Without `strict`, bytes that are not UTF-8 become a replacement character: comments may be in another encoding.
+    With `strict=False` bytes that are not UTF-8 become replacement characters, as for comments in another encoding.
     """
     data = read_bytes(path, largest, fix)
     try:
@@ -93,17 +94,17 @@ def read_text(path: Path, largest: int = LARGEST_TEXT, fix: str = RESTORE, stric
 
 
 def read_json(path: Path, largest: int = LARGEST_TEXT, fix: str = RESTORE) -> Any:
-    """Return what a JSON file holds."""
+    """Return the content of a JSON file."""
     return parse_json(read_text(path, largest, fix), str(path), fix)
 
 
 def read_yaml(path: Path, fix: str = "fix the file") -> Any:
-    """Return what a YAML file holds; keys that stand twice take their last value."""
+    """Return the content of a YAML file; a repeated key has its last value."""
     return parse_yaml(read_text(path, LARGEST_YAML, fix), str(path), fix)
 
 
 def parse_json(text: str, where: str, fix: str = RESTORE) -> Any:
-    """Return what JSON text holds; `where` names it in errors."""
+    """Return the content of JSON text; `where` names it in errors."""
     try:
         data = json.loads(text)
     except RecursionError as error:
@@ -114,7 +115,7 @@ def parse_json(text: str, where: str, fix: str = RESTORE) -> Any:
 
 
 def parse_yaml(text: str, where: str, fix: str = "fix the file") -> Any:
-    """Return what YAML text holds; `where` names it in errors."""
+    """Return the content of YAML text; `where` names it in errors."""
     try:
         data = yaml.load(text, Loader=_Loader)
     except _TooLarge as error:
@@ -125,8 +126,8 @@ def parse_yaml(text: str, where: str, fix: str = "fix the file") -> Any:
 
 
 def read_array(path: Path, fix: str = "copy the file again") -> NDArray[Any]:
-    """Return the array of an `.npy` file, whose header must not promise more than the file holds."""
-    import numpy as np  # most files are text, and commands such as `settings` start faster without it
+    """Return the array of real numbers of an `.npy` file, whose header must not declare more than the file holds."""
+    import numpy as np  # imported here: commands such as `settings` start faster without it
 
     with open_file(path, fix):
         pass
@@ -140,26 +141,26 @@ def read_array(path: Path, fix: str = "copy the file again") -> NDArray[Any]:
 
 
 def one_line(error: BaseException) -> str:
-    """Return the text of an error in one line, shortened."""
+    """Return the text of an error on one line, shortened to 200 characters."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 class _TooLarge(Exception):
-    """A document that would take too much memory once it is built."""
+    """The error of a document that would take too much memory."""
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader that counts values and levels while it composes, before anything is built."""
+    """PyYAML's safe loader with limits on values and levels, which are counted before any object is built."""
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
         self._depth = self._nodes = 0
         self._sizes: dict[int, int] = {}
-        """Values of each node that is complete."""
+        """Number of values of each complete node, by its id."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """Compose a node; refuse aliases that multiply into more values than a file of settings can have."""
+        """Compose a node. Raises _TooLarge if it is nested too deeply or aliases expand to too many values."""
         is_alias, before = self.check_event(yaml.AliasEvent), self._nodes
         self._depth += 1
         if self._depth > DEEPEST:
@@ -168,18 +169,18 @@ class _Loader(yaml.SafeLoader):
         self._depth -= 1
         if is_alias:
             if id(node) not in self._sizes:
-                raise _TooLarge("holds an alias (*name) inside the value that it stands for")
+                raise _TooLarge("holds an alias (*name) inside its own value")
             self._nodes += self._sizes[id(node)]
         else:
             self._nodes += 1
             self._sizes[id(node)] = self._nodes - before
         if self._nodes > MOST_NODES:
-            raise _TooLarge(f"holds more than {MOST_NODES:,} values, aliases (*name) counted as what they stand for")
+            raise _TooLarge(f"holds more than {MOST_NODES:,} values, with aliases (*name) expanded")
         return node
 
 
 def _checked(data: Any, text: str, where: str, fix: str) -> Any:
-    """Return the data unless it is nested too deeply or holds text that no file can be named by."""
+    """Return the data. Raises an InputError if it is nested too deeply or holds text that is not valid Unicode."""
     level = [data]
     for _ in range(DEEPEST + 1):
         level = [child for value in level if isinstance(value, (dict, list)) for child in _children(value)]
@@ -191,7 +192,7 @@ def _checked(data: Any, text: str, where: str, fix: str) -> Any:
         try:
             json.dumps(data, ensure_ascii=False, default=str).encode("utf-8")
         except UnicodeEncodeError as error:
-            raise InputError(f"{where}: holds half of a surrogate pair, which is no character; {fix}.") from error
+            raise InputError(f"{where}: holds half of a surrogate pair, which is not a character; {fix}.") from error
     return data
 
 

@@ -1,4 +1,4 @@
-"""Lines of a `metrics.jsonl`: what a reader may rely on, whatever happened to the file."""
+"""Reading of `metrics.jsonl`, which may be damaged or cut off."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from labelfree.errors import InputError
 
 METRICS = "metrics.jsonl"
 LINE_BYTES = 1 << 20
-"""Longer lines are damage: a record has a few hundred bytes."""
+"""Longest line in bytes; a record has a few hundred, so a longer line is damage."""
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield the lines of a file with their numbers from 1; of a line too long for a record the beginning."""
-    if path.exists() and not path.is_file():  # a FIFO would never answer
+    """Yield each line of a file with its number, from 1; of a line longer than `LINE_BYTES` only the beginning.
+
+    Raises an InputError if the path is no regular file.
+    """
+    if path.exists() and not path.is_file():  # reading a FIFO would block
         raise InputError(f"{path}: is not a regular file (a folder, pipe or device); delete it.")
     with path.open("rb") as file:
         number = 0
@@ -30,7 +33,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def parse_record(line: bytes) -> dict[str, Any] | None:
-    """Return the record of a line: a JSON object with finite numbers `epoch` and, if it is there, `step`; else None."""
+    """Return the record of a line, a JSON object with finite numbers `epoch` and, if present, `step`; else None."""
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):
@@ -41,7 +44,7 @@ def parse_record(line: bytes) -> dict[str, Any] | None:
 
 
 def is_number(value: object) -> bool:
-    """Tell whether a value is a finite number."""
+    """Return whether a value is a finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     try:

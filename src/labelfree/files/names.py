@@ -1,4 +1,4 @@
-"""Names of scenes and frames, which become names of files: they stay inside the folder they are written to."""
+"""Checks of scene and frame names, which become file names and must stay inside the output folder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from labelfree.errors import InputError
 
 LONGEST_PART = 210
-"""Bytes of a name between two slashes; file systems allow 255, of which endings take some."""
+"""Largest size in bytes of a name between two slashes; file systems allow 255, and suffixes need some of them."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _OUTSIDE = re.compile(r"[/\\]|.*(^|[/\\])\.{0,2}([/\\]|$)", re.DOTALL)
@@ -15,9 +15,10 @@ _OUTSIDE = re.compile(r"[/\\]|.*(^|[/\\])\.{0,2}([/\\]|$)", re.DOTALL)
 
 
 def require_safe_name(name: str, what: str) -> str:
-    """Return a name; one that is empty, has control characters or leads out of a folder is an `InputError`.
+    """Return a name unchanged. Slashes may divide it: `CAM_FRONT/0001` is allowed.
 
-    `what` begins the sentence, such as "capture.yaml: name". Slashes may divide a name: `CAM_FRONT/0001` is allowed.
+    Raises an InputError if the name is empty or too long, holds control characters or leads out of its folder. `what`
+    begins the message, such as "capture.yaml: name".
     """
     if not name.strip():
         raise InputError(f"{what} is empty; give a name.")
@@ -26,5 +27,5 @@ def require_safe_name(name: str, what: str) -> str:
     if _OUTSIDE.match(name):
         raise InputError(f"{what} is {name!r}: a name must stay inside its folder, without '..' or a leading '/'.")
     if max(len(part.encode()) for part in name.split("/")) > LONGEST_PART:
-        raise InputError(f"{what} is '{name[:40]}...': names of files can be {LONGEST_PART} bytes long; shorten it.")
+        raise InputError(f"{what} is '{name[:40]}...': file names have at most {LONGEST_PART} bytes; shorten it.")
     return name

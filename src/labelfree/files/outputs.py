@@ -1,4 +1,4 @@
-"""Folders that verbs write into: no verb writes over a file that labelfree did not make there."""
+"""Output folders of verbs, in which only files that labelfree made are overwritten."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from labelfree.errors import InputError
 from labelfree.files.decoding import reason
 
 RECORD = ".labelfree-outputs"
-"""Beginning of the name of the records; the machine's name follows."""
+"""Prefix of the names of records; the machine's name follows."""
 LONGEST_NAME = 200
-"""Bytes of a file's name; 255 are allowed, and a temporary file beside it needs some of them."""
+"""Longest file name in bytes; file systems allow 255, and temporary names need some of them."""
 LARGEST_RECORD = 1 << 28
-"""Bytes of a record that are read at once: millions of names."""
+"""Bytes of a record that are read at once, enough for millions of names."""
 _SAFE = "/ ()+,=@"
 
 
 class OutputFolder:
-    """A folder that a user names, with a record of the files that labelfree made in it.
+    """An output folder with a record of the files that labelfree made in it.
 
-    A record is a hidden text file with a relative path per line, percent-encoded. Lines are only added, before the
-    files are written, so that a killed command can be repeated. Each machine has a record of its own, because appending
-    is safe among the processes of one machine only.
+    The record is a hidden text file with one percent-encoded relative path per line. Lines are appended before the
+    files are written, so that a killed command can be repeated. Each machine has its own record, because appending is
+    safe only among processes of one machine. `advice` is the fix in error messages.
     """
 
     def __init__(self, root: Path, advice: str = "give another --out") -> None:
@@ -36,10 +36,11 @@ class OutputFolder:
         self._read_to: dict[Path, int] = {}
 
     def claim(self, files: Iterable[Path], inputs: Iterable[Path] = (), image_folders: Iterable[Path] = ()) -> None:
-        """Record files of this folder that are going to be written; raise before any is if one of them must not be.
+        """Record files that will be written into this folder.
 
-        Refused are files that somebody else made, inputs, two outputs of one name, and places where nothing can be
-        written. `image_folders` are folders whose files are claimed later: a PNG file in them must be labelfree's too.
+        Raises an InputError before any file is written if one exists that labelfree did not make, is one of `inputs`,
+        is named twice, or cannot be written. `image_folders` are folders whose files are claimed later; existing PNG
+        files in them must be labelfree's too.
         """
         names = self._names(files)
         self._refuse_inputs(names, inputs)
@@ -54,21 +55,21 @@ class OutputFolder:
         self._record([name for name in names if name not in made])
 
     def discard(self, files: Iterable[Path]) -> None:
-        """Delete outputs of an earlier command; files that labelfree did not make stay."""
+        """Delete outputs of an earlier command; files that labelfree did not make are kept."""
         made = self._recorded()
         for name in self._names(files):
             if name in made:
                 (self.root / name).unlink(missing_ok=True)
 
     def _names(self, files: Iterable[Path]) -> list[str]:
-        """Return paths relative to this folder; refuse repeated ones, ones outside of it and ones that are too long."""
+        """Return paths relative to this folder. Raises an InputError if one is repeated, outside of it or too long."""
         root = os.path.abspath(self.root)
         names: dict[str, None] = {}
         for path in files:
             name = Path(os.path.relpath(os.path.abspath(path), root)).as_posix()
             parts = name.split("/")
             if parts[0] in ("..", ".") or os.path.isabs(name):
-                raise InputError(f"{path}: lies outside of {self.root}; rename the scene or frame that it belongs to.")
+                raise InputError(f"{path}: is outside of {self.root}; rename the scene or frame that it belongs to.")
             longest = max(parts, key=len)
             if len(os.fsencode(longest)) > LONGEST_NAME:
                 raise InputError(f"{path}: '{longest[:40]}...' is longer than {LONGEST_NAME} bytes; shorten the name.")
@@ -84,23 +85,23 @@ class OutputFolder:
                 raise InputError(f"{self.root / name}: is an input, which would be overwritten; {self.advice}.")
 
     def _refuse_places(self, names: Iterable[str]) -> None:
-        """Refuse folders of outputs that are files, or in which nothing can be written."""
+        """Raise an InputError if an output's folder is a file or is not writable."""
         for folder in dict.fromkeys((self.root / name).parent for name in names):
             nearest = next(place for place in (folder, *folder.parents) if os.path.lexists(place) or place == Path())
             if not nearest.is_dir():
-                raise InputError(f"{nearest}: is a file, but a folder is needed here; {self.advice}.")
+                raise InputError(f"{nearest}: is a file where a folder is expected; {self.advice}.")
             if not os.access(nearest, os.W_OK | os.X_OK):
-                raise InputError(f"{nearest}: nothing can be written in this folder; {self.advice}.")
+                raise InputError(f"{nearest}: no permission to write in this folder; {self.advice}.")
 
     def _foreign(self, names: list[str]) -> str:
         more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
         return (
-            f"{self.root / names[0]}{more}: is there already and not in the folder's record of what labelfree made "
-            f"({RECORD}*), so it is not overwritten; {self.advice}, or move or delete it."
+            f"{self.root / names[0]}{more}: already exists and is not in the folder's record of files that labelfree "
+            f"made ({RECORD}*), so it is not overwritten; {self.advice}, or move or delete it."
         )
 
     def _recorded(self) -> set[str]:
-        """Return the names in the records; what was added since the last time is read."""
+        """Return the names in all records; only lines added since the last call are read."""
         try:
             for path in self.root.glob(f"{RECORD}*"):
                 _require_record(path)
@@ -132,4 +133,4 @@ class OutputFolder:
 
 def _require_record(path: Path) -> None:
     if not stat.S_ISREG(path.lstat().st_mode):
-        raise InputError(f"{path}: is no regular file, but a record of outputs must be one; delete it.")
+        raise InputError(f"{path}: is not a regular file, as the record of outputs must be; delete it.")

@@ -1,4 +1,4 @@
-"""One process at a time per run folder: a second identical command is refused instead of writing into the first."""
+"""A lock that admits one process at a time to a run folder."""
 
 from __future__ import annotations
 
@@ -17,19 +17,18 @@ from filelock import FileLock, Timeout
 from labelfree.errors import DataWarning, InputError
 
 RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
-"""Where launchers write the rank of a process; the first that is set counts, as in Lightning."""
+"""Environment variables in which launchers set a process's rank; the first that is set counts, as in Lightning."""
 
 _NO_LOCKS = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK})
 
 
 @contextmanager
 def run_lock(folder: str | Path, verb: str, part: str = "") -> Iterator[None]:
-    """Hold a run folder while a verb writes to it, or raise an InputError that names the process that holds it.
+    """Lock a run folder while a verb writes to it. Raises an InputError that names the process that holds the lock.
 
-    The operating system releases the lock when the process ends, however it ends: nothing is left that blocks.
-    Processes of one distributed job share the run: only rank zero locks. `part` separates processes that are meant to
-    write to one folder at the same time, such as the shards of `label`. A folder that the lock made and nothing else
-    used is removed.
+    The operating system releases the lock when the process ends, even if it is killed. In a distributed job only rank
+    zero locks. `part` separates processes that may write to one folder at the same time, such as the shards of `label`.
+    A folder that the lock made is removed at the end if it is otherwise empty.
     """
     folder = Path(folder)
     if rank() > 0:
@@ -39,8 +38,8 @@ def run_lock(folder: str | Path, verb: str, part: str = "") -> Iterator[None]:
     made = _make_folder(folder)
     lock = _acquire(lock_file, note, folder)
     try:
-        with suppress(OSError):  # the note only improves the message of a process that is refused
-            note.unlink(missing_ok=True)  # whatever it is: writing to a FIFO would never end
+        with suppress(OSError):  # the note only improves the message to a refused process
+            note.unlink(missing_ok=True)  # writing to a FIFO in its place would block
             note.write_text(_holder(verb), encoding="utf-8")
         yield
     finally:
@@ -53,7 +52,7 @@ def run_lock(folder: str | Path, verb: str, part: str = "") -> Iterator[None]:
 
 
 def rank() -> int:
-    """Return this process's rank within a distributed job, 0 outside of one."""
+    """Return the rank of this process in a distributed job, 0 outside of one."""
     found = next((os.environ[name] for name in RANK_VARIABLES if name in os.environ), "0")
     return int(found) if found.isdigit() else 0
 
@@ -63,7 +62,7 @@ def _suffix(part: str) -> str:
 
 
 def _make_folder(folder: Path) -> Path | None:
-    """Make a folder with its parents; return the topmost one that was missing, None where all were there."""
+    """Make a folder with its parents; return the topmost one that was missing, or None if all existed."""
     missing = [path for path in (folder, *folder.parents) if not os.path.exists(path)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -73,7 +72,7 @@ def _make_folder(folder: Path) -> Path | None:
 
 
 def _acquire(lock_file: Path, note: Path, folder: Path) -> FileLock | None:
-    """Return the held lock; None, with a note on the terminal, where the file system has no locks."""
+    """Return the acquired lock, or None with a DataWarning if the file system has no locks."""
     lock = FileLock(lock_file)
     try:
         with warnings.catch_warnings():

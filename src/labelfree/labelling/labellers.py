@@ -1,4 +1,4 @@
-"""The label sources of a run side by side: CLIP's labels, the same after the vote, OpenScene, the trained networks."""
+"""Labellers: CLIP's labels, voted labels, the trained networks, and predictions of any labeller after the vote."""
 
 from __future__ import annotations
 
@@ -31,30 +31,30 @@ class Labeller(Protocol):
 
     @property
     def name(self) -> str:
-        """Row name in tables."""
+        """Return the name of its row in tables."""
 
     @property
     def note(self) -> str:
-        """What the row means."""
+        """Return a short description of the row."""
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
-        """The sides it has; asking for the other one is an error."""
+        """Return the modalities that it labels; asking for another one is an error."""
 
     def pixels(self, scene: Scene, frame: Frame) -> Prediction:
-        """Label a frame."""
+        """Return the labels of a frame."""
 
     def points(self, scene: Scene) -> Prediction:
-        """Label a scene's points."""
+        """Return the labels of a scene's points."""
 
 
 @dataclass(frozen=True)
 class TeacherLabels:
-    """The teachers' labels, with or without the vote, carried to the points by projection: no training at all.
+    """The teachers' labels, with or without the vote, projected onto the points; nothing is trained.
 
-    With `views="vote"` each view of a point gives one label and the most frequent wins; with "average" CLIP's class
-    scores are averaged over the views before the best class is taken, as MaskCLIP's 3D labels are in the paper's Table
-    1. After the vote inside the masks there are labels but no scores, so that `voted` goes with "vote" alone.
+    With `views="vote"` a point takes the most frequent label of its views. With "average" it takes the class with the
+    highest mean CLIP score over its views, as MaskCLIP does in the paper's Table 1. Voted labels have no scores, so
+    `voted` requires "vote". Raises an `InputError` if scores are needed and missing.
     """
 
     teachers: Teachers
@@ -72,20 +72,20 @@ class TeacherLabels:
 
     @property
     def name(self) -> str:
-        """Row name: `clip` is the paper's baseline, `clip+sam` its row without CNS."""
+        """Return the row name: `clip` is the paper's baseline, `clip+sam` its row without CNS."""
         return "clip+sam" if self.voted else "clip"
 
     @property
     def note(self) -> str:
-        """What the row means."""
+        """Return a short description of the row."""
         return "CLIP labels after the vote inside SAM's masks" if self.voted else "dense CLIP labels"
 
     def pixels(self, scene: Scene, frame: Frame) -> Prediction:
-        """Return the teacher's labels of a frame at the working size."""
+        """Return the teachers' labels of a frame at the working size."""
         return Prediction(self._map(frame), self.teachers.vocabulary, name=frame.name)
 
     def points(self, scene: Scene) -> Prediction:
-        """Return the labels or the scores of all frames carried to the points."""
+        """Return the labels of the points, projected from the labels or the scores of all frames."""
         teachers = self.teachers
         pairs = ((frame, teachers.pairs(scene, frame)) for frame in scene.frames)
         if self.views == "average":
@@ -99,7 +99,7 @@ class TeacherLabels:
 
 @dataclass(frozen=True)
 class NetworkLabels:
-    """The trained networks: both, or the one that was trained."""
+    """The labels of the trained networks: of both, or of the one that was trained."""
 
     net_2d: Segmenter2D | None
     net_3d: Segmenter3D | None
@@ -108,12 +108,12 @@ class NetworkLabels:
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
-        """The sides that were trained."""
+        """Return the modalities that were trained."""
         return tuple(m for m, net in zip(MODALITIES, (self.net_2d, self.net_3d)) if net is not None)
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """The classes both name."""
+        """Return the vocabulary of the networks."""
         for net in (self.net_2d, self.net_3d):
             if net is not None:
                 return net.vocabulary
@@ -133,9 +133,12 @@ class NetworkLabels:
 
 
 def load_networks(folder: str | Path, device: torch.device) -> NetworkLabels:
-    """Return the networks that a run left in `folder/2d` and `folder/3d`, one of them at least."""
+    """Return the networks in `folder/2d` and `folder/3d`; one of them may be missing.
+
+    Raises an `InputError` if both are missing or if one is damaged.
+    """
     folder = Path(folder)
-    # Whatever bears one of the names counts, so that a damaged network is an error, not a missing one.
+    # Any of the files counts, so that an incomplete network is an error, not a missing one.
     files = (CONFIG_NAME, WEIGHTS_NAME)
     found = tuple(any(os.path.lexists(folder / modality / name) for name in files) for modality in MODALITIES)
     if not any(found):
@@ -148,24 +151,24 @@ def load_networks(folder: str | Path, device: torch.device) -> NetworkLabels:
 
 @dataclass(frozen=True)
 class RefinedLabels:
-    """Another labeller's finished predictions after the vote inside SAM's masks: Table 2's `post refine`."""
+    """The finished predictions of another labeller after the vote inside SAM's masks: row `post_refine` of Table 2."""
 
     labeller: Labeller
     teachers: Teachers
 
     @property
     def name(self) -> str:
-        """Row name."""
+        """Return the row name."""
         return f"{self.labeller.name}, refined"
 
     @property
     def note(self) -> str:
-        """What the row means."""
+        """Return a short description of the row."""
         return f"{self.labeller.note}; finished predictions voted inside SAM's masks"
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
-        """Those of the labeller."""
+        """Return the modalities of the other labeller."""
         return self.labeller.modalities
 
     def pixels(self, scene: Scene, frame: Frame) -> Prediction:
@@ -173,7 +176,7 @@ class RefinedLabels:
         return refine_image(self.labeller.pixels(scene, frame), self.teachers.mask_ids(frame))
 
     def points(self, scene: Scene) -> Prediction:
-        """Return the points' labels after the vote over the points paired with each mask, view by view."""
+        """Return the points' labels after the vote over the points paired with each mask, in each view."""
         return refine_cloud(scene, self.labeller.points(scene), self._views(scene))
 
     def _views(self, scene: Scene) -> Iterator[tuple[Pairs, NDArray[np.uint16]]]:
@@ -182,7 +185,7 @@ class RefinedLabels:
 
 
 def require_modality(modality: Modality, labeller: Labeller) -> None:
-    """Raise an `InputError` where a labeller does not have a side."""
+    """Raise an `InputError` if a labeller does not label a modality."""
     if modality not in labeller.modalities:
         raise _lacks(modality, labeller)
 

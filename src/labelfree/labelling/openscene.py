@@ -21,7 +21,10 @@ from labelfree.teachers.teachers import Teachers
 
 
 def fuse_scene(scene: Scene, teachers: Teachers) -> FusedFeatures:
-    """Return the fused CLIP features of a scene's points, from every frame."""
+    """Return the fused CLIP features of a scene's points, from every frame.
+
+    Raises an `InputError` if the teacher has no dense features.
+    """
 
     def view(frame: Frame) -> View:
         features = teachers.namer.features(frame, teachers.size)
@@ -36,32 +39,35 @@ def fuse_scene(scene: Scene, teachers: Teachers) -> FusedFeatures:
 
 
 OpenSceneSide = Literal["ensemble", "3d", "2d"]
-"""Where OpenScene's labels of points come from: the surer of both sides, the network, or the fused features."""
+"""Source of OpenScene's point labels: whichever branch is more confident, the network, or the fused features."""
 
 
 @dataclass(frozen=True)
 class OpenSceneLabels:
-    """OpenScene: pixels by dense CLIP; points by the distilled network, by fused features, or by the surer of both.
+    """OpenScene's labels: dense CLIP in 2D; the distilled network, fused features or an ensemble of both in 3D.
 
-    Both sides of the ensemble are compared by the cosine of their features with the classes' text embeddings.
+    The ensemble takes whichever branch is more confident, by the cosine of its features with the text embeddings.
     """
 
     teachers: Teachers
-    """The dense CLIP labels of the pixels, and where the fused features come from."""
+    """Dense CLIP: it labels the pixels and gives the features that are fused."""
     net_3d: Segmenter3D
     side: OpenSceneSide = "ensemble"
 
     @property
     def name(self) -> str:
-        """Row name."""
+        """Return the row name."""
         return "openscene" if self.side == "ensemble" else f"openscene {self.side}"
 
     @property
     def note(self) -> str:
-        """What the row means."""
+        """Return a short description of the row."""
         match self.side:
             case "ensemble":
-                return "3D network distilled from fused dense CLIP features, or these features where they are surer"
+                return (
+                    "3D network distilled from fused dense CLIP features, or these features where they are more "
+                    "confident"
+                )
             case "3d":
                 return "3D network distilled from fused dense CLIP features"
             case "2d":
@@ -69,7 +75,7 @@ class OpenSceneLabels:
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
-        """Both, unless only the 3D network is asked."""
+        """Return both modalities; only 3D if the labels are the network's alone."""
         return ("3d",) if self.side == "3d" else MODALITIES
 
     def pixels(self, scene: Scene, frame: Frame) -> Prediction:
@@ -78,7 +84,7 @@ class OpenSceneLabels:
         return TeacherLabels(self.teachers, voted=False).pixels(scene, frame)
 
     def points(self, scene: Scene) -> Prediction:
-        """Return the labels of the chosen side; where no view sees a point the ensemble is the network's."""
+        """Return the labels of the chosen branch; points that no view sees take the network's in the ensemble."""
         vocabulary = self.teachers.vocabulary
         if self.side == "2d":
             return fused_labels(scene, self._fused_cosines(scene), vocabulary)

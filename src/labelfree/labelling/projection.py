@@ -1,4 +1,4 @@
-"""Labels carried from images to points and refined by masks."""
+"""Projection of labels from images to points, and the vote on finished predictions."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ def project_labels(
     views: Iterable[tuple[Pairs, NDArray[np.uint8]]],  # pairs of a frame and its label map [H, W]
     vocabulary: Vocabulary,
 ) -> Prediction:
-    """Carry label maps to the points (Eq. 2): each view votes, ties go to the lowest class id; unseen points take the
-    label of a seen one nearby, so that every point has a class, as the protocol asks."""
+    """Return the labels of points from label maps (Eq. 2): each view votes, ties go to the lowest class id.
+
+    Unseen points take the label of a nearby seen point, since the protocol requires a class at every point.
+    """
     votes = _votes(
         scene, ((pairs, torch.from_numpy(labels)[pairs.row, pairs.column]) for pairs, labels in views), vocabulary
     )
@@ -39,8 +41,10 @@ def project_scores(
     views: Iterable[tuple[Pairs, Tensor]],  # pairs of a frame and its score map [K, H, W]
     vocabulary: Vocabulary,
 ) -> Prediction:
-    """Carry score maps to the points: the mean over a point's views, then the best class (MaskCLIP in 3D); unseen
-    points take the label of a seen one nearby."""
+    """Return the labels of points from score maps: the class with the highest mean over a point's views.
+
+    These are MaskCLIP's 3D labels. Unseen points take the label of a nearby seen point.
+    """
     sums, counts = torch.zeros(len(scene), len(vocabulary)), torch.zeros(len(scene))
     for pairs, scores in views:
         sums.index_add_(0, pairs.point, scores[:, pairs.row, pairs.column].T)
@@ -49,7 +53,7 @@ def project_scores(
 
 
 def fused_labels(scene: Scene, scores: Tensor, vocabulary: Vocabulary) -> Prediction:  # [N, K], -inf where unseen
-    """Label points by the cosines of their fused features; unseen points take the label of a seen one nearby."""
+    """Return the labels of points from the cosines of their fused features; unseen points take a nearby label."""
     return _every_point(scene, scores.argmax(dim=1), scores[:, 0] > -torch.inf, None, vocabulary)
 
 
@@ -69,8 +73,11 @@ def refine_cloud(
     prediction: Prediction,
     views: Iterable[tuple[Pairs, NDArray[np.uint16]]],  # pairs of a frame and its mask ids [H, W]
 ) -> Prediction:
-    """Return a finished 3D prediction after the vote inside SAM's masks: in each view a point takes the label that most
-    points paired with its mask have, then its views vote, ties to the lowest class id; unseen points keep theirs."""
+    """Return a finished 3D prediction after the vote inside SAM's masks.
+
+    In each view, the points paired with a mask take the most frequent label among them. Then the views of a point
+    vote; ties go to the lowest class id. Points that no view sees keep their label.
+    """
     own = torch.from_numpy(prediction.labels.astype(np.int64))
     classes = len(prediction.vocabulary)
 
@@ -103,7 +110,7 @@ def _every_point(
     confidence: Tensor | None,  # [N]
     vocabulary: Vocabulary,
 ) -> Prediction:
-    """Give the points that no view sees a label nearby; without any seen point nothing has a label."""
+    """Return a prediction in which unseen points take a nearby label; all are ignored if no point is seen."""
     if bool(seen.any()):
         labels = labels[nearby_seen(torch.from_numpy(scene.points_world), seen)]
     else:
@@ -117,9 +124,10 @@ def nearby_seen(
     seen: Tensor,  # [N] bool, at least one
     smallest_m: float = 0.05,
 ) -> Tensor:  # [N] int64
-    """Return for each point itself if seen, else a seen point in the smallest cell of a doubling grid that holds one.
+    """Return the index of each point itself if it is seen, else that of a nearby seen point.
 
-    An exact nearest neighbour costs minutes on a scan of half a million points; this costs a sort for each doubling.
+    The nearby point is in the same cell of a grid whose cells double from `smallest_m` until one contains a seen
+    point. An exact nearest neighbour takes minutes for half a million points; this takes one sort per doubling.
     """
     index = torch.arange(len(points))
     missing = index[~seen]

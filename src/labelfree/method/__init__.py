@@ -1,1 +1,1 @@
-"""The equations of the paper, one short file each."""
+"""Implement the equations of the paper, one short file each."""

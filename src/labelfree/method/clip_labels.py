@@ -1,4 +1,4 @@
-"""Eq. 1: the label of a pixel is the class whose text is most similar to the pixel's dense CLIP feature."""
+"""Compute Eq. 1: label each pixel with the class whose text is most similar to its dense CLIP feature."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from labelfree.errors import InputError
 from labelfree.method.resample import resample
 
 CLIP_TEMPERATURE = 100.0
-"""The factor that CLIP learned to multiply cosines with before a softmax."""
+"""Factor of the cosines before a softmax, as learned by CLIP."""
 
 
 def class_scores(
@@ -18,7 +18,10 @@ def class_scores(
     text: Tensor,  # [S, D] one row per name; S = K without synonyms
     owners: Tensor | None = None,  # [S] int64 class of each name
 ) -> Tensor:  # [K, h, w] float32
-    """Return the cosine of every patch with every class (Eq. 1); a class with several names takes the best of them."""
+    """Return the cosine of every patch with every class (Eq. 1); a class with several names takes the highest.
+
+    Raises an `InputError` if image and text features have different widths.
+    """
     if features.shape[-1] != text.shape[-1]:
         raise InputError(
             f"Image features have width {features.shape[-1]} but text embeddings {text.shape[-1]}: "
@@ -38,7 +41,7 @@ def upsample_scores(
     size: tuple[int, int],
     extent: tuple[float, float] | None = None,
 ) -> Tensor:  # [K, H, W]
-    """Bring class scores, not labels, to the image's resolution; `extent` as in `resample` cuts off patch padding."""
+    """Upsample class scores to (height, width) pixels; `extent` removes patch padding as in `resample`."""
     return resample(scores, size, extent)
 
 
@@ -54,5 +57,5 @@ def clip_labels(
     owners: Tensor | None = None,  # [S] int64
     extent: tuple[float, float] | None = None,
 ) -> Tensor:  # [H, W] uint8
-    """Return dense CLIP labels of one image (Eq. 1): cosine, bilinear upsampling of the scores, best class."""
+    """Return dense CLIP labels of one image (Eq. 1): cosines, bilinear upsampling of the scores, argmax."""
     return labels_from_scores(upsample_scores(class_scores(features, text, owners), size, extent))

@@ -1,4 +1,4 @@
-"""Eq. 6: the random switch between CLIP's labels and the networks' own, refined by SAM."""
+"""Compute Eq. 6: switch at random between CLIP's labels and the networks' own, refined by SAM's masks."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from labelfree.vocabulary import IGNORE_LABEL
 
 @dataclass(frozen=True)
 class PairedPixels:
-    """Where the P pixel-point pairs of a batch lie in its images."""
+    """The positions of the P pixel-point pairs of a batch in its images."""
 
     image: Tensor  # [P] int64
     row: Tensor  # [P] int64
     column: Tensor  # [P] int64
 
     def gather(self, maps: Tensor) -> Tensor:
-        """Read [B, H, W] maps at the paired pixels: [P]."""
+        """Return the values [P] of maps [B, H, W] at the paired pixels."""
         return maps[self.image, self.row, self.column]
 
 
@@ -38,7 +38,7 @@ def refined_3d_prediction(
     logits: Tensor,  # [P, K] of the paired points
     pair_masks: Tensor,  # [P] joint ids: a point takes the mask of its paired pixel
 ) -> Tensor:  # [P] int64
-    """Return Phat*_p: the 3D network's argmax of this step, after the vote; a point votes once per pair."""
+    """Return Phat*_p: the 3D network's argmax of this step, after the vote; each pair casts one vote."""
     return refine_labels(logits.detach().argmax(dim=1), pair_masks, logits.shape[1])
 
 
@@ -48,13 +48,12 @@ def spread_to_pixels(
     mask_ids: Tensor,  # [B, H, W] joint ids
     num_classes: int,
 ) -> Tensor:  # [B, H, W] int64
-    """Carry 3D labels to the images: a mask with a paired point is filled by its vote, all else unpaired stays 255."""
+    """Return 3D labels on the images: a mask with a paired point takes its vote, other unpaired pixels are 255."""
     height, width = mask_ids.shape[1:]
     flat = (pairs.image * height + pairs.row) * width + pairs.column
     pixels = torch.full_like(mask_ids, IGNORE_LABEL)
-    pixels.view(-1).scatter_reduce_(
-        0, flat, pair_labels, "amin"
-    )  # two points on one pixel: the lowest class id, always
+    # Two points on one pixel: the lowest class id wins, which is deterministic.
+    pixels.view(-1).scatter_reduce_(0, flat, pair_labels, "amin")
     winners = mask_winners(pair_labels, pairs.gather(mask_ids), int(mask_ids.max()), num_classes)
     return paint_winners(winners, mask_ids, torch.where(mask_ids == NO_MASK, pixels, IGNORE_LABEL))
 
@@ -65,7 +64,7 @@ def draw_sources(
     sample: Tensor,  # [E, ...] int64 sample that each labelled element, a pixel or a pair, belongs to
     generator: torch.Generator,
 ) -> Tensor:  # int64 positions in `pool`; [1] per batch, else [E, ...]
-    """Draw with equal probability: one source for the batch, one for each sample, or one for each element."""
+    """Draw sources with equal probability: one for the batch, one for each sample, or one for each element."""
     if granularity == "batch":
         return torch.randint(len(pool), (1,), generator=generator)
     if granularity == "pixel":
@@ -79,7 +78,7 @@ def switch_labels(
     drawn: Tensor,  # int64 positions in `pool`: [1], or like the labels
     labels_of: Callable[[Source], Tensor],
 ) -> Tensor:  # like the labels
-    """Return R of Eq. 6: each element takes its label from the source drawn for it; others are not computed."""
+    """Return R of Eq. 6: each element takes its label from its drawn source; sources not drawn are not computed."""
     first, *others = drawn.unique().tolist() or [0]
     chosen = labels_of(pool[first])
     for position in others:

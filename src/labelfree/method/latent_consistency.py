@@ -1,4 +1,4 @@
-"""Eq. 7: the networks' latent features follow SAM's features at the paired pixels."""
+"""Compute Eq. 7: pull the networks' latent features towards SAM's features at the paired pixels."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def random_orthogonal(
 ) -> Tensor:  # [in_width, out_width]
     """Return phi_f: a frozen random map with orthonormal columns (rows, where it widens).
 
-    The paper calls it a linear mapping layer. Trained together with theta_f and varphi_f, a constant vector would be a
-    perfect minimum of Eq. 7; CLIP2Scene's code freezes its counterpart, and so do we (method.md).
+    The paper calls it a linear mapping layer. If it were trained together with theta_f and varphi_f, a constant vector
+    would be a perfect minimum of Eq. 7. CLIP2Scene's code also freezes its counterpart (docs/method.md).
     """
     generator = torch.Generator().manual_seed(seed)
     gaussian = torch.randn(max(in_width, out_width), min(in_width, out_width), generator=generator, dtype=torch.float64)
@@ -29,9 +29,9 @@ def latent_consistency(
     targets: Tensor,  # [P, D] phi_f(s_i), frozen
     count: Tensor | None = None,
 ) -> Tensor:  # scalar
-    """Return the mean of 1 - cos(feature, target) over pairs: one term of Eq. 7 (printed as a sum); 0 without pairs.
+    """Return the mean of 1 - cos(feature, target) over pairs, one term of Eq. 7 (printed as a sum); 0 without pairs.
 
-    `count` replaces the number of pairs in the denominator, as in `prediction_consistency.cross_entropy`.
+    `count` replaces the number of pairs in the denominator, as in `prediction_consistency`.
     """
     distances = 1.0 - functional.cosine_similarity(features.float(), targets.detach().float(), dim=1)
     pairs = torch.tensor(float(len(distances)), device=distances.device) if count is None else count

@@ -1,4 +1,4 @@
-"""Eq. 4: inside a SAM mask every pixel takes the label that most of its pixels have."""
+"""Compute Eq. 4: give all pixels of a SAM mask their most frequent label."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NO_MASK = 0
 def joint_mask_ids(
     mask_ids: Tensor,  # [B, H, W] integer, per image from 1, 0 = no mask
 ) -> Tensor:
-    """Return [B, H, W] int64 ids that differ between images, so that one vote serves a whole batch."""
+    """Return [B, H, W] int64 ids that are unique in the batch, so that all images are voted on at once."""
     ids = mask_ids.long()
     stride = int(ids.max()) if ids.numel() else 0
     offset = torch.arange(len(ids), device=ids.device)[:, None, None] * stride
@@ -40,7 +40,7 @@ def paint_winners(
     mask_ids: Tensor,  # [...] int64
     own_labels: Tensor,  # [...] integer, kept where there is no mask or no winner
 ) -> Tensor:  # [...] like own_labels
-    """Give every pixel or point the label of its mask."""
+    """Return the labels of all pixels or points after each takes the winner of its mask."""
     painted = winners[mask_ids.long()].to(own_labels.dtype)
     return torch.where((mask_ids != NO_MASK) & (painted != IGNORE_LABEL), painted, own_labels)
 

@@ -1,4 +1,4 @@
-"""Eq. 2: which pixel of a frame sees which point; the pairs also carry labels (Eq. 3) and features (Eq. 7) across."""
+"""Pair pixels and points (Eq. 2); labels (Eq. 3) and features (Eq. 7) are transferred through the pairs."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import torch
 from torch import Tensor
 
 DEPTH_TOLERANCE_M = 0.05
-"""A point is seen where the depth map says what its z says, up to this."""
+"""Largest difference in metres between a point's z and the depth map at which they form a pair."""
 
 CELL_PX = 8
-"""Side of the cells of the LiDAR z-buffer: scan lines are several pixels apart, single pixels would never collide."""
+"""Side in pixels of the LiDAR z-buffer's cells, because scan lines are several pixels apart."""
 
 HIDDEN_BEYOND = 1.1
-"""A LiDAR point is hidden when it is this many times farther than the nearest point of its cell."""
+"""Ratio of a LiDAR point's z to the nearest z in its cell above which the point is hidden."""
 
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """The P pixel-point pairs of one frame, by ascending point; a point stands in it at most once."""
+    """The P pixel-point pairs of one frame, by ascending point; each point occurs at most once."""
 
     point: Tensor
     """[P] int64 index into the scene's points."""
@@ -37,7 +37,10 @@ def project(
     world_to_camera: Tensor,  # [4, 4]
     intrinsics: Tensor,  # [3, 3]
 ) -> tuple[Tensor, Tensor]:  # [N, 2] float64 (u, v), [N] float64 z
-    """Return where points fall in the picture (pixel centres at integer + 0.5) and their z; uv is NaN where z is 0."""
+    """Return image coordinates of points in pixels (pixel centres at integer + 0.5) and z in metres.
+
+    Coordinates are NaN where z is 0.
+    """
     pose, pinhole = world_to_camera.double(), intrinsics.double()
     camera = points_world.double() @ pose[:3, :3].T + pose[:3, 3]
     z = camera[:, 2]
@@ -53,11 +56,11 @@ def pair_rgbd(
     tolerance_m: float = DEPTH_TOLERANCE_M,
     relative: float | None = None,
 ) -> Pairs:
-    """Pair the points whose z agrees with the depth map, in metres or, with `relative` (0.25), as a share of depth."""
+    """Pair points whose z agrees with the depth map (Eq. 2) up to `tolerance_m` or, if given, `relative` * depth."""
     uv, z = project(points_world, world_to_camera, intrinsics)
     height, width = depth_m.shape
     seen = torch.nonzero((z > 0) & _inside(uv, (height, width), 0))[:, 0]
-    # One rounding rule for the depth test and the pair: the pixel whose square the point falls in.
+    # The same pixel, whose square contains the point, serves the depth test and the pair.
     pixel = uv[seen].floor().long()
     depth = depth_m.double()[pixel[:, 1], pixel[:, 0]]
     allowed = depth * relative if relative is not None else torch.full_like(depth, tolerance_m)
@@ -74,7 +77,10 @@ def pair_lidar(
     border_px: float = 1,
     z_buffer: bool = False,
 ) -> Pairs:
-    """Pair the points in front of the camera and inside the picture; only `z_buffer` leaves hidden ones out."""
+    """Pair points beyond `z_min` metres inside the image of (height, width) pixels (Eq. 2).
+
+    Hidden points are left out only with `z_buffer`.
+    """
     uv, z = project(points_world, world_to_camera, intrinsics)
     seen = torch.nonzero((z > z_min) & _inside(uv, size, border_px))[:, 0]
     if z_buffer:
@@ -95,7 +101,7 @@ def _inside(
 
 
 def _visible(
-    uv: Tensor,  # [n, 2] inside the picture
+    uv: Tensor,  # [n, 2] inside the image
     z: Tensor,  # [n] > 0
     size: tuple[int, int],
 ) -> Tensor:  # [n] bool

@@ -1,7 +1,7 @@
-"""Eq. 5 and 6: cross-entropy of the 2D and the 3D network against the labels chosen for each.
+"""Compute Eq. 5 and 6: cross-entropy of the 2D and the 3D network against the labels chosen for each.
 
-The paper prints the logarithm outside the sum and sums instead of averaging; the plain mean of cross-entropies is meant
-(method.md). Eq. 6 is Eq. 5 with other labels: what is fed in as `labels` is decided by `label_switching`.
+The paper prints the logarithm outside the sum and a sum instead of a mean, which are misprints: the mean cross-entropy
+is meant (docs/method.md). Eq. 6 is Eq. 5 with other `labels`, which `label_switching` chooses.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from labelfree.vocabulary import IGNORE_LABEL
 
 
 def count_labelled(labels: Tensor) -> Tensor:
-    """Return how many labels take part in the loss, as a float scalar."""
+    """Return the number of labels that are not ignored, as a float scalar."""
     return (labels != IGNORE_LABEL).sum().float()
 
 
@@ -23,12 +23,12 @@ def prediction_consistency(
     count: Tensor | None = None,
     weights: Tensor | None = None,  # [K]
 ) -> Tensor:  # scalar
-    """Return one network's term of L_s1 (Eq. 5) for refined CLIP labels, of L_s2 (Eq. 6) for switched labels.
+    """Return one network's term of L_s1 (Eq. 5) for refined CLIP labels, or of L_s2 (Eq. 6) for switched labels.
 
-    It is the mean cross-entropy over labelled elements, 0 where nothing is labelled; L_s is the sum over both networks,
-    pixels in 2D and paired points in 3D. `count` replaces the number of labelled elements in the denominator; with
-    several processes it is their joint mean, so that averaged gradients equal those of one process on the joint batch.
-    `weights` multiply each class's terms (see `extensions.class_balance`); the paper has none.
+    The term is the mean cross-entropy over labelled elements, 0 if nothing is labelled. L_s is the sum over both
+    networks: pixels in 2D and paired points in 3D. `count` replaces the number of labelled elements in the denominator.
+    With several processes it is their mean count, so that averaged gradients equal those of one process on the joint
+    batch. `weights` multiply the terms of each class (see `extensions.class_balance`); the paper has none.
     """
     total = functional.cross_entropy(
         logits.float(), labels.long(), weight=weights, ignore_index=IGNORE_LABEL, reduction="sum"

@@ -1,4 +1,4 @@
-"""Bilinear resampling of patch maps whose grid reaches beyond the picture."""
+"""Resample patch maps bilinearly, including grids that extend beyond the image."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ def resample(
     size: tuple[int, int],
     extent: tuple[float, float] | None = None,
 ) -> Tensor:  # [C, H, W] float32
-    """Sample `maps` bilinearly at the H x W pixel centres of a picture that covers the first `extent` rows and columns.
+    """Sample `maps` bilinearly at the H x W pixel centres of an image that covers the first `extent` rows and columns.
 
-    `extent` is in cells of the grid and need not be whole: a picture of 120 rows padded to 128 covers 7.5 of 8 rows of
-    16-pixel patches. None means that the picture covers the grid exactly.
+    `extent` is in cells of the grid and may be fractional: an image of 120 rows padded to 128 covers 7.5 of 8 rows of
+    16-pixel patches. None means that the image covers the grid exactly.
     """
     maps = maps.float()
     grid = (maps.shape[-2], maps.shape[-1])
@@ -38,7 +38,7 @@ def sample_at_pixels(
     column: Tensor,  # [P] int64
     size: tuple[int, int],
 ) -> Tensor:  # [P, D] float32
-    """Sample a coarse map bilinearly at the centres of pixels of an image of (height, width)."""
+    """Sample a coarse map bilinearly at pixel centres of an image of (height, width) pixels."""
     places = torch.stack([(column.double() + 0.5) / size[1], (row.double() + 0.5) / size[0]], dim=-1).float() * 2 - 1
     sampled = functional.grid_sample(
         maps.float()[None], places[None, None], mode="bilinear", padding_mode="border", align_corners=False

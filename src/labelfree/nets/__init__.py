@@ -1,1 +1,1 @@
-"""The two networks: DeepLabV3 for images, MinkowskiNet for points, and their heads."""
+"""Define the two networks: DeepLabV3 for images, MinkowskiNet for points, and their heads."""

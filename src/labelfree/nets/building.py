@@ -1,4 +1,4 @@
-"""The two networks of a run, built from its configuration and its seed."""
+"""Build the two networks of a run from its configuration and seed."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ from labelfree.vocabulary import Vocabulary
 
 
 def new_networks(config: RunConfig, vocabulary: Vocabulary, text: torch.Tensor, scene: Scene) -> CoTrained:
-    """Build both networks from the seed, with the vocabulary's text embeddings as frozen classifier."""
+    """Build both networks from the seed, with the vocabulary's text embeddings [K, E] as frozen classifier.
+
+    Raises an `InputError` if the scene has no points or starting weights do not fit.
+    """
     if scene.images_only:
-        raise InputError(f"Scene '{scene.name}' has pictures but no points: measure a trained run on it, or predict.")
+        raise InputError(f"Scene '{scene.name}' has images but no points: evaluate a trained run on it, or predict.")
     torch.manual_seed(config.seed)
     net_2d = Segmenter2D(config.networks.net_2d.with_inputs(config.labels.image_size, text.shape[1]), text, vocabulary)
     channels = point_features(scene).shape[1]

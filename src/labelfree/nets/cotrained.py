@@ -1,4 +1,4 @@
-"""The 2D and the 3D network as one module."""
+"""Combine the 2D and the 3D network in one module."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from labelfree.nets.sparse.voxels import Voxels
 from labelfree.runtime.side_by_side import side_by_side
 
 Inputs = Mapping[Modality, "Tensor | HeldVoxels"]
-"""Input of each network that is run: images [B, 3, H, W] in 2D, voxels in 3D."""
+"""Inputs of the networks that are run: images [B, 3, H, W] in 2D, voxels in 3D."""
 
 
 class HeldVoxels:
-    """Voxels on their way through Fabric's wrapper, which refuses frozen dataclasses and casts bare tensors."""
+    """A container for voxels that Fabric's wrapper accepts; it rejects frozen dataclasses and casts plain tensors."""
 
     def __init__(self, voxels: Voxels) -> None:
         self.voxels = voxels
@@ -25,14 +25,14 @@ class HeldVoxels:
 
 @dataclass(frozen=True, eq=False)
 class NetworkOutput:
-    """What one network returns."""
+    """The output of one network."""
 
     logits: Tensor  # [B, K, H, W] of images, [V, K] of voxels
     latent: Tensor  # [B, D, h, w] theta_f(x) at the features' stride, [V, D] varphi_f(p)
 
 
 class CoTrained(nn.Module):
-    """The 2D and the 3D network as one module, so that one optimiser and one process group hold both."""
+    """The 2D and the 3D network in one module, for one optimiser and one process group."""
 
     def __init__(self, net_2d: Segmenter2D, net_3d: Segmenter3D) -> None:
         super().__init__()
@@ -40,17 +40,17 @@ class CoTrained(nn.Module):
         self.net_3d = net_3d
 
     def network(self, modality: Modality) -> Segmenter2D | Segmenter3D:
-        """Return one of the two."""
+        """Return the network of a modality."""
         return self.net_2d if modality == "2d" else self.net_3d
 
     def freeze_all_but(self, modalities: Sequence[Modality]) -> None:
-        """Take the weights of a network that is not trained out of gradients and of their exchange."""
+        """Exclude networks that are not trained from gradients and from gradient exchange between processes."""
         for modality in MODALITIES:
             if modality not in modalities:
                 self.network(modality).requires_grad_(False)
 
     def forward(self, inputs: Inputs) -> dict[Modality, tuple[Tensor, Tensor]]:
-        """Return logits and latent features of each network that has an input; on a CPU both run at once."""
+        """Return logits and latent features of each network with an input; on a CPU both networks run in parallel."""
         on_cpu = all(value.device.type == "cpu" for value in inputs.values() if isinstance(value, Tensor))
         if len(inputs) == len(MODALITIES) and on_cpu:
             first, second = side_by_side(lambda: self._run("2d", inputs), lambda: self._run("3d", inputs))

@@ -1,4 +1,4 @@
-"""DeepLabV3 (Chen et al. 2017) up to its last feature map, under torchvision's parameter names."""
+"""Define DeepLabV3 (Chen et al. 2017) up to its last feature map, with torchvision's parameter names."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from labelfree.nets.norm import BatchNorm2d
 from labelfree.nets.resnet import ResNet, conv
 
 RATES = {8: (12, 24, 36), 16: (6, 12, 18), 32: (3, 6, 9)}
-"""Dilations of the pyramid for each output stride: the same reach in image pixels."""
+"""Dilations of the pyramid for each output stride, with equal reach in image pixels."""
 
 
 class DilatedConv(nn.Conv2d):
-    """A dilated 3x3 convolution that leaves out taps which can only meet padding, with the same result."""
+    """A dilated 3x3 convolution that skips weights which only multiply padding; the result is the same."""
 
     def __init__(self, inputs: int, outputs: int, dilation: int) -> None:
         super().__init__(inputs, outputs, 3, padding=dilation, dilation=dilation, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:  # [B, C, h, w]
-        """Convolve; on maps smaller than the dilation only the middle row or column of the kernel counts."""
+        """Convolve a map; on sides within the dilation, only the middle row or column of the kernel is used."""
         reach = self.dilation[0]
         kept = [slice(None) if side > reach else slice(1, 2) for side in x.shape[-2:]]
         padding = tuple(reach if side > reach else 0 for side in x.shape[-2:])
@@ -38,7 +38,7 @@ class ImagePooling(nn.Sequential):
 
     def forward(self, input: Tensor) -> Tensor:  # [B, C, h, w]
         """Return the pooled features, repeated over the map."""
-        pooled: Tensor = super().forward(input)
+        pooled: Tensor = super().forward(input)  # type: ignore[no-untyped-call]
         return pooled.expand(-1, -1, *input.shape[-2:])
 
 
@@ -54,7 +54,7 @@ class AtrousPyramid(nn.Module):
         self.project = nn.Sequential(*_conv_norm_relu(joined), nn.Dropout(dropout))
 
     def forward(self, x: Tensor) -> Tensor:  # [B, C, h, w]
-        """Join all branches."""
+        """Return all branches joined by a 1x1 convolution, [B, D, h, w]."""
         out: Tensor = self.project(torch.cat([branch(x) for branch in self.convs], dim=1))
         return out
 
@@ -89,9 +89,10 @@ def load_published(
     weights: Mapping[str, Tensor],
     source: str = "weights",
 ) -> list[str]:
-    """Load torchvision's DeepLabV3 or ImageNet ResNet weights; returns the names that were left out.
+    """Load torchvision's DeepLabV3 or ImageNet ResNet weights; return the names that are left out.
 
-    Left out are classifiers (`fc`, `classifier.4`, `aux_classifier`); with ResNet weights the pyramid stays as it is.
+    Left out are classifiers (`fc`, `classifier.4`, `aux_classifier`); ResNet weights do not change the pyramid.
+    Raises an `InputError` if names or shapes differ.
     """
     whole = any(name.startswith("backbone.") for name in weights)
     left_out = [name for name in weights if name.startswith(("fc.", "classifier.4.", "aux_classifier."))]

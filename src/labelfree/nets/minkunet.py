@@ -1,4 +1,4 @@
-"""MinkowskiNet: the sparse residual U-Net of MinkowskiEngine's MinkUNet family, with its parameter names."""
+"""Define MinkowskiNet, the sparse residual U-Net of MinkowskiEngine's MinkUNet family, with its parameter names."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ENTRANCE = "conv0p1s1"
 
 
 class MinkUNet(nn.Module):
-    """The network up to its last block; `out_channels` adds MinkowskiEngine's classifier `final`."""
+    """A MinkUNet up to its last block; `out_channels` adds MinkowskiEngine's classifier `final`."""
 
     def __init__(self, in_channels: int, shape: MinkUNetShape, out_channels: int | None = None) -> None:
         super().__init__()
@@ -52,12 +52,14 @@ class MinkUNet(nn.Module):
         geometry: SparseGeometry,
     ) -> Tensor:  # [V, D]
         """Return one feature per voxel."""
+        # Encode
         out = relu(self.bn0(self.conv0p1s1(SparseTensor(features, geometry))))
         skips = [out]
         for level in range(1, LEVELS + 1):
             out = relu(self._at(f"bn{level}", self._at(f"conv{level}p{2 ** (level - 1)}s2", out)))
             out = self._at(f"block{level}", out)
             skips.append(out)
+        # Decode
         skips.pop()
         for stage in range(LEVELS, 2 * LEVELS):
             out = relu(self._at(f"bntr{stage}", self._at(f"convtr{stage}p{_stride_before(stage)}s2", out)))
@@ -76,9 +78,10 @@ def load_trunk(
     source: str = "weights",
     entrance: bool = True,
 ) -> list[str]:
-    """Load weights of a MinkUNet of the same shape, without their classifier; returns the names that were left out.
+    """Load weights of a MinkUNet of the same shape without their classifier; return the names that are left out.
 
-    Without `entrance` the first convolution stays as it is: the one part that depends on the features of the points.
+    Without `entrance` the first convolution, which depends on the features of the points, is not loaded.
+    Raises an `InputError` if names or shapes differ.
     """
     first = () if entrance else (f"{ENTRANCE}.",)
     left_out = [name for name in weights if name.startswith(("final.", *first))]
@@ -91,8 +94,8 @@ def load_trunk(
     if missing or unknown or unlike:
         raise InputError(
             f"{source}: {len(missing)} parameters are missing, {len(unknown)} unknown, {len(unlike)} of another shape, "
-            f"first '{(missing or unknown or unlike)[0]}': set networks.net_3d.variant, planes, first_width, first_kernel and "
-            "texture to those of the weights."
+            f"first '{(missing or unknown or unlike)[0]}': set networks.net_3d.variant, planes, first_width, "
+            "first_kernel and texture to those of the weights."
         )
     network.load_state_dict(kept, strict=False)
     return left_out
@@ -103,5 +106,5 @@ def _blocks(inputs: int, outputs: int, count: int) -> nn.Sequential:
 
 
 def _stride_before(stage: int) -> int:
-    """Return the tensor stride that decoder stage 4..7 starts from: 16, 8, 4, 2."""
+    """Return the tensor stride at the start of decoder stage 4..7: 16, 8, 4, 2."""
     return 2 ** (2 * LEVELS - stage)

@@ -1,4 +1,4 @@
-"""Input features of points for the 3D network."""
+"""Compute input features of points for the 3D network."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from labelfree.scene import Scene
 
 
 def point_features(scene: Scene) -> NDArray[np.float32]:  # [N, C]
-    """Return the 3D network's input: colours in -1..1 where there are any, else intensity of 0..255 as 0..1, else 1."""
+    """Return the 3D network's input: colours as -1..1 if there are any, else intensity 0..255 as 0..1, else 1."""
     if scene.colours is not None:
         return scene.colours.astype(np.float32) / 127.5 - 1.0
     if scene.intensity is not None:
@@ -21,6 +21,6 @@ COLOUR_CHANNELS = 3
 
 
 def input_name(channels: int) -> str:
-    """Return what the 3D network reads of a point in words."""
+    """Return the name of the input features with this number of channels, for messages."""
     named = {COLOUR_CHANNELS: "colour (3 values per point)", 1: "intensity (1 value per point)"}
     return named.get(channels, f"{channels} values per point")

@@ -1,4 +1,4 @@
-"""ResNet-18/34/50/101 with dilation instead of the last strides, under torchvision's parameter names."""
+"""Define ResNet-18/34/50/101 with dilation instead of the last strides, with torchvision's parameter names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from labelfree.nets.norm import BatchNorm2d
 
 
 class Placement(NamedTuple):
-    """Stride of a block and dilation of its first and of its later 3x3 convolution."""
+    """The stride of a block and the dilations of its first and later 3x3 convolutions."""
 
     stride: int
     first_dilation: int
@@ -21,7 +21,7 @@ class Placement(NamedTuple):
 
 
 def conv(inputs: int, outputs: int, kernel: int, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
-    """Return a convolution without bias that keeps the size at stride 1."""
+    """Return a convolution without bias, padded to keep the size at stride 1."""
     padding = dilation * (kernel // 2)
     return nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=padding, dilation=dilation, bias=False)
 
@@ -38,7 +38,7 @@ class BasicBlock(nn.Module):
         self.downsample = _shortcut(inputs, width, place.stride)
 
     def forward(self, x: Tensor) -> Tensor:  # [B, C, h, w]
-        """Apply the block."""
+        """Apply the block to a feature map."""
         out = functional.relu_(self.bn1(self.conv1(x)))
         out = self.bn2(self.conv2(out))
         return functional.relu_(out + (x if self.downsample is None else self.downsample(x)))
@@ -58,7 +58,7 @@ class Bottleneck(nn.Module):
         self.downsample = _shortcut(inputs, 4 * width, place.stride)
 
     def forward(self, x: Tensor) -> Tensor:  # [B, C, h, w]
-        """Apply the block."""
+        """Apply the block to a feature map."""
         out = functional.relu_(self.bn1(self.conv1(x)))
         out = functional.relu_(self.bn2(self.conv2(out)))
         out = self.bn3(self.conv3(out))
@@ -66,7 +66,7 @@ class Bottleneck(nn.Module):
 
 
 class ResNet(nn.Module):
-    """A ResNet without its classifier; the output is `output_stride` times smaller than the image."""
+    """A ResNet without classifier whose output is `output_stride` times smaller than the image."""
 
     def __init__(self, name: str = "resnet50", width: int = 64, output_stride: int = 8) -> None:
         super().__init__()
@@ -74,10 +74,12 @@ class ResNet(nn.Module):
             raise InputError(f"backbone is '{name}': use one of {', '.join(RESNETS)}.")
         if output_stride not in {8, 16, 32}:
             raise InputError(f"output_stride is {output_stride}: use 8, 16 or 32.")
+        # Build the stem
         shape = RESNETS[name]
         self.out_width = width * 8 * (4 if shape.bottleneck else 1)
         self.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
         self.bn1 = BatchNorm2d(width)
+        # Build the stages
         inputs, dilation, reached = width, 1, 4
         for stage, blocks in enumerate(shape.blocks):
             stride, before = (1 if stage == 0 else 2), dilation

@@ -1,4 +1,4 @@
-"""The two trained networks with their heads: class logits against text embeddings, and latent features for Eq. 7."""
+"""Define the two trained networks with their heads: class logits by text embeddings, and latent features for Eq. 7."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from labelfree.vocabulary import Vocabulary
 from labelfree.weights.stored import read_model, read_weights, write_model
 
 TEXTURE_SCALE = 4.0
-"""Brings the spread of colours in a voxel to the size of the colours themselves."""
+"""Factor that scales the spread of colours in a voxel to the range of the colours."""
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 """ImageNet's colour statistics, which published backbones expect."""
@@ -35,7 +35,7 @@ Config = TypeVar("Config", Segmenter2DConfig, Segmenter3DConfig)
 
 @dataclass(frozen=True, eq=False)
 class Output2D:
-    """What the 2D network says about a batch of images."""
+    """The output of the 2D network for a batch of images."""
 
     logits: Tensor  # [B, K, H, W]
     latent: Tensor  # [B, D, h, w] theta_f(x), at the features' stride
@@ -43,14 +43,14 @@ class Output2D:
 
 @dataclass(frozen=True, eq=False)
 class Output3D:
-    """What the 3D network says about a batch of voxels; `voxels.inverse` carries it to the points."""
+    """The output of the 3D network for a batch of voxels; `voxels.inverse` maps it to the points."""
 
     logits: Tensor  # [V, K]
     latent: Tensor  # [V, D] varphi_f(p)
 
 
 class Segmenter(nn.Module):
-    """What both networks share: frozen text embeddings as classifier, and saving."""
+    """The base class of both networks: frozen text embeddings as classifier, saving and loading."""
 
     kind = ""
     text_embeddings: Tensor  # [K, E] unit
@@ -62,7 +62,10 @@ class Segmenter(nn.Module):
         text_embeddings: Tensor,  # [K, E] unit
         vocabulary: Vocabulary,
     ) -> None:
-        """Change the classes: the classifier is nothing but their text embeddings."""
+        """Set the classes; their text embeddings are the classifier.
+
+        Raises an `InputError` if the embeddings have another shape than classes and network require.
+        """
         expected = (len(vocabulary), self.config.text_width)
         if tuple(text_embeddings.shape) != expected:
             raise InputError(
@@ -75,15 +78,15 @@ class Segmenter(nn.Module):
         self.vocabulary = vocabulary
 
     def backbone(self) -> nn.Module:
-        """Return the part that may start from trained weights."""
+        """Return the backbone, the part that may start from given weights."""
         raise NotImplementedError
 
     def load_backbone(self, weights: str | Path) -> list[str]:
-        """Start that part from a file, a folder or a hub name; returns names left out."""
+        """Load weights of the backbone from a file, a folder or a hub name; return the names that are left out."""
         raise NotImplementedError
 
     def _classifier(self, head: nn.Linear) -> tuple[Tensor, Tensor]:  # [K, D], [K]
-        """Fold a semantic head into the text embeddings: text (W x + b) = (text W) x + text b, K rows instead of E."""
+        """Return weight and bias of head and text embeddings in one: text (W x + b) = (text W) x + text b."""
         return self.text_embeddings @ head.weight.float(), self.text_embeddings @ head.bias.float()
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -98,7 +101,10 @@ class Segmenter(nn.Module):
 
     @classmethod
     def from_pretrained(cls, folder_or_hub_id: str | Path) -> Self:
-        """Load a network that `save_pretrained` wrote, from a folder or the hub, in evaluation mode."""
+        """Load a network written by `save_pretrained`, from a folder or the hub, in evaluation mode.
+
+        Raises an `InputError` if the files are missing or belong to another network.
+        """
         description, weights, source = read_model(folder_or_hub_id)
         if description.get("network") != cls.kind or "text_embeddings" not in weights:
             raise InputError(f"{source}: network is {description.get('network')!r} but {cls.kind!r} is needed here.")
@@ -116,7 +122,7 @@ class Segmenter(nn.Module):
 
 
 class Segmenter2D(Segmenter):
-    """DeepLabV3 with theta_s (semantic) and theta_f (latent)."""
+    """The 2D network: DeepLabV3 with heads theta_s (semantic) and theta_f (latent)."""
 
     kind = "segmenter_2d"
     config: Segmenter2DConfig
@@ -144,14 +150,14 @@ class Segmenter2D(Segmenter):
         return self.network.backbone
 
     def load_backbone(self, weights: str | Path) -> list[str]:
-        """Start from published ResNet or DeepLabV3 weights (file, folder or hub name); returns names left out."""
+        """Load published ResNet or DeepLabV3 weights (file, folder or hub name); return the names that are left out."""
         return load_published(self.network, read_weights(weights), str(weights))
 
     def features(
         self,
         images: Tensor,  # [B, 3, H, W] in 0..1
     ) -> Tensor:  # [B, D, h, w]
-        """Return the features both heads read."""
+        """Return the features that both heads use."""
         normalised = (images - self.image_mean) / self.image_std
         features: Tensor = self.network(normalised.contiguous(memory_format=torch.channels_last))
         return features
@@ -160,7 +166,7 @@ class Segmenter2D(Segmenter):
         self,
         images: Tensor,  # [B, 3, H, W] in 0..1
     ) -> Output2D:
-        """Run network and heads at the features' stride; only the K logits are brought to the image's size."""
+        """Run network and heads at the features' stride; only the K logits are upsampled to the image's size."""
         features = self.features(images)
         with _full_precision(features):
             coarse = _at_each_pixel(features.float(), *self._classifier(self.theta_s))
@@ -172,14 +178,14 @@ class Segmenter2D(Segmenter):
         self,
         images: Tensor,  # [B, 3, H, W] in 0..1
     ) -> Tensor:  # [B, E, h, w]
-        """Return theta_s of the features, in CLIP's text space: their dot product with any text is its logit."""
+        """Return theta_s of the features in CLIP's text space; their dot product with a text embedding is its logit."""
         features = self.features(images)
         with _full_precision(features):
             return _at_each_pixel(features.float(), self.theta_s.weight, self.theta_s.bias)
 
 
 class Segmenter3D(Segmenter):
-    """MinkowskiNet with varphi_s (semantic) and varphi_f (latent)."""
+    """The 3D network: MinkowskiNet with heads varphi_s (semantic) and varphi_f (latent)."""
 
     kind = "segmenter_3d"
     config: Segmenter3DConfig
@@ -197,11 +203,11 @@ class Segmenter3D(Segmenter):
         return cls(_read_config(Segmenter3DConfig, description, source), text, vocabulary)
 
     def features(self, voxels: Voxels) -> Tensor:  # [V, D]
-        """Return the features both heads read."""
+        """Return the features that both heads use."""
         if voxels.features.shape[1] != self.config.in_channels:
             raise InputError(
                 f"The 3D network was trained on {input_name(self.config.in_channels)}, but the points have "
-                f"{input_name(voxels.features.shape[1])}: give points with what it was trained on."
+                f"{input_name(voxels.features.shape[1])}: give points with the features that it was trained on."
             )
         features: Tensor = self.network(voxel_features(voxels, self.config), voxels.geometry)
         return features
@@ -211,9 +217,9 @@ class Segmenter3D(Segmenter):
         return self.network
 
     def load_backbone(self, weights: str | Path) -> list[str]:
-        """Start from the weights of a MinkUNet of the same shape (file, folder, hub name); returns names left out.
+        """Load weights of a MinkUNet of the same shape (file, folder, hub name); return the names that are left out.
 
-        The first convolution is left out where the points have no colour and the weights read other features.
+        The first convolution is left out if the points have no colour and the weights have other input features.
         """
         tensors, kernel = read_weights(weights), f"{ENTRANCE}.kernel"
         fits = kernel not in tensors or tensors[kernel].shape == self.network.state_dict()[kernel].shape
@@ -228,7 +234,7 @@ class Segmenter3D(Segmenter):
         return Output3D(logits, self.varphi_f(features))
 
     def semantic_features(self, voxels: Voxels) -> Tensor:  # [V, E]
-        """Return varphi_s of the features, in CLIP's text space."""
+        """Return varphi_s of the features in CLIP's text space."""
         features = self.features(voxels)
         with _full_precision(features):
             out: Tensor = self.varphi_s(features.float())
@@ -236,12 +242,12 @@ class Segmenter3D(Segmenter):
 
 
 def _full_precision(features: Tensor) -> torch.autocast:
-    """Return a context in which classes are told apart in float32: eight bits make ties of near ones."""
+    """Return a context without autocast: logits need float32, because bfloat16 gives ties of near classes."""
     return torch.autocast(features.device.type, enabled=False)
 
 
 def voxel_features(voxels: Voxels, config: Segmenter3DConfig) -> Tensor:  # [V, C] or [V, 2 C]
-    """Return what the 3D network reads of a voxel: the mean of its points' features, and their spread if it is to."""
+    """Return the 3D network's input: the mean of a voxel's point features and, with `texture`, their spread."""
     if not config.texture:
         return voxels.features
     return torch.cat([voxels.features, TEXTURE_SCALE * voxels.spread], dim=1)
@@ -254,7 +260,7 @@ def latent_at_pixels(
     column: Tensor,  # [P] int64
     size: tuple[int, int],  # H, W
 ) -> Tensor:  # [P, D]
-    """Sample latent maps bilinearly at pixel centres, where upsampling them to H x W would put the same values."""
+    """Sample latent maps bilinearly at pixel centres, with the values of maps upsampled to H x W."""
     batch, width, height, columns = latent.shape
     top, down = _grid_position(row, size[0], height)
     left, right = _grid_position(column, size[1], columns)
@@ -267,7 +273,7 @@ def latent_at_pixels(
 
 
 def _grid_position(pixel: Tensor, pixels: int, cells: int) -> tuple[Tensor, Tensor]:
-    """Return the cell before each pixel centre and how far (0..1) the centre lies towards the next."""
+    """Return the cell before each pixel centre and the fraction (0..1) of the way to the next cell."""
     position = ((pixel.float() + 0.5) * (cells / pixels) - 0.5).clamp(0, cells - 1)
     before = position.floor().clamp(max=max(cells - 2, 0))
     return before.long(), position - before

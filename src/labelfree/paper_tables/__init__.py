@@ -1,1 +1,1 @@
-"""The paper's two tables as experiments: their rows, the runs they need, what the runs say, and how sure that is."""
+"""The paper's two tables as experiments: rows, runs, results and their statistics."""

@@ -1,4 +1,4 @@
-"""Where the scenes of a table come from: lab rooms or streets built by seed, or somebody's captures."""
+"""The data of a table: scenes for each seed, such as captures on disk or the lab's worlds."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ from labelfree.vocabulary import Vocabulary
 
 @dataclass(frozen=True)
 class TableScenes:
-    """What the rows of one seed train on, what they are measured on, and the classes."""
+    """The training scenes, held-out scenes and classes of one seed."""
 
     train: Sequence[Scene]
     held_out: Sequence[Scene]
     vocabulary: Vocabulary
     measured: tuple[str, ...] | None = None
-    """Classes that the held-out scenes' truth can have, where these are not all."""
+    """Classes that the held-out scenes' ground truth can contain, if not all."""
     pictures: SceneCollection | None = None
-    """What the 2D side is measured on, where that is not the held-out scenes; says which classes its truth can have."""
+    """Images for the evaluation in 2D, if not those of the held-out scenes, with their own measured classes."""
 
 
 class TableData(Protocol):
-    """Scenes for each seed."""
+    """The scenes of a table for each seed."""
 
     @property
     def identity(self) -> str:
-        """Names the data, so that runs on other data are not mistaken for these."""
+        """Return a name of the data, which is part of each run's key."""
 
     def open(self, seed: int) -> TableScenes:
-        """Return the scenes of a seed, built if they are not there yet."""
+        """Return the scenes of a seed; missing ones are built."""
 
 
 @dataclass(frozen=True)
 class Captures:
-    """Scenes on disk, the same ones for every seed."""
+    """Scenes on disk, the same for every seed."""
 
     train: SceneCollection
     held_out: SceneCollection
@@ -50,7 +50,7 @@ class Captures:
     identity: str
 
     def open(self, seed: int) -> TableScenes:
-        """Return the scenes, checked before the first long work on them."""
+        """Return the scenes, checked on the first call. Raises an `InputError` if the check fails."""
         return self._checked
 
     @cached_property
@@ -61,7 +61,7 @@ class Captures:
 
 
 def weights_digest(config: RunConfig) -> str:
-    """Return a digest of the lab's weights that a run uses; those of other teachers are named by the settings."""
+    """Return a digest of the lab's weights that a run uses, empty without any; settings name all other weights."""
     teachers, networks = config.teachers, config.networks
     starts = ((networks.backbone_weights, "backbone"), (networks.backbone_weights_3d, "backbone-3d"))
     used = ((teachers.clip, "clip"), (teachers.sam, "sam"), *starts)

@@ -1,4 +1,4 @@
-"""Tables of runs as JSON for programs and as Markdown for people."""
+"""Tables of runs as JSON and as Markdown."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ COLUMNS: dict[str, tuple[tuple[Side, str], ...]] = {
     "rooms": (("2d", "ScanNet 2D"), ("3d", "ScanNet 3D")),
     "streets": (("3d", "nuScenes 3D"), ("2d", "nuImages 2D")),
 }
-"""For each of the lab's worlds its sides in the paper's order, and the column of the paper beside each."""
+"""For each of the lab's worlds: its modalities in the paper's order, each with its column of the paper."""
 
 EXPLANATION = (
-    "Every number is in percent. ± is the 95 % interval of the mean over seeds (Student's t). Differences are taken "
-    "seed by seed, on the same scenes, and so is their ±. Sign: does the difference point where the paper's does; a "
-    "question mark where its interval holds zero. One more run: where a single run with a new seed lies, at 95 %."
+    "Every number is in percent. ± is the 95 % interval of the mean over seeds (Student's t). Differences are paired: "
+    "they are computed per seed, on the same scenes, and so is their ±. Sign: whether the difference has the same sign "
+    "as in the paper; a question mark means that its interval includes zero. One more run: the 95 % interval for a "
+    "single run with a new seed."
 )
 
 
 def table_json(runs: TableRuns, command: str) -> dict[str, Any]:
-    """Return plain data: per row a value for each seed, null for a side that it lacks, and the rest as `statistics`."""
+    """Return plain data for JSON: per row a value for each seed, null for a missing modality, and `statistics`."""
     return {
         "command": command,
         "commit": ", ".join(runs.commits()),
@@ -41,7 +42,7 @@ def table_json(runs: TableRuns, command: str) -> dict[str, Any]:
 
 
 def table_markdown(runs: TableRuns, command: str) -> str:
-    """Return a page: 2D, 3D, and the gains over the baseline that the paper prints in parentheses."""
+    """Return a page in Markdown: 2D, 3D, and the gains over the baseline that the paper prints in parentheses."""
     table = runs.table
     parts = [f"# Table {table.number}: {table.title}, world {runs.world}", _provenance(runs, command), EXPLANATION]
     for side in SIDES:
@@ -51,7 +52,7 @@ def table_markdown(runs: TableRuns, command: str) -> str:
 
 
 def worlds_markdown(worlds: Sequence[TableRuns], command: str) -> str:
-    """Return one table of several of the lab's worlds: the mIoU of each side beside the paper's column."""
+    """Return a page with one table of several worlds: the mIoU of each modality beside the paper's column."""
     table, header = worlds[0].table, ["row"]
     columns = [(runs, side, theirs) for runs in worlds for side, theirs in COLUMNS[Path(runs.world).stem]]
     for runs, side, theirs in columns:
@@ -163,7 +164,7 @@ def _gain_table(runs: TableRuns) -> Table:
 
 
 def _difference_cells(found: Difference | None) -> tuple[str, str, str]:
-    """Return the difference, the paper's, and whether they point the same way."""
+    """Return the difference, the paper's, and whether their signs agree."""
     if found is None:
         return MISSING, MISSING, MISSING
     doubt = "" if found.measured.excludes_zero else "?"

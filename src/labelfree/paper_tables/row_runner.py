@@ -1,4 +1,4 @@
-"""Carrying out one run for real: the seed's scenes, the shared teachers' labels, the row's system, its numbers."""
+"""One run of a table: open the seed's scenes, label them, train the row's system and measure it."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from labelfree.teachers.teachers import Teachers
 from labelfree.training.systems import train_system
 
 Adapt = Callable[[Teachers, int], Teachers]
-"""Puts something in the place of a seed's teachers, for experiments about them."""
+"""Return a replacement for the teachers of a seed, for experiments on teachers."""
 
 Labelled = tuple[int, TeacherConfig, tuple[int, int], int]
 
 
 class RowRunner:
-    """Trains and measures runs; what the rows of a seed have in common is done by the first of them."""
+    """A function that trains and measures runs; work that the rows of a seed share is done once."""
 
     def __init__(self, data: TableData, cache: Path, device: str = "auto", adapt: Adapt | None = None) -> None:
         self.data, self.cache, self.device = data, cache, device
@@ -40,10 +40,10 @@ class RowRunner:
         self._labelled: set[Labelled] = set()
 
     def __call__(self, job: Job) -> Measures:
-        """Take up a run where it stands and finish it."""
+        """Train and measure a run, or resume it if it was interrupted, and return its values."""
         fabric = make_fabric(self.device, precision=job.config.train.precision)
         self.cache.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.cache / f".seed-{job.seed}.lock"):  # of several processes at one table, one does this
+        with FileLock(self.cache / f".seed-{job.seed}.lock"):  # one process at a time prepares a seed
             scenes = self._open(job.seed)
             teachers = self._teachers(job, scenes, fabric.device)
         started = time.monotonic()
@@ -58,7 +58,7 @@ class RowRunner:
         return self._opened[1]
 
     def _teachers(self, job: Job, scenes: TableScenes, device: torch.device) -> Teachers:
-        """Return the teachers, with every frame of the seed labelled in the cache that all rows and seeds share."""
+        """Return the teachers after labelling every frame of the seed into the cache that all rows and seeds share."""
         labels = job.config.labels
         loaded = load_teachers(job.config, scenes.vocabulary, self.cache, device)
         teachers = self.adapt(loaded, job.seed)
@@ -67,13 +67,13 @@ class RowRunner:
             label_frames(scenes.train, teachers, device, "label training scenes")
             label_frames(scenes.held_out, teachers, device, "label held-out scenes")
             if scenes.pictures is not None:
-                label_frames(scenes.pictures, teachers, device, "label held-out pictures")
+                label_frames(scenes.pictures, teachers, device, "label held-out images")
             self._labelled.add(known)
         return teachers
 
 
 def _measured(scenes: TableScenes, labeller: Labeller, title: str) -> MethodResult:
-    """Measure on the held-out scenes; in 2D on pictures of their own where there are such."""
+    """Return the result on the held-out scenes; in 2D on the separate images, if there are any."""
     names, pictures = scenes.vocabulary, scenes.pictures
     method = measure(scenes.held_out, (labeller,), names, title, scenes.measured)[0]
     if pictures is None:

@@ -12,7 +12,7 @@ ROWS_DIR = Path(__file__).parent / "rows"
 
 @dataclass(frozen=True)
 class PaperValues:
-    """mIoU in percent as printed; None where the paper has no number."""
+    """mIoU in percent as printed in the paper; None where it has no number."""
 
     miou_2d: float | None = None
     miou_3d: float | None = None
@@ -20,27 +20,27 @@ class PaperValues:
 
 @dataclass(frozen=True)
 class Row:
-    """One row: what it is called here and in the paper, and what it changes."""
+    """One row of a table: its names, the settings that it changes and the paper's values."""
 
     name: str
     title: str
-    """The paper's words."""
+    """The name in the paper."""
     overlay: str
-    """File in `rows/`, without `.yaml`: what differs from the full method, and nothing else."""
+    """File in `rows/`, without `.yaml`: only the settings that differ from the full method."""
     scannet: PaperValues
     outdoor: PaperValues = PaperValues()
     """2D on nuImages, 3D on nuScenes."""
 
     @property
     def path(self) -> Path:
-        """The overlay's file."""
+        """Return the path of the overlay."""
         return ROWS_DIR / f"{self.overlay}.yaml"
 
     def paper(self, world: str) -> PaperValues:
-        """Return the paper's values that a world is compared with: outdoors nuImages' and nuScenes', else ScanNet's."""
+        """Return the paper's values for a world: those of nuImages and nuScenes outdoors, else of ScanNet."""
         stem = Path(world).stem
         if stem.startswith("nuscenes"):
-            return PaperValues(None, self.outdoor.miou_3d)  # its own pictures have no truth
+            return PaperValues(None, self.outdoor.miou_3d)  # nuScenes' images have no ground truth
         return self.outdoor if stem.startswith("streets") else self.scannet
 
 
@@ -52,12 +52,12 @@ class PaperTable:
     title: str
     rows: tuple[Row, ...]
     full: str
-    """The row that every other one is compared with: the whole method."""
+    """The row of the full method, which every other row is compared with."""
     baseline: str
     """The row that the paper's gains are counted from."""
 
     def row(self, name: str) -> Row:
-        """Return a row by name."""
+        """Return a row by name. Raises an `InputError` if there is no such row."""
         for row in self.rows:
             if row.name == name:
                 return row
@@ -108,11 +108,11 @@ TABLE_2 = PaperTable(
 TABLES = (TABLE_1, TABLE_2)
 
 ALL_ROWS = (*TABLE_2.rows, *TABLE_1.rows)
-"""Every row; of rows with equal settings the first one names the run that they share."""
+"""Every row; rows with equal settings share one run, which is named after the first of them."""
 
 
 def paper_table(number: int) -> PaperTable:
-    """Return Table 1 or Table 2."""
+    """Return Table 1 or Table 2. Raises an `InputError` for another number."""
     for table in TABLES:
         if table.number == number:
             return table

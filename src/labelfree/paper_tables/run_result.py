@@ -1,4 +1,4 @@
-"""What one run of a row reached: a small file, written whole or not at all, by which a run is known as finished."""
+"""The result of one run: a small file, written atomically, that marks the run as finished."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from labelfree.files.metrics import is_number
 RESULT = "result.json"
 
 CHECKSUM = "sha256"
-"""Entry with the checksum of all the others."""
+"""Key of the checksum of all other entries."""
 
 
 @dataclass(frozen=True)
 class Measures:
-    """The headline numbers of a run in percent; None for a side that the system or the truth lacks."""
+    """The main values of a run in percent; None for a modality that the system or the ground truth does not have."""
 
     miou_2d: float | None = None
     miou_3d: float | None = None
     acc_2d: float | None = None
     acc_3d: float | None = None
     seconds: float = 0.0
-    """Time of training and measuring without what the rows of a seed share; of the last part, if interrupted."""
+    """Time of training and evaluation, without work that rows share; only since the last resume, if interrupted."""
     details: dict[str, Any] = field(default_factory=dict, compare=False)
-    """Every number of the evaluation, for whoever looks into a row."""
+    """All values of the evaluation."""
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """A finished run."""
+    """The result of a finished run."""
 
     key: str
-    """Digest of everything the numbers depend on; see `schedule.run_key`."""
+    """Digest of everything that the values depend on; see `schedule.run_key`."""
     row: str
     seed: int
     commit: str
@@ -47,7 +47,7 @@ class RunResult:
 
 
 def measures_of(method: MethodResult, seconds: float) -> Measures:
-    """Return the headline numbers of an evaluation."""
+    """Return the main values of an evaluation, in percent."""
     pixels, points = method.evaluation_2d, method.evaluation_3d
     return Measures(
         miou_2d=_percent(pixels, "miou"),
@@ -60,13 +60,13 @@ def measures_of(method: MethodResult, seconds: float) -> Measures:
 
 
 def write_result(folder: Path, result: RunResult) -> None:
-    """Write a finished run into its folder."""
-    stated = json.loads(json.dumps(asdict(result), allow_nan=False))  # as it is read again
+    """Write the result of a finished run into its folder."""
+    stated = json.loads(json.dumps(asdict(result), allow_nan=False))  # as `read_result` reads it
     write_text(folder / RESULT, json.dumps(stated | {CHECKSUM: _checksum(stated)}, indent=1) + "\n")
 
 
 def read_result(folder: Path) -> RunResult | None:
-    """Return the finished run of a folder; None where there is none or its file is not one, or damaged."""
+    """Return the result in a run's folder; None if the file is missing, damaged or not a result."""
     try:
         data = read_json(folder / RESULT)
         checksum = data.pop(CHECKSUM, None)
@@ -83,7 +83,7 @@ def _checksum(data: dict[str, Any]) -> str:
 
 
 def _is_sound(result: RunResult) -> bool:
-    """Tell whether the values are of their types and ranges, as files of older versions have no checksum."""
+    """Return whether all values have their types and ranges; files of older versions have no checksum."""
     measures = result.measures
     shares = (measures.miou_2d, measures.miou_3d, measures.acc_2d, measures.acc_3d)
     texts = (result.key, result.row, result.commit)

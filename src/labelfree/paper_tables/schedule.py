@@ -1,4 +1,4 @@
-"""The runs a table needs: one per row and seed, each in its own folder, done once, taken up where they were killed."""
+"""The runs of a table: one per row and seed, each in its own folder. Interrupted runs resume."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ KEY_LENGTH = 16
 
 @dataclass(frozen=True)
 class Job:
-    """One run to be done."""
+    """One run: a row with a seed, its settings and its folder."""
 
     row: str
-    """The first row with these settings: rows that equal each other share its run."""
+    """The first row with these settings; rows with equal settings share its run."""
     seed: int
     config: RunConfig
     folder: Path
     key: str
     trained_like: Job | None = None
-    """A run that trains the very same networks and only labels with them in another way."""
+    """A run that trains the same networks and differs only in how they predict."""
 
 
 Run = Callable[[Job], Measures]
-"""Trains, as far as that is not done, and measures."""
+"""Train a run, or resume it, and return its values."""
 
 
 def row_settings(recipe: Path, overrides: Sequence[str] = ()) -> dict[Path, RunConfig]:
@@ -60,7 +60,7 @@ class Schedule:
     settings: Mapping[Path, RunConfig]
     """Of every overlay; see `row_settings`."""
     identity: str
-    """Names data and shipped weights: a run on others is another run."""
+    """Name of the data and the shipped weights; part of each run's key."""
     out: Path
 
     def job(self, row: Row, seed: int) -> Job:
@@ -73,10 +73,10 @@ class Schedule:
         return self._as_job(owner or row, config, like)
 
     def jobs(self, rows: Sequence[Row], seeds: Sequence[int], first: Row) -> tuple[Job, ...]:
-        """Return the runs of some rows seed by seed, each once.
+        """Return the runs of the rows, ordered by seed, each once.
 
-        `first` leads within its seed where it is among the rows: all differences are taken to it, and a long run early
-        makes the time left known.
+        Within a seed, row `first` comes first if it is among the rows: all differences are relative to it, and a long
+        run at the start gives an early estimate of the time left.
         """
         ordered = sorted(rows, key=lambda row: row != first)
         jobs = {job.folder: job for seed in seeds for row in ordered for job in [self.job(row, seed)]}
@@ -92,9 +92,9 @@ class Schedule:
 
 
 def run_key(config: RunConfig, identity: str) -> str:
-    """Return a digest of all that decides a run's numbers: settings with the seed, data, version of the package.
+    """Return a digest of everything that a run's values depend on: settings, seed, data, version of the package.
 
-    Settings at their defaults are left out, so that a new option, off by default, leaves finished runs finished.
+    Settings at their defaults are left out, so that a new option that is off by default keeps finished runs valid.
     """
     train = replace(config.train, workers=0, tensorboard=False, checkpoint_seconds=0.0)
     labels = replace(config.labels, keep_frames=False)
@@ -118,22 +118,22 @@ def _changes(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[s
 
 
 def finished(job: Job) -> RunResult | None:
-    """Return what a run reached, if it was finished with just these settings."""
+    """Return the result of a run; None if it is not finished with these settings."""
     found = read_result(folder_of(job))
     return found if found is not None and found.key == job.key else None
 
 
 def folder_of(job: Job) -> Path:
-    """Return where a run is: in its folder, or aside if other settings have taken that since."""
+    """Return the folder of a run: its own, or the renamed one if a run with other settings took its place."""
     aside = _aside(job.folder, job.key)
     return aside if aside.exists() else job.folder
 
 
 def carry_out(jobs: Sequence[Job], run: Run, commit: str = "", tell: Callable[[Job], None] = lambda job: None) -> None:
-    """Do the runs that are not finished, one after the other; `tell` hears of each one that is.
+    """Carry out the unfinished runs one after another; `tell` is called after each.
 
-    Several processes may do this at once in one folder: a run that another one is at is passed over, and waited for
-    when there is nothing else to do. If that process dies, its run is taken up here.
+    Several processes may share one folder. A run that another process holds is skipped and waited for at the end. If
+    that process dies, its run resumes here.
     """
     for patient in (False, True):
         for job in jobs:
@@ -150,9 +150,9 @@ def carry_out(jobs: Sequence[Job], run: Run, commit: str = "", tell: Callable[[J
 
 @contextmanager
 def _claimed(job: Job, patient: bool) -> Iterator[bool]:
-    """Hold a run's folder, or say False where another process does and there is no patience to wait for it.
+    """Lock a run's folder and yield True; yield False if another process holds it and `patient` is False.
 
-    The system lets go of the lock when the process that holds it ends, however that ends.
+    The operating system releases the lock when the process ends for any reason.
     """
     job.folder.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(job.folder.with_name(f".{job.folder.name}.lock"))
@@ -168,7 +168,10 @@ def _claimed(job: Job, patient: bool) -> Iterator[bool]:
 
 
 def prepare_folder(job: Job) -> None:
-    """Make a run's folder or take up the one that is there; one made with other settings is set aside, not deleted."""
+    """Create a run's folder, or keep it to resume the run; a folder with other settings is renamed, not deleted.
+
+    Raises an `InputError` if the folder is not that of a run.
+    """
     known, aside = _key_of(job.folder), _aside(job.folder, job.key)
     if known is not None and known != job.key:
         os.replace(job.folder, _aside(job.folder, known))
@@ -180,7 +183,7 @@ def prepare_folder(job: Job) -> None:
 
 
 def _take_over_training(job: Job) -> None:
-    """Copy the finished training of a run that trains the same, so that the same hours are not spent twice."""
+    """Copy the finished training of a run with the same networks, so that it is not repeated."""
     other = job.trained_like
     if other is None or finished(other) is None or (job.folder / TRAINING).exists():
         return
@@ -203,7 +206,7 @@ def _aside(folder: Path, key: str) -> Path:
 
 
 def seconds_left(left: Sequence[Job], done: Sequence[RunResult]) -> float | None:
-    """Return about how long the rest takes: each row as long as it took before, a new one as long as the slowest."""
+    """Return the estimated seconds left: the mean time of each row, the slowest row's for a new one; None at first."""
     if not done:
         return None
     times: dict[str, list[float]] = {}

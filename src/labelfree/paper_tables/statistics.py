@@ -1,4 +1,4 @@
-"""How sure a mean over a few seeds is: Student's t intervals, paired differences, the range of one more run."""
+"""Statistics over a few seeds: Student's t intervals, paired differences and prediction intervals."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Interval:
-    """From low to high."""
+    """A closed interval from low to high."""
 
     low: float
     high: float
 
     def holds(self, value: float) -> bool:
-        """Return whether a value lies inside."""
+        """Return whether the interval includes a value."""
         return self.low <= value <= self.high
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over runs; the intervals need two of them."""
+    """A mean over runs; the intervals need two runs or more."""
 
     mean: float
     count: int
     interval: Interval | None = None
-    """Where the mean over all seeds lies, at 95 %."""
+    """95 % confidence interval of the mean over all seeds."""
     next_run: Interval | None = None
-    """Where one more run will lie, at 95 %."""
+    """95 % prediction interval of one more run."""
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether the interval of the mean leaves zero out."""
+        """Return whether the interval of the mean exists and excludes zero."""
         return self.interval is not None and not self.interval.holds(0.0)
 
 
 def estimate(values: Sequence[float], level: float = LEVEL) -> Estimate | None:
-    """Return mean, t interval and prediction interval of independent runs taken as normal; None without any run."""
+    """Return mean, t interval and prediction interval of independent, normal values; None without values."""
     count = len(values)
     if count == 0:
         return None
@@ -57,26 +57,29 @@ def paired_difference(
     reference: Sequence[float | None],  # one per seed, in the same order
     level: float = LEVEL,
 ) -> Estimate | None:
-    """Return the mean of `values - reference` over the seeds that have both; what a seed does to both cancels out."""
+    """Return the mean of `values - reference` over the seeds that have both; effects of a seed cancel."""
     both = [a - b for a, b in zip(values, reference, strict=True) if a is not None and b is not None]
     return estimate(both, level)
 
 
 def sign_agrees(measured: float | None, paper: float | None) -> bool | None:
-    """Return whether a difference points where the paper's does; None where either has no direction."""
+    """Return whether a difference has the same sign as the paper's; None if either is zero or missing."""
     if not measured or not paper:
         return None
     return (measured > 0) == (paper > 0)
 
 
 def t_quantile(probability: float, freedom: int) -> float:
-    """Return the value that Student's t with whole degrees of freedom stays below with a probability."""
+    """Return the quantile of Student's t at a probability, for a whole number of degrees of freedom.
+
+    Raises a `ValueError` if the probability is not between 0 and 1 or if there is no degree of freedom.
+    """
     if not 0 < probability < 1 or freedom < 1:
         raise ValueError(f"t quantile at {probability} with {freedom} degrees of freedom does not exist.")
     if probability < 0.5:
         return -t_quantile(1 - probability, freedom)
     inside, low, high = 2 * probability - 1, 0.0, math.pi / 2
-    while low < (middle := (low + high) / 2) < high:  # until no number lies between
+    while low < (middle := (low + high) / 2) < high:  # bisect to floating-point precision
         low, high = (middle, high) if _share_inside(middle, freedom) < inside else (low, middle)
     return math.sqrt(freedom) * math.tan(low)
 

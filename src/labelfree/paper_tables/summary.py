@@ -1,4 +1,4 @@
-"""What the finished runs of a table say: per row and side the values of each seed, and how they differ from others."""
+"""The results of a table: per row and modality the values of each seed, and the differences between rows."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ Values = tuple[float | None, ...]
 
 @dataclass(frozen=True)
 class Difference:
-    """A row minus another one on the same seeds, and the same difference in the paper."""
+    """One row minus another on the same seeds, and the same difference in the paper."""
 
     measured: Estimate
     paper: float | None = None
 
     @property
     def agrees(self) -> bool | None:
-        """Whether it points where the paper's does; None where the paper has none."""
+        """Return whether its sign is that of the paper's difference; None if the paper has none."""
         return sign_agrees(self.measured.mean, self.paper)
 
 
 @dataclass(frozen=True)
 class TableRuns:
-    """A table's finished runs: for each row one per seed, None where a run is not done."""
+    """The finished runs of a table: for each row one per seed, None for an unfinished run."""
 
     table: PaperTable
     world: str
@@ -41,7 +41,7 @@ class TableRuns:
 
     @property
     def complete(self) -> bool:
-        """Whether every run is done."""
+        """Return whether every run is finished."""
         return all(run is not None for of_row in self.runs for run in of_row)
 
     def of(self, row: Row) -> tuple[RunResult | None, ...]:
@@ -49,23 +49,23 @@ class TableRuns:
         return self.runs[self.table.rows.index(row)]
 
     def values(self, row: Row, measure: Measure, side: Side) -> Values | None:
-        """Return a row's numbers, one per seed, None where a run is not done; None for a side that the row lacks."""
+        """Return a row's values, one per seed, None for unfinished runs; None if the row lacks the modality."""
         found = self.of(row)
         values = tuple(None if run is None else _number(run, measure, side) for run in found)
         lacks = any(run is not None for run in found) and all(value is None for value in values)
         return None if lacks else values
 
     def paper(self, row: Row, side: Side) -> float | None:
-        """Return the paper's mIoU of a row."""
+        """Return the paper's mIoU of a row in percent."""
         printed = row.paper(self.world)
         return printed.miou_2d if side == "2d" else printed.miou_3d
 
     def mean(self, row: Row, measure: Measure, side: Side) -> Estimate | None:
-        """Return a row's mean over the seeds that are done."""
+        """Return a row's mean over the finished seeds; None without any."""
         return estimate([value for value in self.values(row, measure, side) or () if value is not None])
 
     def difference(self, row: Row, other: str, measure: Measure, side: Side) -> Difference | None:
-        """Return what a row has more than another one, seed by seed; None for the row itself and without both."""
+        """Return a row minus another row, paired by seed; None for the row itself or if either has no values."""
         reference = self.table.row(other)
         mine, theirs = self.values(row, measure, side), self.values(reference, measure, side)
         measured = None if mine is None or theirs is None else paired_difference(mine, theirs)
@@ -76,12 +76,12 @@ class TableRuns:
         return Difference(measured, round(ours - printed, 1) if has_paper else None)  # type: ignore[operator]
 
     def commits(self) -> tuple[str, ...]:
-        """Return the source revisions that the runs were made with."""
+        """Return the source revisions that produced the runs."""
         return tuple(dict.fromkeys(run.commit for of_row in self.runs for run in of_row if run is not None))
 
 
 def table_runs(table: PaperTable, world: str, schedule: Schedule, seeds: Sequence[int]) -> TableRuns:
-    """Return what is finished of a table."""
+    """Return the finished runs of a table."""
     runs = tuple(tuple(finished(schedule.job(row, seed)) for seed in seeds) for row in table.rows)
     return TableRuns(table, world, tuple(seeds), runs)
 

@@ -1,4 +1,4 @@
-"""Results that people look at: files of predictions, panel pictures and one HTML report."""
+"""Results as files: predictions, image panels and the HTML report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A labelled cloud as it is looked at: several colourings of one set of points, thinned for the screen."""
+"""A labelled cloud for display: several colourings of one set of points, subsampled for the browser."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from labelfree.results.point_render import ViewPoint
 from labelfree.vocabulary import Vocabulary
 
 MAX_SHOWN_POINTS = 60_000
-"""Points that a browser turns smoothly without a strong GPU."""
+"""Number of points that a browser rotates smoothly without a strong GPU."""
 
 CAMERA_DISTANCE = 1.25
-"""Where the interactive view starts, in diagonals of the cloud from its middle."""
+"""Distance of the initial viewpoint from the middle of the cloud, in diagonals of the cloud."""
 
 STRAY_SHARE = 0.005
-"""Share of the points at each end of an axis that may lie outside what the first view is made to fit."""
+"""Share of the points at each end of an axis that the initial view may leave out."""
 
 CEILING_SLAB = 0.08
-"""Share of a room's height that is searched for a ceiling, from the top."""
+"""Share of a room's height, from the top, that is searched for a ceiling."""
 
 CEILING_SHARE = 0.12
-"""Share of the points that this slab must hold to count as a ceiling: walls alone put about 0.05 there."""
+"""Share of the points that must lie there to be a ceiling; walls alone contribute about 0.05."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ class CloudLayer:
     colours: NDArray[np.uint8]
     """[N, 3] RGB."""
     labels: NDArray[np.uint8] | None = None
-    """[N] where the colours mean classes, so that classes can be switched on and off."""
+    """[N] if the colours show classes, so that classes can be switched on and off."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +62,7 @@ class CloudView:
                 )
 
     def take(self, chosen: NDArray[Any]) -> CloudView:
-        """Return the view of some points: a boolean mask or indices."""
+        """Return the view with the chosen points only, given by a boolean mask or by indices."""
         layers = tuple(
             replace(layer, colours=layer.colours[chosen], labels=None if layer.labels is None else layer.labels[chosen])
             for layer in self.layers
@@ -70,7 +70,7 @@ class CloudView:
         return replace(self, points_world=self.points_world[chosen], layers=layers)
 
     def thinned(self, limit: int = MAX_SHOWN_POINTS, seed: int = 0) -> CloudView:
-        """Return at most `limit` points drawn evenly, in their old order; the same ones for the same seed."""
+        """Return the view with at most `limit` random points in their original order, the same for the same seed."""
         count = len(self.points_world)
         if count <= limit:
             return self
@@ -82,12 +82,12 @@ class CloudView:
 
 
 def label_layer(title: str, labels: NDArray[np.uint8], vocabulary: Vocabulary) -> CloudLayer:
-    """Colour points by their class."""
+    """Return a layer that colours points by their class."""
     return CloudLayer(title, vocabulary.palette()[labels], labels)
 
 
 def ceiling_height(view: CloudView) -> float | None:
-    """Return the height at which a ceiling begins that would hide the room from above; None without one."""
+    """Return the height at which the ceiling begins, which hides the room from above; None without a ceiling."""
     heights = view.heights()
     low, high = np.quantile(heights, (0.001, 0.999))
     start = high - CEILING_SLAB * (high - low)
@@ -95,7 +95,7 @@ def ceiling_height(view: CloudView) -> float | None:
 
 
 def cloud_payload(view: CloudView, vocabulary: Vocabulary) -> dict[str, Any]:
-    """Return what the page's script draws: thinned, points as base64 uint16 steps inside their bounding box."""
+    """Return the data of the page's script: subsampled points as base64 uint16 steps inside their bounding box."""
     shown = view.thinned()
     low = shown.points_world.min(axis=0).astype(np.float64)
     step = np.maximum((shown.points_world.max(axis=0) - low) / 65535, 1e-9)
@@ -116,9 +116,9 @@ def cloud_payload(view: CloudView, vocabulary: Vocabulary) -> dict[str, Any]:
 
 
 def _camera(view: CloudView, low: NDArray[np.float64], extent: NDArray[np.float64]) -> dict[str, list[float]]:
-    """Return Plotly's aspect ratio, centre and eye so that the cloud fills the view, a few stray points or not."""
+    """Return Plotly's aspect ratio, centre and eye so that the cloud fills the view; stray points are ignored."""
     start, end = np.quantile(view.points_world, (STRAY_SHARE, 1 - STRAY_SHARE), axis=0)
-    # Plotly measures the scene in its own units, from the middle of the axes: here a unit is the cloud's diagonal.
+    # Plotly uses its own units, counted from the middle of the axes. Here one unit is the cloud's diagonal.
     diagonal = max(float(np.linalg.norm(end - start)), 1e-6)
     centre = ((start + end) / 2 - (low + extent / 2)) / diagonal
     eye = centre - CAMERA_DISTANCE * ViewPoint(view.up_world).axes()[2]
@@ -126,7 +126,7 @@ def _camera(view: CloudView, low: NDArray[np.float64], extent: NDArray[np.float6
 
 
 def _cut_percent(heights: NDArray[np.float32], ceiling: float | None) -> int:
-    """Return at which share of the height the view starts cut, in percent; 100 shows everything."""
+    """Return the share of the height that is shown at first, in percent; 100 shows everything."""
     if ceiling is None:
         return 100
     return int(100 * (ceiling - heights.min()) / max(float(np.ptp(heights)), 1e-9))

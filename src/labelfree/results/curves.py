@@ -1,4 +1,4 @@
-"""Training metrics: `metrics.jsonl` in, curves out."""
+"""Training curves, read from `metrics.jsonl`."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from labelfree.errors import InputError
 from labelfree.files.metrics import is_number, parse_record, read_lines
 
 STAGE = "stage"
-"""Name of the series that holds the stage; drawn as a line where it changes."""
+"""Name of the series with the training stage; charts show its changes as vertical lines."""
 
 BOOKKEEPING = frozenset({"epoch", "step"})
 
 
 @dataclass(frozen=True)
 class MetricSeries:
-    """One metric over training."""
+    """The values of one metric during training."""
 
     name: str
     epochs: tuple[float, ...]
@@ -31,9 +31,10 @@ class MetricSeries:
 
 
 def read_metrics(path: Path) -> tuple[MetricSeries, ...]:
-    """Read every numeric metric of a `metrics.jsonl`, in the order in which they first appear.
+    """Return every numeric metric of a `metrics.jsonl`, in order of first appearance.
 
-    A step written twice, as after a resumed run, counts once: the later line. A torn last line is left out.
+    Of a step that was written twice, the later line counts. An incomplete last line is ignored. Raises an
+    `InputError` if the file is missing, unreadable or damaged.
     """
     lines: dict[tuple[float, float], dict[str, Any]] = {}
     for record in _records(path):
@@ -52,7 +53,7 @@ def _records(path: Path) -> list[dict[str, Any]]:
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such metrics file; train first.") from error
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); allow reading it.") from error
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check its permissions.") from error
     records = []
     for number, line in lines:
         record = parse_record(line)
@@ -68,7 +69,7 @@ def _series(name: str, records: list[dict[str, Any]]) -> MetricSeries:
     for record in records:
         if _is_metric(name, record[name]):
             per_epoch[float(record["epoch"])].append(float(record[name]))
-    # The fullest epoch tells how many values an epoch has, since the last one may still be running.
+    # The longest epoch gives the number of values per epoch, since the last one may be incomplete.
     most = max(len(values) for values in per_epoch.values())
     epochs = [epoch + i / most for epoch, values in per_epoch.items() for i in range(len(values))]
     return MetricSeries(name, tuple(epochs), tuple(value for values in per_epoch.values() for value in values))

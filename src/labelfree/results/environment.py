@@ -1,4 +1,4 @@
-"""What a result was made with: versions, machine, source revision."""
+"""The environment of a result: package versions, machine and source revision."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PACKAGES = ("labelfree", "torch", "transformers", "numpy", "pillow", "lightning-
 
 
 def environment_facts() -> tuple[tuple[str, str], ...]:
-    """Return names and values for a report, without importing anything heavy."""
+    """Return names and values for a report; the packages are not imported."""
     versions = ", ".join(f"{name} {found}" for name in PACKAGES if (found := _version(name)))
     facts = [
         ("python", platform.python_version()),
@@ -27,9 +27,9 @@ def environment_facts() -> tuple[tuple[str, str], ...]:
 
 
 def git_revision(folder: Path) -> str:
-    """Return the commit that a package's checkout stands at, marked when its files differ; empty elsewhere."""
+    """Return the commit of a package's checkout, marked if files are changed; empty outside a checkout."""
     try:
-        # An installed copy may lie inside somebody else's repository: only one that tracks this file counts.
+        # An installed copy may lie inside another repository: only one that tracks this package counts.
         _git(folder, "ls-files", "--error-unmatch", "__init__.py")
         commit = _git(folder, "rev-parse", "HEAD")
         changed = _git(folder, "status", "--porcelain", "--untracked-files=no", "--", ".")

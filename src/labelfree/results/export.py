@@ -1,4 +1,4 @@
-"""Predictions as files that other programs open: coloured PLY, label arrays, label and overlay pictures, a legend."""
+"""Predictions as files: coloured PLY, label arrays, label images, overlays and a legend."""
 
 from __future__ import annotations
 
@@ -35,8 +35,9 @@ def save_prediction(
     """Write one prediction and, once per folder, its legend; return the files written.
 
     A cloud NAME gives `NAME.ply` (class colours, labels, scores, whether an image saw the point) and `NAME.npy` (uint8
-    labels), both with the points of the cloud's file in their order; those dropped as not finite have label 255.
-    A picture NAME gives `NAME.png` (uint8 labels, 255 = none) and, with `image`, `NAME_overlay.png`.
+    labels), both with the points of the cloud's file in their order; points that are not finite have label 255.
+    An image NAME gives `NAME.png` (uint8 labels, 255 = none) and, with `image`, `NAME_overlay.png`.
+    Raises an `InputError` if the folder holds predictions of other classes or the prediction has no name.
     """
     folder = Path(folder)
     save_legend(prediction.vocabulary, folder)
@@ -46,19 +47,22 @@ def save_prediction(
 
 
 def save_legend(vocabulary: Vocabulary, folder: str | Path) -> Path:
-    """Write `classes.json`, the order of whose classes gives the labels; `--classes` reads it back."""
+    """Write `classes.json`, the classes in label order; `--classes` accepts the file.
+
+    Raises an `InputError` if the folder holds predictions of other classes.
+    """
     path = Path(folder) / LEGEND_FILE
     text = json.dumps(vocabulary.to_dict(), indent=1) + "\n"
     if path.is_file():
         if path.stat().st_size != len(text.encode("utf-8")) or path.read_bytes() != text.encode("utf-8"):
-            raise InputError(f"{path}: this folder holds predictions of other classes; write these to another folder.")
+            raise InputError(f"{path}: this folder holds predictions of other classes; choose another folder.")
         return path
     _write_text(path, text)
     return path
 
 
 def save_results(path: str | Path, methods: Sequence[MethodResult], extra: Mapping[str, Any] | None = None) -> None:
-    """Write `results.json`: `extra` (seed, seconds, ...) and under `methods` every number of each method."""
+    """Write `results.json`: the values of `extra` (seed, seconds, ...) and, as `methods`, all values of each method."""
     data = dict(extra or {}) | {"methods": {method.name: method.to_dict() for method in methods}}
     _write_text(Path(path), json.dumps(data, indent=1, allow_nan=False) + "\n")
 
@@ -68,7 +72,7 @@ def overlay(
     labels: NDArray[np.uint8],  # [H, W]
     vocabulary: Vocabulary,
 ) -> NDArray[np.uint8]:  # [H, W, 3]
-    """Blend class colours over a picture, dark lines where the class changes; unlabelled pixels stay."""
+    """Return an image blended with class colours, with dark lines between classes; ignored pixels are unchanged."""
     base = resize_image(image, (labels.shape[0], labels.shape[1])).astype(np.float32)
     blend = (1 - OVERLAY_STRENGTH) * base + OVERLAY_STRENGTH * vocabulary.palette()[labels]
     blend[_edges(labels)] *= 0.35
@@ -77,7 +81,7 @@ def overlay(
 
 
 def file_stem(name: str) -> str:
-    """Return a frame's or scene's name as one that can stand in a file name."""
+    """Return a frame's or scene's name as a valid file name; raise an `InputError` if it is empty."""
     if not name.strip():
         raise InputError("A prediction needs a name to be saved: give Prediction(..., name='room-1').")
     return "".join(c if c.isalnum() or c in "-_. " else "_" for c in name).strip(". ") or "_"
@@ -108,9 +112,9 @@ def scene_files(scene: Scene, out: Path) -> list[Path]:
 
 
 def claim_scenes(outputs: OutputFolder, scenes: Sequence[str], files: Iterable[str] = ()) -> None:
-    """Claim, before the long work, what a verb writes about scenes: the labels of each, and other files by name.
+    """Claim the files that a command writes for scenes before the work begins: their labels, and `files` by name.
 
-    Nothing is built. The names of the frames are not known yet, so that `scene_files` of each scene are claimed later.
+    No scene is built, so the names of frames are not known yet; `scene_files` of each scene are claimed later.
     """
     require_distinct(scenes)
     points = [path for name in scenes for path in cloud_files(name, outputs.root / "points")]
@@ -119,7 +123,7 @@ def claim_scenes(outputs: OutputFolder, scenes: Sequence[str], files: Iterable[s
 
 
 def require_distinct(names: Sequence[str]) -> None:
-    """Refuse scenes whose files would have the same names, such as `room?1` and `room_1`."""
+    """Raise an `InputError` if files of two scenes would have the same names, such as `room?1` and `room_1`."""
     found: dict[str, str] = {}
     for name in names:
         other = found.setdefault(file_stem(name), name)

@@ -1,4 +1,4 @@
-"""The paper's qualitative figures: held-out views (Fig. 3) and clouds (Fig. 4) by what each step makes of them."""
+"""The paper's qualitative figures: the result of each step on held-out views (Fig. 3) and clouds (Fig. 4)."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from labelfree.results.panels import FrameRow, cloud_panel, frame_panel
 from labelfree.scene import Frame, Scene
 from labelfree.teachers.teachers import Teachers
 
-SAM, CLIP, WITHOUT_CNS, OURS, TRUTH = "SAM", "CLIP", "w/o CNS", "ours", "truth"
+SAM, CLIP, WITHOUT_CNS, OURS, TRUTH = "SAM", "CLIP", "w/o CNS", "ours", "ground truth"
 
 
 @dataclass(frozen=True)
 class FigureSources:
-    """Whose labels the columns show."""
+    """The models whose labels the columns show."""
 
     teachers: Teachers
-    """CLIP's labels and, after the vote, the row without CNS."""
+    """They give CLIP's labels and, after the vote, the labels without CNS."""
     net_2d: Segmenter2D | None
     net_3d: Segmenter3D | None
 
@@ -35,23 +35,26 @@ class FigureSources:
 
 
 def telling_frame(scene: Scene) -> Frame:
-    """Return the frame that shows most classes by its truth: full views, chosen without looking at any prediction."""
+    """Return the frame with the most classes in its ground truth, or the middle frame without ground truth.
+
+    Predictions do not affect the choice. Raises an `InputError` if the scene has no frames.
+    """
     if not scene.frames:
-        raise InputError(f"Scene '{scene.name}' has no frames to show.")
+        raise InputError(f"Scene '{scene.name}' has no frames to show: choose a scene with images.")
     truths = [frame.load_labels() for frame in scene.frames]
     shown = [0 if truth is None else int((np.unique(truth) != 255).sum()) for truth in truths]
     return scene.frames[int(np.argmax(shown))] if max(shown) else scene.frames[len(scene.frames) // 2]
 
 
 def frames_figure(scenes: Sequence[Scene], sources: FigureSources) -> NDArray[np.uint8]:  # [H, W, 3]
-    """Draw one view of each scene: input, SAM, CLIP, w/o CNS, ours, truth."""
+    """Return a panel of one view per scene: input, SAM, CLIP, w/o CNS, ours, ground truth."""
     rows = [_frame_row(scene, telling_frame(scene), sources) for scene in scenes]
     titles = ("input", SAM, CLIP, WITHOUT_CNS, OURS, TRUTH)
     return frame_panel(rows, sources.teachers.vocabulary, titles=titles)
 
 
 def clouds_figure(scenes: Sequence[Scene], sources: FigureSources) -> NDArray[np.uint8]:  # [H, W, 3]
-    """Draw each scene's cloud from one viewpoint, its ceiling taken off: input, CLIP, w/o CNS, ours, truth."""
+    """Return a panel of one cloud per scene without its ceiling: input, CLIP, w/o CNS, ours, ground truth."""
     views = [_cloud_view(scene, sources) for scene in scenes]
     return cloud_panel(views, sources.teachers.vocabulary)
 

@@ -1,4 +1,4 @@
-"""Laying out pictures in a titled grid with a legend of class colours."""
+"""Layout of images in a titled grid with a legend of class colours."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 @dataclass(frozen=True, eq=False)
 class PanelRow:
-    """A line of the grid: a name and a picture, or nothing, per column."""
+    """A row of the grid: its name and one image, or None, per column."""
 
     name: str
     cells: tuple[NDArray[np.uint8] | None, ...]
@@ -36,14 +36,14 @@ class PanelRow:
 
 @dataclass(frozen=True)
 class LegendEntry:
-    """A colour and what it stands for."""
+    """A colour of the legend and its text."""
 
     text: str
     colour: tuple[int, int, int]
 
 
 def legend_of(labels: Sequence[NDArray[np.uint8]], vocabulary: Vocabulary) -> tuple[LegendEntry, ...]:
-    """Return an entry for each class that occurs in some label maps, and for unlabelled where that occurs."""
+    """Return a legend entry for each class that occurs in the label maps, and for missing labels if there are any."""
     found = np.zeros(256, dtype=np.int64)
     for values in labels:
         found += np.bincount(values.ravel(), minlength=256)
@@ -61,9 +61,13 @@ def compose(
     header: str = "",
     cell_width: int = 224,
 ) -> NDArray[np.uint8]:  # [H, W, 3]
-    """Draw the grid: header, column titles, rows with their names, legend; empty cells stay pale."""
+    """Return the grid as an image: header, column titles, rows with their names, legend; empty cells are grey.
+
+    Raises an `InputError` if there is no row, or if a row has no image or another number of cells than `titles`.
+    """
     if not rows or any(len(row.cells) != len(titles) for row in rows):
         raise InputError(f"A panel needs rows of {len(titles)} cells each, one per column title.")
+    # Sizes
     font = ImageFont.load_default(size=TEXT_SIZE)
     heights = [_cell_height(row, cell_width) for row in rows]
     width = 2 * MARGIN + len(titles) * (cell_width + GAP) - GAP
@@ -72,17 +76,20 @@ def compose(
     height = head + LINE + sum(heights) + len(rows) * (LINE + GAP) + len(lines) * LINE + MARGIN
     sheet = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(sheet)
+    # Header and column titles
     if header:
         draw.text((MARGIN, MARGIN - 2), header, fill=INK, font=ImageFont.load_default(size=HEADER_SIZE))
     for column, title in enumerate(titles):
         centre = MARGIN + column * (cell_width + GAP) + cell_width / 2
         draw.text((centre, head + LINE / 2), _fitted(title, font, cell_width), fill=INK, font=font, anchor="mm")
+    # Rows
     top = head + LINE
     for row, row_height in zip(rows, heights):
         for column, cell in enumerate(row.cells):
             _paste(sheet, cell, (MARGIN + column * (cell_width + GAP), top), (cell_width, row_height))
         draw.text((MARGIN, top + row_height + LINE / 2), row.name, fill=(96, 104, 114), font=font, anchor="lm")
         top += row_height + LINE + GAP
+    # Legend
     for line in lines:
         _draw_legend_line(draw, line, font, top)
         top += LINE
@@ -92,7 +99,7 @@ def compose(
 def _cell_height(row: PanelRow, cell_width: int) -> int:
     shapes = [cell.shape for cell in row.cells if cell is not None]
     if not shapes:
-        raise InputError(f"Panel row '{row.name}' has no picture.")
+        raise InputError(f"Panel row '{row.name}' has no image.")
     return max(1, round(cell_width * shapes[0][0] / shapes[0][1]))
 
 
@@ -106,7 +113,7 @@ def _paste(sheet: Image.Image, cell: NDArray[np.uint8] | None, corner: tuple[int
 
 
 def _wrap(legend: Sequence[LegendEntry], font: Font, width: int) -> list[list[tuple[float, LegendEntry]]]:
-    """Break legend entries into lines of (left offset, entry)."""
+    """Return the legend entries as lines of (left offset, entry)."""
     lines: list[list[tuple[float, LegendEntry]]] = []
     left = float(width)
     for entry in legend:
@@ -131,7 +138,7 @@ def _draw_legend_line(
 
 
 def _fitted(text: str, font: Font, width: int) -> str:
-    """Shorten a text with dots until it fits."""
+    """Return a text that fits a width, shortened with dots if needed."""
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(text + "...") > width:

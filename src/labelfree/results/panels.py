@@ -1,4 +1,4 @@
-"""Panel pictures as in the paper's figures 3 and 4: what each step makes of some frames or clouds, side by side."""
+"""Image panels as in the paper's Figures 3 and 4: the result of each step on frames or clouds, side by side."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from labelfree.results.point_render import ViewPoint, look
 from labelfree.vocabulary import Vocabulary
 
 STATIC_POINTS = 250_000
-"""Points drawn in a still picture; more change nothing that can be seen."""
+"""Points drawn in a still image; more make no visible difference."""
 
 _GOLDEN_RATIO = 0.618033988749895
 
 
 @dataclass(frozen=True, eq=False)
 class FrameRow:
-    """One frame and what each step says about it; steps that did not run stay None."""
+    """One frame and the result of each step; None for steps that did not run."""
 
     name: str
     image: NDArray[np.uint8]
@@ -42,7 +42,7 @@ class FrameRow:
         return (self.clip, self.voted, self.ours, self.truth)
 
 
-FRAME_TITLES = ("input", "SAM masks", "CLIP labels", "labels after the vote", "ours", "truth")
+FRAME_TITLES = ("input", "SAM masks", "CLIP labels", "labels after the vote", "ours", "ground truth")
 
 
 def frame_panel(
@@ -51,7 +51,7 @@ def frame_panel(
     header: str = "",
     titles: tuple[str, str, str, str, str, str] = FRAME_TITLES,
 ) -> NDArray[np.uint8]:  # [H, W, 3]
-    """Draw frames as rows; columns input, SAM masks, CLIP labels, labels after the vote, ours, truth, where present."""
+    """Return a panel with one row per frame and one column per title; columns without any content are left out."""
     palette = vocabulary.palette()
     cells = [
         (
@@ -73,7 +73,7 @@ def cloud_panel(
     header: str = "",
     cell_size: tuple[int, int] = (280, 340),  # (height, width)
 ) -> NDArray[np.uint8]:  # [H, W, 3]
-    """Draw clouds as rows seen obliquely from above, their ceiling taken off; a column per layer."""
+    """Return a panel with one row per cloud, seen obliquely from above without its ceiling, and a column per layer."""
     titles = list(dict.fromkeys(layer.title for view in views for layer in view.layers))
     rows = [PanelRow(view.name, _layer_pictures(view, titles, cell_size)) for view in views]
     labels = [layer.labels for view in views for layer in view.layers if layer.labels is not None]
@@ -81,7 +81,7 @@ def cloud_panel(
 
 
 def mask_colours(masks: NDArray[np.uint16]) -> NDArray[np.uint8]:  # [H, W] -> [H, W, 3]
-    """Give each mask id a colour of its own that jumps from one id to the next; black where there is no mask."""
+    """Return a colour image of mask ids; consecutive ids get distinct colours, pixels without a mask are black."""
     ids = np.arange(int(masks.max(initial=0)) + 1)
     hue = (ids * _GOLDEN_RATIO) % 1.0
     strength = np.array([0.75, 0.45, 0.6])[ids % 3]

@@ -1,4 +1,4 @@
-"""A still picture of a point cloud: orthographic, from obliquely above, in plain numpy."""
+"""Still images of a point cloud: orthographic, seen obliquely from above, in plain NumPy."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ MAX_SPLAT_RADIUS = 4
 
 @dataclass(frozen=True)
 class ViewPoint:
-    """Where the picture is taken from."""
+    """The direction from which a cloud is drawn."""
 
     up_world: tuple[float, float, float] = (0.0, 0.0, 1.0)
     azimuth_degrees: float = -60.0
     elevation_degrees: float = 50.0
-    """90 looks straight down."""
+    """90 is straight down."""
 
     def axes(self) -> NDArray[np.float64]:
         """Return [3, 3] rows right, up and away from the viewer, in world axes."""
@@ -41,7 +41,7 @@ class ViewPoint:
 
 @dataclass(frozen=True, eq=False)
 class Sight:
-    """Which point each pixel shows, so that a cloud is looked at once and painted in many colourings."""
+    """The point that each pixel shows; computed once for a cloud and painted in several colourings."""
 
     winner: NDArray[np.int64]
     """[H, W] point index, -1 for none."""
@@ -49,7 +49,7 @@ class Sight:
     """[H, W] brightness in 0..1."""
 
     def paint(self, colours: NDArray[np.uint8]) -> NDArray[np.uint8]:  # [N, 3] -> [H, W, 3]
-        """Return the picture in these colours, reduced from the finer grid it was seen on."""
+        """Return the image in these colours, averaged from the supersampled grid."""
         picture = np.full((*self.winner.shape, 3), float(BACKGROUND))
         seen = self.winner >= 0
         picture[seen] = colours[self.winner[seen]]
@@ -59,10 +59,10 @@ class Sight:
 
 def look(
     points_world: NDArray[np.float32],  # [N, 3]
-    size: tuple[int, int],  # (height, width) of the pictures
+    size: tuple[int, int],  # (height, width) of the images
     view: ViewPoint = ViewPoint(),
 ) -> Sight:
-    """See points as small squares, the nearest on top, with edges darkened where the depth jumps."""
+    """Return the point of each pixel: points are small squares, the nearest on top, darkened at depth edges."""
     fine = (size[0] * SUPERSAMPLING, size[1] * SUPERSAMPLING)
     rows, columns, depth, scale = _to_screen(points_world, fine, view)
     winner = nearest_points(rows, columns, depth, fine, _splat_radius(len(points_world), fine))
@@ -81,7 +81,7 @@ def nearest_points(
     """Return the nearest point covering each pixel, -1 for none; a point covers a square of 2 radius + 1 pixels."""
     winner = np.full(size[0] * size[1], -1, dtype=np.int64)
     nearest = np.full(size[0] * size[1], np.inf)
-    # Far points are written first, so of the points that share a pixel the nearest stays.
+    # Far points are written first, so that the nearest point of a pixel remains.
     order = np.argsort(-depth, kind="stable")
     for down in range(-radius, radius + 1):
         for across in range(-radius, radius + 1):
@@ -97,7 +97,7 @@ def nearest_points(
 def _to_screen(
     points_world: NDArray[np.float32], size: tuple[int, int], view: ViewPoint
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], float]:
-    """Return pixel rows, columns, depths [N] and the pixels per metre that fit the cloud into the picture."""
+    """Return pixel rows, columns, depths [N] and the pixels per metre that fit the cloud into the image."""
     right, up, depth = view.axes() @ points_world.T.astype(np.float64)
     low, high = np.quantile(np.stack([right, up]), (0.002, 0.998), axis=1)
     extent = np.maximum(high - low, 1e-6)
@@ -109,7 +109,7 @@ def _to_screen(
 
 
 def _splat_radius(count: int, size: tuple[int, int]) -> int:
-    """Return a radius at which the squares together cover the picture about twice."""
+    """Return the radius at which the squares together cover the image about twice."""
     side = np.sqrt(2.0 * size[0] * size[1] / max(count, 1))
     return int(np.clip(np.ceil((side - 1) / 2), 1, MAX_SPLAT_RADIUS))
 

@@ -1,4 +1,4 @@
-"""The report: one HTML file with every result, which works offline and can be mailed."""
+"""The report: one self-contained HTML file with all results, which works offline."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from labelfree.runtime.progress import duration
 from labelfree.vocabulary import Vocabulary
 
 NO_TRUTH = (
-    "There is no ground truth for this data, so nothing can be measured: the table only says how much each class "
-    "received, and the pictures are for your own eyes to judge."
+    "This data has no ground truth, so nothing can be measured. The table lists the share of each class; check the "
+    "labels in the images."
 )
 
 
 @dataclass(frozen=True, eq=False)
 class PanelFigure:
-    """A picture of the report."""
+    """An image of the report, with its title."""
 
     title: str
     image: NDArray[np.uint8]
@@ -45,7 +45,7 @@ class PanelFigure:
 
 @dataclass(frozen=True)
 class ClassShare:
-    """How much each class received, for data without truth."""
+    """The number of pixels or points per class, for data without ground truth."""
 
     name: str
     counts: tuple[int, ...]
@@ -55,30 +55,30 @@ class ClassShare:
 
 @dataclass(frozen=True, eq=False)
 class ReportContent:
-    """Everything that a report shows; empty parts are left out."""
+    """The content of a report; empty parts are left out."""
 
     title: str
     summary: tuple[str, ...]
-    """Plain-language first paragraphs."""
+    """First paragraphs."""
     notices: tuple[str, ...]
-    """Warnings that must not be overlooked; they come first."""
+    """Warnings, shown at the top."""
     command: str
-    """The command line that made this."""
+    """The command line that produced the results."""
     vocabulary: Vocabulary
     methods: tuple[MethodResult, ...] = ()
     panels: tuple[PanelFigure, ...] = ()
     clouds: tuple[CloudView, ...] = ()
     metrics: tuple[MetricSeries, ...] = ()
     timings: tuple[tuple[str, float], ...] = ()
-    """Steps and their seconds."""
+    """Steps and their durations in seconds."""
     facts: tuple[tuple[str, str], ...] = ()
     """Settings and environment; see `environment_facts`."""
     shares: tuple[ClassShare, ...] = ()
-    """Shown when no method has an evaluation; empty means those of the clouds' label layers."""
+    """Shown if no method has an evaluation; if empty, they are counted in the clouds' label layers."""
 
 
 def class_share(name: str, labels: Iterable[NDArray[np.uint8]], vocabulary: Vocabulary) -> ClassShare:
-    """Count labels over any number of pictures or clouds."""
+    """Return the number of pixels or points per class over any number of images or clouds."""
     found = np.zeros(256, dtype=np.int64)
     for values in labels:
         found += np.bincount(values.ravel(), minlength=256)
@@ -117,7 +117,7 @@ def _comparison(content: ReportContent) -> str:
     table = comparison_table(measured)
     bounds = [row for row, method in enumerate(measured) if method.uses_truth]
     data = ", ".join(splits) or "all the data"
-    where = f"In percent, from one confusion matrix over {data}; the best number without labels in bold."
+    where = f"In percent, from one confusion matrix over {data}. Bold: best value of methods trained without labels."
     return html.section(
         "Methods compared",
         html.table(table, best=html.best_of_columns(table, bounds)),
@@ -131,7 +131,7 @@ def _counted_sentence(methods: Sequence[MethodResult]) -> str:
     counted = {(modality, e.counted) for m in methods for modality, e in m.modalities()}
     text = " and ".join(f"{count:,} {units[modality]}" for modality, count in sorted(counted))
     gaps = [f"{m.name} {d} {percent(e.unlabelled)} %" for m in methods for d, e in m.modalities() if e.unlabelled > 0]
-    missing = f" Left without a label, which counts as a miss: {', '.join(gaps)}." if gaps else ""
+    missing = f" Without a label, counted as a miss: {', '.join(gaps)}." if gaps else ""
     return f"Counted: {text}.{missing}"
 
 
@@ -154,7 +154,10 @@ def _shares(content: ReportContent) -> str:
         rows.append((name, *(percent(column[label] / max(sum(column), 1)) for column in counts)))
     table = Table(("class", *(share.name for share in shares)), tuple(rows))
     return html.section(
-        "What was found", html.paragraph(NO_TRUTH), html.table(table, bars=True), html.paragraph("In percent.", "note")
+        "Share of each class",
+        html.paragraph(NO_TRUTH),
+        html.table(table, bars=True),
+        html.paragraph("In percent.", "note"),
     )
 
 
@@ -170,9 +173,7 @@ def _clouds(content: ReportContent) -> str:
     return html.section(
         "The labelled cloud",
         html.asset("cloud_view.html"),
-        html.figure(
-            still, "Still pictures of the same clouds, from obliquely above; a ceiling, where found, is taken off."
-        ),
+        html.figure(still, "Still images of the same clouds, seen obliquely from above; ceilings are removed."),
     )
 
 
@@ -190,18 +191,15 @@ def _per_class(content: ReportContent) -> str:
     for method in content.methods:
         for modality, evaluation in method.modalities():
             table = confusion_table(evaluation, content.vocabulary)
-            heading = f"Confusion matrix: {method.name}, {modality} (each row in percent of its true class)"
+            heading = f"Confusion matrix: {method.name}, {modality} (rows: ground truth, in percent of the class)"
             parts.append(html.details(heading, html.table(table, kind="confusion", bars=True)))
     return html.section("Per class", *parts)
 
 
 def _curves(content: ReportContent) -> str:
     drawn = charts(content.metrics)
-    return (
-        html.section("Training", drawn, html.paragraph("The last value of each curve stands beside its name.", "note"))
-        if drawn
-        else ""
-    )
+    note = html.paragraph("The number beside each name is the last value of its curve.", "note")
+    return html.section("Training", drawn, note) if drawn else ""
 
 
 def _timings(content: ReportContent) -> str:

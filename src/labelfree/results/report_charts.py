@@ -1,4 +1,4 @@
-"""Training curves as inline SVG: a small chart per metric, 2D and 3D of the same metric together."""
+"""Training curves as inline SVG: one chart per metric, with its 2D and 3D values together."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ WIDTH, HEIGHT = 340, 200
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 30, 34
 
 MAX_DRAWN = 300
-"""Values drawn per curve; longer ones are averaged in bins."""
+"""Largest number of values drawn per curve; longer curves are averaged in bins."""
 
 SMOOTHED = 40
-"""Bins of the bold curve that is drawn over a faint one of many values."""
+"""Bins of the bold curve that is drawn over the faint curve of a long series."""
 
 SUFFIXES = ("_2d", "_3d")
 
 
 def charts(metrics: Sequence[MetricSeries]) -> str:
-    """Return every metric's chart, with a dashed line where a training stage begins."""
+    """Return the charts of all metrics, with a dashed line where a training stage begins."""
     stages = stage_starts(metrics)
     groups: dict[str, list[MetricSeries]] = {}
     for series in metrics:
@@ -53,7 +53,7 @@ def nice_ticks(low: float, high: float, count: int = 4) -> tuple[float, ...]:
 
 
 def binned(series: MetricSeries, limit: int = MAX_DRAWN) -> list[tuple[float, float]]:
-    """Return the curve's points, averaged in equal runs so that at most `limit` remain."""
+    """Return the (epoch, value) points of a curve, averaged in equal bins so that at most `limit` remain."""
     points = list(zip(series.epochs, series.values))
     size = math.ceil(len(points) / limit)
     runs = [points[i : i + size] for i in range(0, len(points), max(size, 1))]
@@ -82,7 +82,7 @@ def _chart(name: str, group: Sequence[MetricSeries], stages: Sequence[tuple[floa
 
 
 class _Frame:
-    """Maps values to places in the chart."""
+    """The mapping from values to chart coordinates."""
 
     def __init__(self, left: float, right: float, bottom: float, top: float) -> None:
         self.left, self.right, self.bottom, self.top = left, right, bottom, top
@@ -125,7 +125,7 @@ def _stage_mark(frame: _Frame, epoch: float, stage: int) -> str:
 
 
 def _key(group: Sequence[MetricSeries]) -> list[str]:
-    """Return the names and last values at the upper right, the last curve rightmost."""
+    """Return the names and last values of the curves at the upper right, the last curve rightmost."""
     items = []
     right = float(WIDTH - RIGHT)
     for index in reversed(range(len(group))):

@@ -1,4 +1,4 @@
-"""Pieces of the report's HTML: the page around it, tables, pictures, boxes. Everything is escaped here."""
+"""HTML elements of the report: page, tables, images and boxes. All text is escaped here."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from labelfree.evaluation.method_results import Table
 ASSETS = Path(__file__).parent / "assets"
 
 LARGE_PNG = 400_000
-"""Bytes above which a picture is stored as JPEG."""
+"""Size in bytes above which an image is stored as JPEG."""
 
 Cell = tuple[int, int]
 """Row and column in a table."""
 
-# The browser itself then refuses every request: what works at all works offline.
+# The browser blocks every request, so the report works offline.
 CONTENT_POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
     "img-src data: blob:; font-src data:; worker-src blob:; form-action 'none'; base-uri 'none'"
@@ -32,7 +32,7 @@ CONTENT_POLICY = (
 
 
 def page(title: str, body: Iterable[str], scripts: Iterable[str] = ()) -> str:
-    """Return the whole document."""
+    """Return the complete HTML document."""
     style = (ASSETS / "report.css").read_text(encoding="utf-8")
     return "\n".join(
         [
@@ -75,17 +75,17 @@ def paragraph(text: str, kind: str = "") -> str:
 
 
 def notice(text: str) -> str:
-    """Return a box that cannot be overlooked."""
+    """Return a warning box."""
     return f'<div class="notice" role="note"><span aria-hidden="true">!</span><p>{escape(text)}</p></div>'
 
 
 def details(summary: str, *parts: str) -> str:
-    """Return parts that are folded away until asked for."""
+    """Return a collapsed section that opens on a click."""
     return "\n".join([f"<details><summary>{escape(summary)}</summary>", *parts, "</details>"])
 
 
 def code(text: str) -> str:
-    """Return a command as typed."""
+    """Return a command line as a code block."""
     return f"<pre><code>{escape(text)}</code></pre>"
 
 
@@ -93,7 +93,7 @@ def figure(
     image: NDArray[np.uint8],  # [H, W, 3]
     caption: str = "",
 ) -> str:
-    """Return a picture embedded in the page, with its caption."""
+    """Return an image embedded in the page, with its caption."""
     height, width = image.shape[:2]
     below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
     picture = f'<img src="{data_uri(image)}" width="{width}" height="{height}" alt="{escape(caption)}">'
@@ -101,7 +101,7 @@ def figure(
 
 
 def data_uri(image: NDArray[np.uint8]) -> str:
-    """Return the picture as a data URI: PNG, or JPEG at full colour resolution where PNG is large."""
+    """Return an image as a data URI: PNG, or JPEG at full colour resolution if the PNG is large."""
     png = _encoded(image, "PNG")
     if len(png) <= LARGE_PNG:
         return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
@@ -128,7 +128,7 @@ def table(
 
 
 def best_of_columns(content: Table, skipped_rows: Collection[int] = ()) -> list[Cell]:
-    """Return the cells that hold the largest number of their column, rows out of competition left aside."""
+    """Return the cells that hold the largest number of their column; `skipped_rows` are not compared."""
     rows = [row for row in range(len(content.rows)) if row not in skipped_rows]
     return [
         cell for column in range(1, len(content.header)) for cell in _largest(content, [(row, column) for row in rows])
@@ -136,7 +136,7 @@ def best_of_columns(content: Table, skipped_rows: Collection[int] = ()) -> list[
 
 
 def best_of_rows(content: Table, skipped_columns: Collection[int] = ()) -> list[Cell]:
-    """Return the cells that hold the largest number of their row, columns out of competition left aside."""
+    """Return the cells that hold the largest number of their row; `skipped_columns` are not compared."""
     columns = [column for column in range(1, len(content.header)) if column not in skipped_columns]
     return [
         cell for row in range(len(content.rows)) for cell in _largest(content, [(row, column) for column in columns])
@@ -158,7 +158,7 @@ def swatches(names: Sequence[str], colours: Sequence[tuple[int, int, int]]) -> s
 
 
 def json_script(identifier: str, data: Any) -> str:
-    """Return data for the page's script; `<` is written so that no text in it can end the element."""
+    """Return data as a JSON script element; `<` is escaped so that no text can close the element."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     return f'<script type="application/json" id="{escape(identifier)}">{text}</script>'
 
@@ -169,7 +169,7 @@ def script(source: str) -> str:
 
 
 def asset(name: str) -> str:
-    """Return a text file that belongs to the report."""
+    """Return the text of a file in `assets/`."""
     return (ASSETS / name).read_text(encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""From a finished run to its files: labelled clouds and pictures, results.json, report.html."""
+"""The output of a finished run: labelled clouds and images, and the HTML report."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CLOUDS_SHOWN = 2
 
 @dataclass(frozen=True)
 class RunResults:
-    """What a run has to show."""
+    """The results of a run that its report shows."""
 
     title: str
     summary: tuple[str, ...]
@@ -48,11 +48,10 @@ class RunResults:
 def save_predictions(
     scenes: Sequence[Scene], labeller: Labeller, out: Path, unseen: Unseen = "nearest"
 ) -> tuple[ClassShare, ...]:
-    """Write a labeller's labels of every point and pixel; return how much each class received.
+    """Write a labeller's labels of all points and pixels; return the number of them per class.
 
-    With `unseen="ignore"` points that no image saw are written without a label.
-
-    Scene NAME gives `points/NAME.ply` and `.npy`, and per frame `pixels/NAME/FRAME.png` with an overlay.
+    Scene NAME gives `points/NAME.ply` and `.npy`, and per frame `pixels/NAME/FRAME.png` with an overlay. With
+    `unseen="ignore"` points that no image saw are written without a label.
     """
     pixels: list[NDArray[np.uint8]] = []
     points: list[NDArray[np.uint8]] = []
@@ -81,7 +80,7 @@ def save_predictions(
 
 
 def at_size(prediction: Prediction, size: tuple[int, int]) -> Prediction:
-    """Return a prediction for an image on a grid of (height, width), by the nearest pixel."""
+    """Return a prediction for an image, resized to (height, width) by the nearest pixel."""
     if prediction.labels.shape == size:
         return prediction
     scores = None if prediction.scores is None else resize_nearest(prediction.scores, size)
@@ -142,6 +141,6 @@ def _cloud(scene: Scene, teachers: TeacherLabels, networks: NetworkLabels) -> Cl
         label_layer("ours", networks.points(scene).labels, vocabulary),
     ]
     if scene.labels is not None:
-        layers.append(label_layer("truth", scene.labels, vocabulary))
+        layers.append(label_layer("ground truth", scene.labels, vocabulary))
     up = scene.up_world()
     return CloudView(scene.name, scene.points_world, tuple(layers), (float(up[0]), float(up[1]), float(up[2])))

@@ -1,4 +1,4 @@
-"""Labels of points as a dataset's benchmark takes them, for its server or its own evaluation."""
+"""Point labels in the format of a dataset's benchmark, for its server or its own evaluation."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ from labelfree.vocabulary import Vocabulary
 def save_submission(
     scenes: SceneCollection, label: Callable[[Scene], Prediction], classes: Vocabulary, folder: Path, split: str | None
 ) -> tuple[str, ...]:
-    """Write the labels of every scene's points; return the classes that the benchmark has no name for, left unlabelled.
+    """Write the point labels of every scene; return the classes that the benchmark does not know.
 
-    Classes are matched by name. Raises `InputError` before any work if the data has no such benchmark.
+    Classes are matched by name; unknown ones are written as unlabelled. Raises an `InputError` before any work if the
+    data has no benchmark, or if the benchmark knows none of the classes.
     """
     if scenes.classes is None or not all(isinstance(source, BenchmarkSource) for source in scenes.sources):
         raise InputError(
-            f"{folder}: --submission is for points of ScanNet, nuScenes, SemanticKITTI and described rigs; leave it "
-            "out for labelled clouds and pictures."
+            f"{folder}: --submission is for points of ScanNet, nuScenes, SemanticKITTI and described rigs; omit it "
+            "to write labelled clouds and images."
         )
     table = id_table(classes.names, Vocabulary.from_names(scenes.classes))
     unknown = tuple(name for name in classes.names if name not in scenes.classes)

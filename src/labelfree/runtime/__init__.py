@@ -1,1 +1,1 @@
-"""The machine: devices, number formats, two threads, progress lines, the optional lab package."""
+"""Devices, number formats, parallel computation, progress lines and access to the optional lab package."""

@@ -1,4 +1,4 @@
-"""Devices and processes, as Lightning Fabric takes them."""
+"""Devices and processes for Lightning Fabric."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from labelfree.runtime.precision import fabric_precision
 
 
 def pick_device(device: str) -> torch.device:
-    """Return the device that `auto`, `cpu`, `cuda` or `cuda:1` means here."""
+    """Return the device of `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+
+    Raises an InputError if the name is another or PyTorch does not see the device.
+    """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     kind, colon, index = device.partition(":")
@@ -31,7 +34,10 @@ def pick_device(device: str) -> torch.device:
 
 
 def make_fabric(device: str = "auto", processes: int = 1, precision: Precision = "auto") -> Fabric:
-    """Return Lightning Fabric on a device, in one process or several."""
+    """Return Lightning Fabric on a device, in one process or, launched with DDP, in several.
+
+    Raises an InputError if the device or the number of processes is not available.
+    """
     chosen = pick_device(device)
     accelerator, index = chosen.type, chosen.index
     places = torch.cuda.device_count() if accelerator == "cuda" else os.cpu_count() or 1

@@ -1,6 +1,6 @@
-"""The door to the lab: package `labelfree_lab`, which imports labelfree and is imported only here, on demand.
+"""Access to the optional package `labelfree_lab`, which is imported only here and only on demand.
 
-labelfree works without it; then the lab's worlds and weights are missing, and whoever asks for them is told.
+labelfree works without it. Requests for the lab's worlds or weights then raise an InputError.
 """
 
 from __future__ import annotations
@@ -15,19 +15,22 @@ from labelfree.errors import DataWarning, InputError
 
 PACKAGE = "labelfree_lab"
 WORLDS = ("rooms", "streets")
-"""The lab's worlds, and what settings call the models trained on each."""
+"""The lab's worlds. In settings, a world's name stands for the models that were trained on it."""
 MODEL = "model.safetensors"
 
 
 def lab_module(name: str, wanted_by: str) -> ModuleType:
-    """Return a module of the lab; raises an `InputError` that names `wanted_by` where the lab is not installed."""
+    """Return a module of the lab. Raises an InputError that names `wanted_by` if the lab is not installed."""
     if find_spec(PACKAGE) is None:
         raise InputError(f"{wanted_by} needs package {PACKAGE}, which is not installed: reinstall labelfree.")
     return import_module(f"{PACKAGE}.{name}")
 
 
 def weights_folder(world: str, part: str) -> Path:
-    """Return the folder of the `clip`, `sam`, `backbone` or `backbone-3d` of a world, trained or not."""
+    """Return the folder of a world's `clip`, `sam`, `backbone` or `backbone-3d`, whether or not it exists.
+
+    Raises an InputError if the lab is not installed.
+    """
     return _all_weights(world) / f"{world}-{part}"
 
 
@@ -42,9 +45,9 @@ def _all_weights(world: str) -> Path:
 
 
 def starting_weights(name: str | None, part: str) -> Path | str | None:
-    """Return the weights that a network starts from: the lab's folder, `name` itself, or None for a random start.
+    """Return a network's initial weights: the lab's folder for a world, else `name`; None for random weights.
 
-    Where they are the lab's and the lab is not installed, the start is random, and a `DataWarning` says so.
+    If `name` is a world and the lab is not installed, the result is None, with a DataWarning.
     """
     if name in WORLDS and find_spec(PACKAGE) is None:
         told = f"starting weights '{name}' belong to package {PACKAGE}, which is not installed: random weights instead."
@@ -54,7 +57,7 @@ def starting_weights(name: str | None, part: str) -> Path | str | None:
 
 
 def shipped(name: str | None, part: str) -> Path | None:
-    """Return the folder of the lab's weights where `name` is a world of the lab, else None."""
+    """Return the folder of the lab's weights if `name` is a world, else None. Raises an InputError if it is empty."""
     if name not in WORLDS:
         return None
     folder = weights_folder(name, part)

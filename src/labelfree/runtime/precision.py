@@ -1,4 +1,4 @@
-"""Which number format is fast on the machine at hand."""
+"""Choice of the fastest number format of a device."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from labelfree.config.training import Precision
 
 
 def autocast_dtype(device: torch.device | str) -> torch.dtype | None:
-    """Return the 16-bit type that speeds matrix work up on `device`, None where float32 is as fast or faster.
+    """Return the 16-bit type that makes matrix products faster on `device`, or None if float32 is as fast.
 
-    A CPU needs AMX or AVX512-BF16 for that: without them bf16 products are several times slower than float32.
+    A CPU needs AMX or AVX512-BF16. Without them bfloat16 products are several times slower than float32.
     """
     kind = torch.device(device).type
     if kind == "cuda":
@@ -24,7 +24,7 @@ def autocast_dtype(device: torch.device | str) -> torch.dtype | None:
 
 
 def fast_autocast(device: torch.device | str) -> AbstractContextManager[object]:
-    """Return an autocast context with the type of `autocast_dtype`, or one that does nothing."""
+    """Return an autocast context with the type of `autocast_dtype`, or a context without effect if that is None."""
     dtype = autocast_dtype(device)
     if dtype is None:
         return contextlib.nullcontext()
@@ -32,7 +32,7 @@ def fast_autocast(device: torch.device | str) -> AbstractContextManager[object]:
 
 
 def fabric_precision(device: torch.device | str, precision: Precision = "auto") -> str:
-    """Return the same choice, or float32 if that is asked for, in Lightning Fabric's words."""
+    """Return Lightning Fabric's name of the number format: that of `autocast_dtype`, or of float32 if requested."""
     if precision == "float32":
         return "32-true"
     return {None: "32-true", torch.bfloat16: "bf16-mixed", torch.float16: "16-mixed"}[autocast_dtype(device)]

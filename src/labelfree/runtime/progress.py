@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, plain lines with the time left otherwise."""
+"""Progress of long work on standard error: a bar on a terminal, else plain lines with the time left."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 
 LINE_EVERY_S = 10.0
+"""Least time between two plain lines, in seconds."""
 
 
 class Progress:
-    """Counts finished pieces of one kind of work; writes to standard error."""
+    """A context manager that counts finished items and prints the progress to standard error."""
 
     def __init__(self, title: str, total: int, done: int = 0, enabled: bool = True) -> None:
         self.title, self.total, self.done = title, total, done
@@ -41,7 +42,7 @@ class Progress:
             print(f"{self.title}: {self.done}/{self.total} in {duration(self._elapsed())}", file=sys.stderr, flush=True)
 
     def advance(self, note: str = "") -> None:
-        """Count one more piece."""
+        """Count one more finished item; `note` is printed with it."""
         self.done += 1
         if self._bar is not None:
             self._bar.update(self._task, completed=self.done, description=f"{self.title} {note}".strip())
@@ -59,7 +60,7 @@ class Progress:
 
 
 def duration(seconds: float) -> str:
-    """Return seconds as people say them: 4.2 s, 3 min 20 s, 2 h 05 min."""
+    """Return seconds as text, such as 4.2 s, 3 min 20 s or 2 h 05 min."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -1,8 +1,7 @@
-"""Two independent computations at once on the cores of one machine.
+"""Two independent computations at the same time on the cores of one machine.
 
-Small networks leave most of a second thread idle: each of their operations is too short to share. Two networks that do
-not wait for each other fill two cores with one operation each, and the result of each stays that of its own thread
-count, whatever the other one does.
+A single operation of a small network is too short to be split among threads. Two networks that run side by side use two
+cores with one operation each. The result of each depends only on its own number of threads.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ _lane = threading.local()
 
 
 def side_by_side(first: Callable[[], First], second: Callable[[], Second]) -> tuple[First, Second]:
-    """Return both results; with two threads or more, `second` runs beside `first` and each takes half of them.
+    """Return both results. With two threads or more, both run at the same time with half of the threads each.
 
-    Autocast, gradient and inference mode of the caller hold in both. Both are over when this returns or raises.
+    The caller's autocast, gradient and inference modes apply to both. Both have ended when this returns or raises.
     """
     threads = torch.get_num_threads()
     if threads < 2 or getattr(_lane, "is_second", False):
@@ -37,7 +36,7 @@ def side_by_side(first: Callable[[], First], second: Callable[[], Second]) -> tu
         try:
             result = first()
         finally:
-            future.exception()  # wait for it, whatever happened to the first
+            future.exception()  # wait for it, even if the first failed
         return result, future.result()
     finally:
         torch.set_num_threads(threads)

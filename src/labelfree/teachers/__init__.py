@@ -1,1 +1,1 @@
-"""The frozen teachers: dense CLIP labels and SAM masks."""
+"""Run the frozen teachers: dense CLIP labels and SAM masks."""

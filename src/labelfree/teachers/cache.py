@@ -1,4 +1,4 @@
-"""Teacher outputs on disk, named by model, options and image content, so that nothing stale is ever reused."""
+"""Cache teacher outputs on disk, named by model, options and image content, so that stale files are never used."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ KEY_LENGTH = 16
 class CacheShelf:
     """The outputs of one teacher with one set of options: a folder of files named by image content.
 
-    Every file ends with a checksum (see `labelfree.files.checksum`) of its content, shelf and image: a damaged one, or one in
-    the place of another, counts as missing and is written again.
+    Every file ends with a checksum of its content, shelf and image (see `labelfree.files.checksum`). A damaged or
+    misplaced file counts as missing and is written again.
     """
 
     folder: Path
 
     def arrays(self, image_digest: str) -> dict[str, NDArray[Any]] | None:
-        """Return the stored arrays of an image, or None when there are none intact."""
+        """Return the stored arrays of an image, or None if they are missing or damaged."""
         path = self._path(image_digest, "safetensors")
         stored = read_checked(path, _key(path))
         return None if stored is None else load(stored)
@@ -45,7 +45,7 @@ class CacheShelf:
             file.write(save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
 
     def picture(self, image_digest: str) -> NDArray[Any] | None:
-        """Return the stored label map (uint8) or mask-id map (uint16) of an image, or None if there is none intact."""
+        """Return the stored label map (uint8) or mask-id map (uint16) of an image, or None if missing or damaged."""
         path = self._path(image_digest, "png")
         content = read_checked(path, _key(path))
         if content is None:
@@ -65,13 +65,13 @@ class CacheShelf:
 
 
 def _key(path: Path) -> str:
-    """Return what an entry belongs to: its shelf and its image."""
+    """Return the key of an entry: its shelf and its image."""
     return f"{path.parent.name}/{path.name}"
 
 
 @dataclass(frozen=True)
 class TeacherCache:
-    """The root folder of all shelves; it may be shared between runs and scenes."""
+    """The root folder of all shelves, which runs and scenes may share."""
 
     root: Path
 
@@ -79,10 +79,10 @@ class TeacherCache:
         remove_leftovers(self.root)
 
     def shelf(self, kind: str, **key: object) -> CacheShelf:
-        """Return the shelf of a teacher; `key` holds everything its output depends on besides the image."""
+        """Return the shelf of a teacher; `key` names everything its output depends on besides the image."""
         text = json.dumps({name: str(value) for name, value in key.items()}, sort_keys=True)
         folder = self.root / f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]}"
-        about = folder / "about.json"  # for people: nothing is read from it
+        about = folder / "about.json"  # for users; the program does not read it
         if not about.is_file():
             write_text(about, text + "\n")
         return CacheShelf(folder)

@@ -1,4 +1,4 @@
-"""The frozen CLIP teacher: dense image features and text embeddings in one joint space."""
+"""Run the frozen CLIP teacher: dense image features and text embeddings in one joint space."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class DenseClip:
         options: ClipOptions | None = None,
         device: torch.device | str = "cpu",
     ) -> DenseClip:
-        """Load from a folder in the hub's layout or by hub name, such as `openai/clip-vit-base-patch16`."""
+        """Load CLIP from a folder in the hub's layout or by hub name, such as `openai/clip-vit-base-patch16`."""
         from transformers import CLIPModel
 
         options = options or ClipOptions()
@@ -73,7 +73,7 @@ class DenseClip:
 
     @property
     def width(self) -> int:
-        """Width E of the joint space."""
+        """Return the width E of the joint space."""
         return int(self.model.config.projection_dim)
 
     def input_size(self, size: tuple[int, int]) -> tuple[int, int]:
@@ -91,6 +91,7 @@ class DenseClip:
     @torch.inference_mode()
     def features(self, images: Images) -> Tensor:  # [h, w, E] or [B, h, w, E] float32, unit length
         """Encode uint8 images [H, W, 3] or [B, H, W, 3] into dense features on the patch grid (Eq. 1)."""
+        # Place the windows
         pixels = self._prepare(as_batch(images))
         window = self._window(pixels)
         rows, columns = (
@@ -99,6 +100,7 @@ class DenseClip:
         )
         places = [(image, row, column) for image in range(len(pixels)) for row in rows for column in columns]
         span = (window[0] // self.patch, window[1] // self.patch)
+        # Sum the windows' features
         total = torch.zeros(len(pixels), *(side // self.patch for side in pixels.shape[-2:]), self.width)
         for start in range(0, len(places), self.options.windows_per_batch):
             batch = places[start : start + self.options.windows_per_batch]
@@ -115,13 +117,13 @@ class DenseClip:
 
     @torch.inference_mode()
     def encode_text(self, sentences: Sequence[str]) -> Tensor:  # [B, E] float32, not normalised
-        """Encode whole sentences with CLIP's text tower."""
+        """Encode sentences with CLIP's text tower."""
         with autocast(self.dtype, self.device):
             output = self.model.get_text_features(input_ids=self.tokenizer(sentences).to(self.device))
         return output.pooler_output.float().cpu()
 
     def embed(self, vocabulary: Vocabulary, templates: tuple[str, ...] = TEMPLATES) -> TextEmbeddings:
-        """Embed a vocabulary through the templates."""
+        """Embed a vocabulary with the templates."""
         return embed_vocabulary(vocabulary, self.encode_text, templates)
 
     def fingerprint(self) -> str:
@@ -130,7 +132,7 @@ class DenseClip:
         return combined_digest("clip", self._weights, self.model.config.vision_config.hidden_act, relevant, self.dtype)
 
     def describe(self) -> str:
-        """Return one line for reports."""
+        """Return a one-line description for reports."""
         vision, options = self.model.config.vision_config, self.options
         size = f"input {options.input_size}" if options.input_size else f"scale {options.scale:g}"
         window = f"windows of {options.window} px" if options.window else "whole image"
@@ -174,12 +176,12 @@ class DenseClip:
 
 
 def _window_starts(cells: int, reach: int, step: int) -> list[int]:
-    """Return first cells of windows of `reach` that cover `cells`, the last one flush with the end."""
+    """Return the first cells of windows of `reach` cells that cover `cells`; the last window ends at the border."""
     return [*range(0, cells - reach, step), cells - reach]
 
 
 def _mend_end_token(model: CLIPModel) -> None:
-    """Read sentences at the end token we write, where the config names one outside the vocabulary."""
+    """Set the end token at which sentences are pooled, if the config names one outside the vocabulary."""
     text = model.config.text_config
     if not 0 <= int(text.eos_token_id) < int(text.vocab_size):
         model.text_model.eos_token_id = special_ids(text)[1]

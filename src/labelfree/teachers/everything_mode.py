@@ -1,4 +1,4 @@
-"""SAM's everything mode: a grid of point prompts, three filters, and one mask id per pixel (Eq. 3)."""
+"""Implement SAM's everything mode: a grid of point prompts, three filters, and one mask id per pixel (Eq. 3)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from labelfree.config.teachers import SamOptions
 from labelfree.errors import InputError
 
 MAX_MASKS = 65535
-"""Mask ids are uint16."""
+"""Largest mask id, which is uint16."""
 
 
 @dataclass(frozen=True)
 class MaskCandidates:
-    """T masks at the decoder's own low resolution, cropped to the image."""
+    """T masks at the decoder's low resolution, cropped to the image."""
 
     logits: Tensor
     """[T, h, w]; above 0 is inside."""
@@ -32,12 +32,12 @@ class MaskCandidates:
         return MaskCandidates(self.logits[which], self.scores[which])
 
     def halved(self) -> MaskCandidates:
-        """Store logits as float16: a grid without filters leaves thousands of masks."""
+        """Return the masks with float16 logits, because a grid without filters leaves thousands of masks."""
         return MaskCandidates(self.logits.half(), self.scores)
 
     @classmethod
     def join(cls, parts: list[MaskCandidates]) -> MaskCandidates:
-        """Concatenate, in order."""
+        """Concatenate parts in order."""
         return cls(torch.cat([part.logits for part in parts]), torch.cat([part.scores for part in parts]))
 
 
@@ -52,7 +52,7 @@ def stability_score(
     logits: Tensor,  # [T, h, w]
     offset: float,
 ) -> Tensor:  # [T] 0..1
-    """Return the IoU of each mask cut `offset` above and below 0; 0 for a mask that is empty even when cut low."""
+    """Return the IoU of each mask thresholded at `offset` and at `-offset`; 0 for a mask empty at both."""
     inner = (logits > offset).sum(dim=(-1, -2))
     outer = (logits > -offset).sum(dim=(-1, -2))
     return inner / outer.clamp_min(1)
@@ -90,7 +90,7 @@ def non_maximum_suppression(
     scores: Tensor,  # [T]
     threshold: float,
 ) -> Tensor:  # [S] int64, best first
-    """Keep the best mask, drop what overlaps it by more than `threshold`, and so on; equal scores go by index."""
+    """Return the indices of masks that no better kept mask overlaps by more than `threshold`; ties go by index."""
     order = torch.sort(scores, descending=True, stable=True).indices
     too_close = (overlap > threshold)[order][:, order]
     kept = torch.ones(len(order), dtype=torch.bool, device=order.device)
@@ -101,7 +101,7 @@ def non_maximum_suppression(
 
 
 def filter_masks(candidates: MaskCandidates, options: SamOptions) -> MaskCandidates:
-    """Drop masks by predicted IoU, then emptiness and area, then stability: each mask on its own."""
+    """Drop masks by predicted IoU, then by area, then by stability, each mask on its own."""
     if options.pred_iou_threshold > 0:
         candidates = candidates.take(candidates.scores > options.pred_iou_threshold)
     areas = (candidates.logits > 0).sum(dim=(-1, -2))
@@ -114,7 +114,7 @@ def filter_masks(candidates: MaskCandidates, options: SamOptions) -> MaskCandida
 
 
 def suppress_duplicates(candidates: MaskCandidates, options: SamOptions) -> MaskCandidates:
-    """Drop masks that repeat a better one, by box and, if asked for, by mask overlap; best first."""
+    """Drop masks that duplicate a better one, by box overlap and optionally by mask overlap; best first."""
     candidates = candidates.take(torch.sort(candidates.scores, descending=True, stable=True).indices)
     if options.box_nms_threshold > 0:
         overlap = box_overlap(mask_boxes(candidates.logits > 0))
@@ -129,13 +129,14 @@ def paint_mask_ids(
     masks: Iterable[Tensor],  # chunks of [t, H, W] bool, best masks first
     size: tuple[int, int],
 ) -> Tensor:  # [H, W] uint16, 0 = no mask
-    """Give every pixel the id of the smallest mask that covers it (Eq. 3); masks seen nowhere get no id.
+    """Return for every pixel the id of the smallest mask that covers it (Eq. 3); hidden masks get no id.
 
-    Ids run from 1 in order of descending area. Of masks with one area the earlier one wins.
+    Ids run from 1 in order of descending area. Of masks with equal area the earlier one wins.
+    Raises an `InputError` if more than `MAX_MASKS` masks are visible.
     """
     nowhere = torch.iinfo(torch.int64).max
     winner = torch.full(size, nowhere, dtype=torch.int64)
-    ranks: list[int] = []  # area * 2^32 + index: the least rank wins a pixel, in whatever order masks arrive
+    ranks: list[int] = []  # area * 2^32 + index: the lowest rank wins a pixel, in any order of masks
     for chunk in masks:
         winner = winner.to(chunk.device)
         for mask in chunk:

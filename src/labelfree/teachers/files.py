@@ -1,4 +1,4 @@
-"""Teachers that are files on disk: label or score maps in place of CLIP, mask-id maps in place of SAM."""
+"""Read teacher outputs from files: label or score maps in place of CLIP, mask-id maps in place of SAM."""
 
 from __future__ import annotations
 
@@ -21,23 +21,21 @@ from labelfree.scene import Frame
 from labelfree.vocabulary import IGNORE_LABEL, Vocabulary
 
 CLASSIFIER_WIDTH = 512
-"""Width of the networks' classifier where no CLIP gives text embeddings: the paper's."""
+"""Width of the networks' classifier without text embeddings, as in the paper."""
 
 SCORE_SUFFIXES = (".npy", ".safetensors")
 
 MOST_VALUES = 1 << 29
-"""A score map of more values, 2 GiB, is refused before it is read: a map per patch is enough, it is resized anyway."""
+"""Largest number of values of a score map (2 GiB); one score per patch is enough, because maps are resized."""
 
 MOST_MASKS = 65535
 
 
 class LabelFiles:
-    """Labels by another teacher: per frame NAME.png of class ids (255 = ignored), or NAME.npy / .safetensors scores.
+    """Labels of another teacher: per frame NAME.png with class ids (255 = ignored), or NAME.npy / .safetensors scores.
 
-    Where there are several scenes the files lie in SCENE/.
-
-    A score map is [K, h, w]; a safetensors file holds it under `scores`. Without text embeddings the networks' frozen
-    classifier is K orthonormal random vectors.
+    With several scenes the files lie in SCENE/. A score map is [K, h, w]; a safetensors file stores it as `scores`.
+    Without text embeddings, the networks' frozen classifier consists of K orthonormal random vectors.
     """
 
     def __init__(self, folder: Path, vocabulary: Vocabulary) -> None:
@@ -47,7 +45,7 @@ class LabelFiles:
         self.notices: tuple[str, ...] = ()
 
     def labels(self, frame: Frame, size: tuple[int, int]) -> NDArray[np.uint8]:
-        """Return the labels [H, W] of a frame, resized to `size`."""
+        """Return the labels [H, W] of a frame, resized to `size`; raises an `InputError` for an invalid file."""
         path = find_frame(self.folder, frame, (".png", *SCORE_SUFFIXES))
         if path.suffix == ".png":
             stored = MapFile(path).load()
@@ -62,29 +60,29 @@ class LabelFiles:
         return resample(_load_scores(path, self.classes), size).argmax(dim=0).to(torch.uint8).numpy()
 
     def features(self, frame: Frame, size: tuple[int, int]) -> NDArray[np.float16] | None:
-        """Return None: files carry no features."""
+        """Return None, because files contain no features."""
         return None
 
     def describe(self) -> str:
-        """Return one line for reports."""
+        """Return a one-line description for reports."""
         return f"label files in {self.folder}"
 
     def fingerprint(self) -> str:
-        """Return a digest of the folder's files and their times."""
+        """Return a digest of the names, sizes and times of the folder's files."""
         return folder_digest(self.folder)
 
 
 class MaskFiles:
-    """Masks by another teacher: per frame NAME.png or SCENE/NAME.png, uint8 or uint16 mask ids from 1, 0 = no mask."""
+    """Masks of another teacher: per frame NAME.png or SCENE/NAME.png, uint8 or uint16 mask ids from 1, 0 = no mask."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.notices: tuple[str, ...] = (
-            "Masks come from files, which carry no SAM features: training leaves the latent consistency (Eq. 7) out.",
+            "Masks come from files, which contain no SAM features: training omits the latent consistency (Eq. 7).",
         )
 
     def mask_ids(self, frame: Frame, size: tuple[int, int]) -> NDArray[np.uint16]:
-        """Return the mask ids [H, W] of a frame, resized to `size`."""
+        """Return the mask ids [H, W] of a frame, resized to `size`; raises an `InputError` for an invalid file."""
         path = find_frame(self.folder, frame, (".png",))
         stored = MapFile(path).load()
         _require_map(path, stored, f"mask ids 0..{MOST_MASKS}")
@@ -94,20 +92,23 @@ class MaskFiles:
         return resize_nearest(stored, size).astype(np.uint16)
 
     def features(self, frame: Frame) -> NDArray[np.float16] | None:
-        """Return None: files carry no features."""
+        """Return None, because files contain no features."""
         return None
 
     def describe(self) -> str:
-        """Return one line for reports."""
+        """Return a one-line description for reports."""
         return f"mask files in {self.folder}"
 
     def fingerprint(self) -> str:
-        """Return a digest of the folder's files and their times."""
+        """Return a digest of the names, sizes and times of the folder's files."""
         return folder_digest(self.folder)
 
 
 def find_frame(folder: Path, frame: Frame, suffixes: tuple[str, ...]) -> Path:
-    """Return the file of a frame, whichever suffix it has: FOLDER/SCENE/FRAME or, for one scene, FOLDER/FRAME."""
+    """Return the file of a frame with one of the suffixes: FOLDER/SCENE/FRAME or, for one scene, FOLDER/FRAME.
+
+    Raises an `InputError` if there is none.
+    """
     places = (folder / frame.scene, folder) if frame.scene and (folder / frame.scene).is_dir() else (folder,)
     for place in places:
         for suffix in suffixes:
@@ -119,14 +120,14 @@ def find_frame(folder: Path, frame: Frame, suffixes: tuple[str, ...]) -> Path:
 
 
 def folder_digest(folder: Path) -> str:
-    """Return a digest of names, sizes and modification times of the files in a folder and in its scenes' folders."""
+    """Return a digest of names, sizes and modification times of the files in a folder and its scene folders."""
     files = sorted(path for pattern in ("*", "*/*") for path in folder.glob(pattern) if path.is_file())
     rows = [f"{p.relative_to(folder)} {p.stat().st_size} {p.stat().st_mtime_ns}" for p in files]
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16]
 
 
 def _require_map(path: Path, stored: NDArray[Any], expected: str) -> None:
-    """Refuse what is not one channel of integers."""
+    """Raise an `InputError` if a map is not one channel of integers."""
     if stored.ndim != 2 or 0 in stored.shape:
         raise InputError(f"{path}: found shape {stored.shape}; expected {expected}, one channel.")
     if stored.dtype.kind not in "biu":
@@ -134,7 +135,7 @@ def _require_map(path: Path, stored: NDArray[Any], expected: str) -> None:
 
 
 def _load_scores(path: Path, classes: int) -> Tensor:  # [K, h, w]
-    """Read a score map; nothing of it is read before its header is known to be sound."""
+    """Return a score map; its header is checked before its values are read."""
     try:
         if path.suffix == ".npy":
             return _checked_scores(path, torch.from_numpy(_mapped_scores(path, classes)))
@@ -157,7 +158,7 @@ def _mapped_scores(path: Path, classes: int) -> NDArray[np.float32]:
     if stored.dtype.kind not in "fiu":
         raise InputError(f"{path}: scores are {stored.dtype}; save them as real numbers, such as float32.")
     _require_scores(path, stored.shape, classes)
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which is refused
+    with np.errstate(over="ignore"):  # values beyond float32 become infinite, which is an error
         return np.array(stored, dtype=np.float32)
 
 

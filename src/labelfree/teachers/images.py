@@ -1,4 +1,4 @@
-"""Turning uint8 pictures into what the teachers' encoders eat, without torchvision."""
+"""Convert uint8 images to the inputs of the teachers' encoders, without torchvision."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ Images = Tensor | NDArray[np.uint8]
 
 
 def as_batch(images: Images) -> Tensor:  # [B, 3, H, W] uint8
-    """Check uint8 pictures [H, W, 3] or [B, H, W, 3] and put channels first."""
+    """Return uint8 images [H, W, 3] or [B, H, W, 3] with channels first.
+
+    Raises an `InputError` for another type or shape.
+    """
     tensor = images if isinstance(images, Tensor) else torch.from_numpy(np.require(images, requirements=["C", "W"]))
     if tensor.dtype != torch.uint8 or tensor.ndim not in (3, 4) or tensor.shape[-1] != 3 or not tensor.numel():
         raise InputError(
@@ -28,7 +31,7 @@ def resize(
     size: tuple[int, int],
     mode: str,
 ) -> Tensor:  # [B, 3, height, width] float32, 0..255
-    """Resize with anti-aliasing, as Pillow does; `mode` is bilinear or bicubic."""
+    """Resize images to (height, width) with anti-aliasing, as Pillow does; `mode` is bilinear or bicubic."""
     values = images.float()
     if values.shape[-2:] == size:
         return values
@@ -47,6 +50,6 @@ def normalise(
 
 
 def pad_bottom_right(images: Tensor, size: tuple[int, int]) -> Tensor:  # [B, 3, H, W] -> [B, 3, *size]
-    """Pad with zeros below and to the right."""
+    """Pad images with zeros below and to the right."""
     height, width = images.shape[-2:]
     return functional.pad(images, (0, size[1] - width, 0, size[0] - height))

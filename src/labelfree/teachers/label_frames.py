@@ -1,4 +1,4 @@
-"""Teacher outputs of every frame, computed once and cached."""
+"""Compute and cache the teacher outputs of every frame."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from labelfree.teachers.teachers import Teachers
 def label_frames(
     scenes: Sequence[Scene], teachers: Teachers, device: torch.device | str = "cpu", title: str = "label"
 ) -> None:
-    """Run both teachers on every frame, so that later steps only read the cache; on a CPU two frames at a time."""
+    """Run both teachers on every frame, so that later steps only read the cache; on a CPU two frames at a time.
+
+    Raises an `InputError` if the scenes have no images.
+    """
 
     def label(frame: Frame | None) -> None:
         if frame is not None:
@@ -27,14 +30,14 @@ def label_frames(
     total = sum(len(scene.frames) for scene in scenes)
     if not total:
         raise InputError(
-            f"Scene '{scenes[0].name}' has no images, so CLIP and SAM have nothing to label: predict with a trained run."
+            f"Scene '{scenes[0].name}' has no images, so CLIP and SAM cannot label it: predict with a trained run."
         )
     frames = (frame for scene in scenes for frame in scene.frames)
     with Progress(title, total) as progress:
         for first in frames:
             if torch.device(device).type != "cpu":
                 label(first)
-            else:  # a last frame without a partner gets no more threads: its bits must not depend on that
+            else:  # a single last frame gets no more threads, so that its result is identical
                 second = next(frames, None)
                 side_by_side(partial(label, first), partial(label, second))
                 if second is not None:

@@ -1,4 +1,4 @@
-"""What the two teachers say about a frame, computed once and kept on disk, from models or from a user's own files."""
+"""Compute labels, masks and features of a frame with the two teachers, and cache them on disk."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ Size = tuple[int, int]
 
 
 class PixelNamer(Protocol):
-    """The teacher that names pixels: CLIP, or label maps from any other one."""
+    """A teacher that labels pixels: CLIP, or label maps of any other model."""
 
     text: Tensor  # [K, E] unit class embeddings: the networks' frozen classifier
-    notices: tuple[str, ...]  # what a reader of the results must know about this teacher
+    notices: tuple[str, ...]  # warnings about this teacher for readers of the results
 
     def labels(self, frame: Frame, size: Size) -> NDArray[np.uint8]:
         """Return the label of every pixel [H, W] (Eq. 1)."""
 
     def features(self, frame: Frame, size: Size) -> NDArray[np.float16] | None:
-        """Return dense features [E, h, w] that cover the image, or None where the teacher has none."""
+        """Return dense features [E, h, w] that cover the image, or None if the teacher has none."""
 
     def describe(self) -> str:
-        """Return one line for reports."""
+        """Return a one-line description for reports."""
 
     def fingerprint(self) -> str:
         """Return a digest of everything the labels depend on besides the image."""
@@ -45,14 +45,14 @@ class PixelNamer(Protocol):
 
 @runtime_checkable
 class PixelScorer(Protocol):
-    """A teacher that can say how much a pixel looks like each class."""
+    """A teacher that gives class scores of pixels."""
 
     def scores(self, frame: Frame, size: Size) -> Tensor:  # [K, H, W]
         """Return the class scores of every pixel."""
 
 
 class MaskMaker(Protocol):
-    """The teacher that finds masks: SAM, or mask-id maps from any other one."""
+    """A teacher that gives masks: SAM, or mask-id maps of any other model."""
 
     notices: tuple[str, ...]
 
@@ -60,17 +60,17 @@ class MaskMaker(Protocol):
         """Return the mask id of every pixel [H, W], 0 = no mask."""
 
     def features(self, frame: Frame) -> NDArray[np.float16] | None:
-        """Return phi_f of the neck features [D, h, w] that cover the image (Eq. 7), or None without features."""
+        """Return phi_f of the neck features [D, h, w] that cover the image (Eq. 7), or None if there are none."""
 
     def describe(self) -> str:
-        """Return one line for reports."""
+        """Return a one-line description for reports."""
 
     def fingerprint(self) -> str:
         """Return a digest of everything the masks depend on besides the image."""
 
 
 class ClipNamer:
-    """CLIP with a vocabulary: features are cached per image, so other class names need no second pass over images."""
+    """CLIP with a vocabulary; features are cached per image, so that other class names need no second pass."""
 
     def __init__(
         self,
@@ -101,7 +101,7 @@ class ClipNamer:
         return labels
 
     def scores(self, frame: Frame, size: Size) -> Tensor:  # [K, H, W]
-        """Return the class scores that the labels are the best of: cosines, after prompt denoising where it is on."""
+        """Return the class scores whose argmax is the label: cosines, after prompt denoising if it is on."""
         features, text, _, owners, extent = self._scored(frame, size)
         scores = class_scores(features, text, owners)
         if self.denoise_threshold:
@@ -109,7 +109,7 @@ class ClipNamer:
         return upsample_scores(scores, size, extent)
 
     def _scored(self, frame: Frame, size: Size) -> tuple[Tensor, Tensor, Size, Tensor, tuple[float, float]]:
-        """Return what Eq. 1 reads of a frame: patch features, text embeddings, size, owners, extent of the grid."""
+        """Return the inputs of Eq. 1 for a frame: patch features, text embeddings, size, owners, extent of the grid."""
         features = torch.from_numpy(self._patch_features(frame, size, frame.image.digest()))
         return features, self.embeddings.vectors, size, self.embeddings.owners, self.clip.grid_extent(size)
 
@@ -120,7 +120,7 @@ class ClipNamer:
         return np.ascontiguousarray(patches[:rows, :columns].transpose(2, 0, 1))
 
     def describe(self) -> str:
-        """Return one line for reports."""
+        """Return a one-line description for reports."""
         return self.clip.describe()
 
     def fingerprint(self) -> str:
@@ -168,7 +168,7 @@ class SamMasks:
         return stored["features"]
 
     def describe(self) -> str:
-        """Return one line for reports."""
+        """Return a one-line description for reports."""
         return self.sam.describe()
 
     def fingerprint(self) -> str:
@@ -188,7 +188,7 @@ class SamMasks:
 
 
 def _cached_embeddings(clip: DenseClip, vocabulary: Vocabulary, cache: TeacherCache) -> TextEmbeddings:
-    """Embed a vocabulary once: 85 sentences a word take a minute through a full text encoder on a CPU."""
+    """Return the cached text embeddings of a vocabulary: 85 sentences per name take a minute on a CPU."""
     shelf = cache.shelf("text", model=clip.fingerprint(), words=vocabulary.synonyms, templates=TEMPLATES)
     stored = shelf.arrays("embeddings")
     if stored is None:

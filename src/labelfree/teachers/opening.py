@@ -1,4 +1,4 @@
-"""Loading of the two teachers: CLIP and SAM, or the files in their place."""
+"""Load the two teachers: CLIP and SAM, or files in their place."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ from labelfree.weights.hub import folder_or_hub_name
 def load_teachers(
     config: RunConfig, vocabulary: Vocabulary, cache_dir: str | Path, device: torch.device | str = "cpu"
 ) -> Teachers:
-    """Load CLIP and SAM, or the files in their place, for some classes; their outputs are cached in `cache_dir`."""
+    """Load CLIP and SAM, or files in their place, for a vocabulary; their outputs are cached in `cache_dir`.
+
+    Raises an `InputError` if a model or folder is missing or cannot be read.
+    """
     cache = TeacherCache(Path(cache_dir))
     return Teachers(
         _load_namer(config.teachers, vocabulary, cache, device),
@@ -56,7 +59,7 @@ def _load_masks(config: TeacherConfig, latent_width: int, cache: TeacherCache, d
 
 
 def teacher_source(name: str, model_type: str) -> str:
-    """Return the folder or hub name that is meant; a folder may hold the model in a subfolder named after its type."""
+    """Return the folder or hub name of a teacher; the model may be in a subfolder named after its type."""
     if (own := shipped(name, model_type)) is not None:
         return str(own)
     folder = folder_or_hub_name(name, "config.json and model.safetensors, or with maps per frame")
@@ -67,7 +70,10 @@ def teacher_source(name: str, model_type: str) -> str:
 
 
 def teacher_kind(source: str, kind: TeacherKind) -> TeacherKind:
-    """Return `model` or `files`; `auto` takes a folder of maps without config.json for files, all else for a model."""
+    """Return `model` or `files`; for `auto`, a folder of maps without config.json is `files`, all else is `model`.
+
+    Raises an `InputError` if a folder contains neither.
+    """
     folder = Path(source)
     if kind != "auto":
         if kind == "files" and not folder.is_dir():

@@ -1,4 +1,4 @@
-"""The sentences a class name is put into before CLIP reads it."""
+"""Provide the sentence templates into which class names are inserted for CLIP."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MATERIALS = ("embroidered", "plastic", "origami", "toy", "cartoon", "plushie")
 
 
 def _imagenet_templates() -> tuple[str, ...]:
-    """Spell out CLIP's 80 ImageNet templates (openai/CLIP, Prompt_Engineering_for_ImageNet): most are a/the pairs."""
+    """Return CLIP's 80 ImageNet templates (openai/CLIP, Prompt_Engineering_for_ImageNet); most are a/the pairs."""
     paired = [
         pattern.format(article=article)
         for pattern in (
@@ -50,12 +50,12 @@ SCENE_TEMPLATES = (
     "this is the {} in the scene.",
     "this is one {} in the scene.",
 )
-"""The five that MaskCLIP and CLIP2Scene add."""
+"""The five templates that MaskCLIP and CLIP2Scene add."""
 
 TEMPLATES = IMAGENET_TEMPLATES + SCENE_TEMPLATES
 """The 85 templates of the paper's setting."""
 
 
 def fill_templates(name: str, templates: tuple[str, ...] = TEMPLATES) -> list[str]:
-    """Put a class name, verbatim, into every template."""
+    """Return every template with the class name inserted verbatim."""
     return [template.replace("{}", name) for template in templates]

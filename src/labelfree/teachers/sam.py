@@ -1,4 +1,4 @@
-"""The frozen SAM teacher: neck features and one mask id per pixel."""
+"""Run the frozen SAM teacher: neck features and one mask id per pixel."""
 
 from __future__ import annotations
 
@@ -34,25 +34,25 @@ SAM_MEAN = (123.675, 116.28, 103.53)
 SAM_STD = (58.395, 57.12, 57.375)
 
 DECODER_UPSCALING = 4
-"""Side of the decoder's masks over the side of the neck feature."""
+"""Ratio of the side of the decoder's masks to the side of the neck features."""
 
 CPU_TOKENS = 4 * 64 * 64
-"""Image tokens times prompts decoded at once on a CPU: four prompts of a full-size SAM took 40 % less time than 16."""
+"""Image tokens times prompts per decoder call on a CPU; for a full-size SAM, 4 prompts take 40 % less time than 16."""
 
 MASKS_PER_CHUNK = 16
-"""Masks brought to full resolution at once."""
+"""Number of masks upsampled to full resolution at once."""
 
 
 @dataclass(frozen=True)
 class SamEmbedding:
-    """What SAM's image encoder says about one image."""
+    """The output of SAM's image encoder for one image."""
 
     padded: Tensor
-    """[1, C, s, s] float32 neck output of the padded square, as the mask decoder wants it."""
+    """[1, C, s, s] float32 neck output of the padded square, the input of the mask decoder."""
     features: Tensor
-    """[C, h, w] float16 on the CPU: the neck output with the padding cropped off (Eq. 7)."""
+    """[C, h, w] float16 on the CPU: the neck output without the padding (Eq. 7)."""
     extent: tuple[float, float]
-    """Rows and columns of `features` that the image covers; less than (h, w) where the last patch is part padding."""
+    """Rows and columns of `features` that the image covers; less than (h, w) if the last patch is partly padding."""
     input_size: tuple[int, int]
     """(height, width) of the image inside the padded square."""
     image_size: tuple[int, int]
@@ -78,26 +78,29 @@ class SamTeacher:
         options: SamOptions | None = None,
         device: torch.device | str = "cpu",
     ) -> SamTeacher:
-        """Load from a folder in the hub's layout or by hub name, such as `facebook/sam-vit-huge`."""
+        """Load SAM from a folder in the hub's layout or by hub name, such as `facebook/sam-vit-huge`."""
         from transformers import SamModel
 
         model = load_pretrained(SamModel, name_or_folder, "sam", torch.device(device))
         return cls(model, options or SamOptions())
 
     def input_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Return the (height, width) of an image of `size` once its long side is SAM's own."""
+        """Return the (height, width) to which an image of `size` is resized: its long side is that of SAM's input."""
         scale = self.side / max(size)
         height, width = (max(1, int(side * scale + 0.5)) for side in size)
         return height, width
 
     def grid_extent(self, size: tuple[int, int]) -> tuple[float, float]:
-        """Return how many rows and columns of the neck feature an image of `size` covers."""
+        """Return how many rows and columns of the neck features an image of `size` covers."""
         height, width = self.input_size(size)
         return height / self.patch, width / self.patch
 
     @torch.inference_mode()
     def encode(self, image: Images) -> SamEmbedding:  # [H, W, 3] uint8
-        """Run the image encoder on one image: long side to SAM's size, normalise, zero-pad."""
+        """Run the image encoder on one image, which is resized to SAM's long side, normalised and zero-padded.
+
+        Raises an `InputError` for a batch of several images.
+        """
         pixels = as_batch(image)
         if len(pixels) != 1:
             raise InputError(f"SAM encodes one image at a time, found a batch of {len(pixels)}: pass [H, W, 3].")
@@ -113,7 +116,7 @@ class SamTeacher:
 
     @torch.inference_mode()
     def everything(self, embedding: SamEmbedding) -> MaskCandidates:
-        """Prompt with the point grid and keep the masks that pass the filters, best predicted IoU first."""
+        """Return the masks of the point grid that pass the filters, best predicted IoU first."""
         height, width = embedding.input_size
         points = point_grid(self.options.points_per_side) * torch.tensor([width, height])
         at_once = self.options.points_per_batch
@@ -129,8 +132,8 @@ class SamTeacher:
         embedding: SamEmbedding,
         points: Tensor,  # [B, 2] (x, y) in pixels of the padded square
     ) -> MaskCandidates:  # B or 3 B masks
-        """Decode one prompt per point from the stored image embedding."""
-        # Positions go through sines of large arguments: never in half precision.
+        """Return the masks of one prompt per point, decoded from the image embedding."""
+        # No autocast here: sines of large positions need full precision.
         sparse, dense = self.model.prompt_encoder(
             input_points=points[None, :, None],
             input_labels=torch.ones(1, len(points), 1, dtype=torch.int64, device=points.device),
@@ -149,19 +152,19 @@ class SamTeacher:
         return MaskCandidates(logits[0].flatten(0, 1)[:, :rows, :columns].float(), scores[0].flatten().float())
 
     def mask_ids(self, image: Images, size: tuple[int, int] | None = None) -> Tensor:  # [H, W] uint16, 0 = no mask
-        """Segment everything in one image and return the id of the smallest mask at each pixel (Eq. 3)."""
+        """Return the id of the smallest mask at each pixel of an image, by everything mode (Eq. 3)."""
         return self.segment(self.encode(image), size)
 
     @torch.inference_mode()
     def segment(self, embedding: SamEmbedding, size: tuple[int, int] | None = None) -> Tensor:  # [H, W] uint16
-        """Like `mask_ids` for an image already encoded; `size` is the image's own by default."""
+        """Return `mask_ids` of an image that is already encoded; `size` is the image's own by default."""
         size = size or embedding.image_size
         return paint_mask_ids(self.full_size_masks(embedding, self.everything(embedding), size), size)
 
     def full_size_masks(
         self, embedding: SamEmbedding, candidates: MaskCandidates, size: tuple[int, int]
     ) -> Iterator[Tensor]:  # [t, H, W] bool each
-        """Bring masks to `size` a few at a time, straight from the decoder's resolution."""
+        """Yield the masks at `size` in chunks, upsampled directly from the decoder's resolution."""
         extent = _mask_extent(embedding)
         if not len(candidates):
             return
@@ -174,7 +177,7 @@ class SamTeacher:
         return combined_digest("sam", self._weights, relevant, self.dtype)
 
     def describe(self) -> str:
-        """Return one line for reports."""
+        """Return a one-line description for reports."""
         vision, options = self.model.config.vision_config, self.options
         return (
             f"SAM ViT {vision.num_hidden_layers}x{vision.hidden_size}, input {self.side}, patch {self.patch}; "

@@ -1,4 +1,4 @@
-"""The two frozen teachers of a run, and the labels they give under its settings (Eq. 1, 2 and 4)."""
+"""Compute labels, masks and pairs of a run with its two frozen teachers and its settings (Eq. 1, 2 and 4)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from labelfree.vocabulary import Vocabulary
 
 @dataclass(frozen=True)
 class Teachers:
-    """CLIP and SAM, or what stands in for them, with the settings under which they label frames and points."""
+    """CLIP and SAM, or files in their place, with the settings for labelling frames and points."""
 
     namer: PixelNamer
     masks: MaskMaker
@@ -34,7 +34,7 @@ class Teachers:
     labels: LabelConfig
     pairing: PairingConfig
     cache: TeacherCache | None = None
-    """Where their outputs are kept; None for teachers made by hand, with which no frame is kept either."""
+    """Cache of their outputs; None for teachers built by hand, for which no frame is kept either."""
 
     def __post_init__(self) -> None:
         if self.labels.soft_vote:
@@ -42,7 +42,7 @@ class Teachers:
 
     @property
     def size(self) -> Size:
-        """(height, width) of all label and mask maps."""
+        """Return the (height, width) of all label and mask maps."""
         return self.labels.image_size
 
     def clip_labels(self, frame: Frame) -> NDArray[np.uint8]:
@@ -50,7 +50,7 @@ class Teachers:
         return self.namer.labels(frame, self.size)
 
     def clip_scores(self, frame: Frame) -> Tensor:  # [K, H, W]
-        """Return the class scores of a frame; raises an `InputError` where the labels come without scores."""
+        """Return the class scores of a frame; raises an `InputError` if the labels have no scores."""
         return self._scorer("predict.views is average", "it to vote").scores(frame, self.size)
 
     def mask_ids(self, frame: Frame) -> NDArray[np.uint16]:
@@ -66,7 +66,7 @@ class Teachers:
         return refine_labels(torch.from_numpy(self.clip_labels(frame)), masks, len(self.namer.text)).numpy()
 
     def training_labels(self, frame: Frame) -> NDArray[np.uint8]:
-        """Return the labels [H, W] that training starts from: voted, unless `labels.refine` is off."""
+        """Return the labels [H, W] for training: voted labels, unless `labels.refine` is off."""
         return self.voted_labels(frame) if self.labels.refine else self.clip_labels(frame)
 
     def pairs(self, scene: Scene, frame: Frame) -> Pairs:
@@ -74,7 +74,7 @@ class Teachers:
         return pair_points(scene, frame, self.size, self.pairing)
 
     def latent_target(self, frame: Frame) -> NDArray[np.float16] | None:  # [D, h, w]
-        """Return phi_f of the latent target of a frame (Eq. 7), or None where there is none."""
+        """Return phi_f of the latent target of a frame (Eq. 7), or None if there is none."""
         maps: list[NDArray[np.float16]] = []
         if "sam" in self.labels.latent_target:
             found = self.masks.features(frame)
@@ -85,7 +85,7 @@ class Teachers:
         return _joined(maps)
 
     def require_scores(self) -> None:
-        """Raise an `InputError` where views are to be averaged but the labels come without scores."""
+        """Raise an `InputError` if views are to be averaged but the labels have no scores."""
         self._scorer("predict.views is average", "it to vote")
 
     def _scorer(self, setting: str, fix: str) -> PixelScorer:
@@ -103,7 +103,7 @@ def _project(features: NDArray[np.float16], width: int) -> NDArray[np.float16]:
 
 
 def _joined(maps: list[NDArray[np.float16]]) -> NDArray[np.float16] | None:
-    """Return the mean of unit vectors of one or two maps, on the finer grid."""
+    """Return a single map unchanged, or the mean of the unit vectors of two maps on the finer grid; None for no map."""
     if len(maps) < 2:
         return maps[0] if maps else None
     size = max((m.shape[1:] for m in maps), key=lambda shape: shape[0] * shape[1])

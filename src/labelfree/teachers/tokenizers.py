@@ -1,4 +1,4 @@
-"""From sentences to CLIP's token ids, with whatever vocabulary comes with the model."""
+"""Convert sentences to CLIP's token ids with the vocabulary of the model."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from labelfree.teachers.loading import local_folder
 from labelfree.weights.hub import hub_answers
 
 BPE_MERGES = 49152 - 256 - 2
-"""Merge rules that CLIP uses from bpe_simple_vocab_16e6.txt.gz, which holds more."""
+"""Number of merge rules of bpe_simple_vocab_16e6.txt.gz that CLIP uses; the file has more."""
 LARGEST_BPE = 1 << 24
-"""Bytes of the unpacked vocabulary that are read; OpenAI's has 3.2 million."""
+"""Largest number of bytes of the unpacked vocabulary that are read; OpenAI's has 3.2 million."""
 
 LEGACY_EOS = 2
-"""With this `eos_token_id` transformers reads the sentence at its highest token id (OpenAI's own config files)."""
+"""With this `eos_token_id`, as in OpenAI's config files, transformers pools the text at the highest token id."""
 
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """Sentences in, padded token ids out."""
+    """A function from sentences to padded token ids."""
 
     encode: Callable[[str], list[int]]
-    """Ids of one sentence with start and end token, any length."""
+    """Function to the ids of one sentence of any length, with start and end token."""
     length: int
-    """Positions the text encoder has."""
+    """Number of positions of the text encoder."""
     kind: str
-    """For reports: where the vocabulary came from."""
+    """Source of the vocabulary, for reports."""
     warnings: tuple[str, ...] = ()
 
     def __call__(self, sentences: Sequence[str]) -> Tensor:  # [B, L] int64
-        """Return ids padded with 0 to the longest sentence; causal attention never sees what follows the end token."""
+        """Return ids padded with 0 to the longest sentence; causal attention ignores ids after the end token."""
         encoded = [self._cut(self.encode(sentence)) for sentence in sentences]
         rows = torch.zeros(len(sentences), max(map(len, encoded)), dtype=torch.int64)
         for row, ids in zip(rows, encoded):
@@ -51,7 +51,10 @@ class Tokenizer:
 
 
 def load_tokenizer(name_or_folder: str | Path, tokenizer: str | Path | None, text_config: Any) -> Tokenizer:
-    """Find the tokenizer: the one asked for, else the model's own, else plain bytes with a warning."""
+    """Load a tokenizer: the given one, else the model's own, else plain bytes with a warning.
+
+    Raises an `InputError` if the given tokenizer is missing, invalid or gives ids beyond the text encoder's.
+    """
     length, size = int(text_config.max_position_embeddings), int(text_config.vocab_size)
     source = Path(tokenizer).expanduser() if tokenizer is not None else local_folder(name_or_folder)
     if source is None:
@@ -66,7 +69,7 @@ def load_tokenizer(name_or_folder: str | Path, tokenizer: str | Path | None, tex
         encode = _from_tokenizer_json(source)
     elif tokenizer is not None:
         raise InputError(
-            f"{source}: no tokenizer here; give a folder with tokenizer.json, or with vocab.json and merges.txt, "
+            f"{source}: no tokenizer found; give a folder with tokenizer.json, or with vocab.json and merges.txt, "
             "or CLIP's bpe_simple_vocab_16e6.txt.gz."
         )
     else:
@@ -76,7 +79,7 @@ def load_tokenizer(name_or_folder: str | Path, tokenizer: str | Path | None, tex
 
 
 def byte_tokenizer(text_config: Any, folder: Path) -> Tokenizer:
-    """Use the bytes of the lower-cased text as ids: sound for weights trained so, meaningless for all others."""
+    """Return a tokenizer whose ids are the bytes of lower-cased text; only weights trained this way can use it."""
     size, length = int(text_config.vocab_size), int(text_config.max_position_embeddings)
     start, end = special_ids(text_config)
     room = size if size > 257 else max(size - 2, 1)
@@ -85,15 +88,15 @@ def byte_tokenizer(text_config: Any, folder: Path) -> Tokenizer:
         return [start, *(byte % room for byte in " ".join(text.lower().split()).encode()), end]
 
     warning = (
-        f"{folder}: no tokenizer.json and no vocab.json with merges.txt, so class names were read as plain bytes; "
-        "the labels MEAN NOTHING unless the weights were trained that way. Copy the tokenizer files into the folder, "
-        "or set the option tokenizer to them or to CLIP's bpe_simple_vocab_16e6.txt.gz."
+        f"{folder}: no tokenizer.json and no vocab.json with merges.txt, so class names are read as plain bytes; "
+        "the labels are MEANINGLESS unless the weights were trained that way. Copy the tokenizer files into the "
+        "folder, or set the option tokenizer to them or to CLIP's bpe_simple_vocab_16e6.txt.gz."
     )
     return Tokenizer(encode, length, "plain bytes", (warning,))
 
 
 def special_ids(text_config: Any) -> tuple[int, int]:
-    """Return start and end id; the last two of the vocabulary where the config's own cannot mark the end."""
+    """Return start and end id: those of the config, or the last two of the vocabulary if its end id is unusable."""
     size, end = int(text_config.vocab_size), int(text_config.eos_token_id)
     if end == LEGACY_EOS or not 0 <= end < size:
         return size - 2, size - 1
@@ -133,7 +136,7 @@ def _from_vocab_and_merges(folder: Path) -> Callable[[str], list[int]]:
 
 
 def _from_bpe_file(path: Path) -> Callable[[str], list[int]]:
-    """Build CLIP's tokenizer from OpenAI's merge file: bytes, bytes that end a word, merges, two special tokens."""
+    """Return CLIP's tokenizer from OpenAI's merge file: bytes, bytes that end a word, merges, two special tokens."""
     from transformers import CLIPTokenizer
 
     try:
@@ -153,7 +156,7 @@ def _from_bpe_file(path: Path) -> Callable[[str], list[int]]:
 
 
 def _byte_letters() -> list[str]:
-    """List the printable letters that stand for the 256 bytes, in CLIP's (GPT-2's) order: printable bytes first."""
+    """Return the printable letters for the 256 bytes in the order of CLIP and GPT-2: printable bytes first."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = 256 - len(printable)
     return [chr(byte) for byte in printable] + [chr(256 + index) for index in range(others)]
@@ -166,6 +169,6 @@ def _encoder(tokenizer: Any) -> Callable[[str], list[int]]:
 def _check_ids(ids: list[int], vocab_size: int, source: str | Path) -> None:
     if max(ids) >= vocab_size:
         raise InputError(
-            f"{source}: its tokenizer gives id {max(ids)} but the model's text encoder knows {vocab_size} ids; "
+            f"{source}: its tokenizer gives id {max(ids)} but the model's text encoder has {vocab_size} ids; "
             "use the tokenizer that the model was trained with."
         )

@@ -15,7 +15,7 @@ from labelfree.raster import resize_image
 
 @dataclass(frozen=True)
 class ImageCrop:
-    """A rectangle of the source image, perhaps mirrored, that is resized back to the image's size."""
+    """A rectangle of an image, optionally mirrored, that is resized to the size of the whole image."""
 
     top: int
     left: int
@@ -41,7 +41,7 @@ class ImageCrop:
         columns: NDArray[np.int64],  # [P]
         size: tuple[int, int],
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-        """Return where pixels of the source land, [P] rows and columns, and [P] whether they are inside the crop."""
+        """Return the rows and columns [P] of source pixels in the crop, and whether each is inside it [P]."""
         new_rows = np.floor((rows + 0.5 - self.top) * size[0] / self.height).astype(np.int64)
         new_columns = np.floor((columns + 0.5 - self.left) * size[1] / self.width).astype(np.int64)
         inside = (new_rows >= 0) & (new_rows < size[0]) & (new_columns >= 0) & (new_columns < size[1])
@@ -54,7 +54,7 @@ class ImageCrop:
 
 
 def draw_crop(config: AugmentConfig, size: tuple[int, int], random: np.random.Generator) -> ImageCrop:
-    """Draw a crop of an image of (height, width); always succeeds, never retries."""
+    """Draw a random crop for images of `size` (height, width); every draw is valid."""
     area = random.uniform(*config.crop_area)
     aspect = math.exp(random.uniform(math.log(config.crop_aspect[0]), math.log(config.crop_aspect[1])))
     if config.crop_area == (1.0, 1.0):
@@ -72,7 +72,7 @@ def move_points(
     config: AugmentConfig,
     random: np.random.Generator,
 ) -> NDArray[np.float32]:  # [N, 3]
-    """Return the points centred, turned about z and mirrored."""
+    """Return the points centred at their mean, rotated about z and mirrored, as far as `config` asks."""
     angle = random.uniform(0.0, 2.0 * math.pi) if config.rotate_points else 0.0
     mirror = np.where(random.random(2) < 0.5, -1.0, 1.0) if config.flip_points else np.ones(2)
     cosine, sine = math.cos(angle), math.sin(angle)

@@ -1,4 +1,4 @@
-"""Checkpoints that hold everything a run needs to go on exactly where it stopped."""
+"""Checkpoints of a run: weights, optimiser, position and random state, so that training resumes exactly."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from labelfree.training.weight_average import WeightAverage
 from labelfree.weights.stored import CHECKPOINT, first_not_finite
 
 PREVIOUS = "checkpoint-previous.pt"
-"""The one before, which training resumes from where the last one is damaged."""
+"""The checkpoint before the last one. Training resumes from it if the last one is damaged."""
 ANEW = "delete it to start training anew"
 DIVERGED = "lower train.learning_rate, or check the data, and run again."
-"""What to do when the weights are no numbers any more."""
+"""The fix named in messages about NaN or infinite losses and weights."""
 
 
 @dataclass
 class Position:
-    """How far training has come: the next step to take."""
+    """The position of a training run: the next step to take."""
 
     epoch: int = 0
     step_in_epoch: int = 0
@@ -42,12 +42,12 @@ class Position:
 
 
 def require_finite(record: Mapping[str, float | int | str], position: Position, folder: Path) -> None:
-    """Stop training when a loss is no number any more: all later networks would be worthless."""
+    """Raise an `InputError` if a loss is NaN or infinite, since every later network would be useless."""
     for name, value in record.items():
         if isinstance(value, float) and not math.isfinite(value):
             raise InputError(
-                f"{folder}: the loss '{name}' is {value} at step {position.step}, so training stopped; the checkpoint "
-                f"before it, if there is one, is kept; {DIVERGED}"
+                f"{folder}: the loss '{name}' is {value} at step {position.step}, so training stopped; the last "
+                f"checkpoint, if any, is kept; {DIVERGED}"
             )
 
 
@@ -59,7 +59,10 @@ def save_checkpoint(
     config_digest: str,
     average: WeightAverage | None = None,
 ) -> None:
-    """Write both networks, their average, the optimiser, the position and the random state, atomically."""
+    """Write both networks, their average, the optimiser, the position and the random state, atomically.
+
+    The checkpoint that it replaces is kept as `PREVIOUS`. Raises an `InputError` if a weight is NaN or infinite.
+    """
     path, weights = folder / CHECKPOINT, model.state_dict()
     if (name := first_not_finite(weights)) is not None:
         raise InputError(
@@ -87,7 +90,10 @@ def load_checkpoint(
     config_digest: str,
     average: WeightAverage | None = None,
 ) -> Position | None:
-    """Restore what `save_checkpoint` wrote and return where to go on; None when there is no checkpoint."""
+    """Restore what `save_checkpoint` wrote and return the next step; None if there is no checkpoint.
+
+    Raises an `InputError` if the checkpoint is damaged or belongs to another run.
+    """
     path = folder / CHECKPOINT
     state = _last_intact(path, folder / PREVIOUS)
     if state is None:
@@ -108,7 +114,7 @@ def load_checkpoint(
 
 
 def _last_intact(path: Path, previous: Path) -> dict[str, Any] | None:
-    """Return a checkpoint; where it is damaged, put the previous one in its place and return that."""
+    """Return the checkpoint at `path`. If it is damaged, replace it by the previous one and return that."""
     try:
         return read_state(path)
     except InputError:
@@ -126,12 +132,12 @@ def _last_intact(path: Path, previous: Path) -> dict[str, Any] | None:
 
 
 def _keep_as(path: Path, other: Path) -> None:
-    """Make `other` the same file as `path`, as far as the file system can: at no moment one of them is missing."""
+    """Make `other` a hard link to `path` where the file system supports it; neither is missing at any time."""
     link = temporary_name(other)
     with suppress(OSError):
         os.link(path, link)
         os.replace(link, other)
-    link.unlink(missing_ok=True)  # renaming onto another name of the same file leaves both
+    link.unlink(missing_ok=True)  # os.replace keeps both names if they are already the same file
 
 
 def write_state(path: Path, state: dict[str, Any]) -> None:
@@ -139,12 +145,12 @@ def write_state(path: Path, state: dict[str, Any]) -> None:
     with checked_file(path, sync=True) as file:
         try:
             torch.save(state, file)
-        except RuntimeError as error:  # torch hides the error of writing behind one of its own
+        except RuntimeError as error:  # torch raises its own error; the OSError is its context
             raise error.__context__ if isinstance(error.__context__, OSError) else error from None
 
 
 def read_state(path: Path) -> dict[str, Any] | None:
-    """Return what `write_state` wrote, None where there is no file; nothing of a damaged file is used."""
+    """Return what `write_state` wrote; None if there is no file. Raises an `InputError` if the file is damaged."""
     if not path.is_file():
         return None
     try:
@@ -160,7 +166,7 @@ def read_state(path: Path) -> dict[str, Any] | None:
 
 
 class MetricsLog:
-    """One JSON object per training step in `metrics.jsonl`; what lies beyond the checkpoint is cut off on resuming."""
+    """The log `metrics.jsonl`: one JSON object per step. On resume, records after the checkpoint are removed."""
 
     def __init__(self, folder: Path, position: Position, enabled: bool = True, tensorboard: bool = False) -> None:
         self.path = folder / METRICS
@@ -170,7 +176,7 @@ class MetricsLog:
             self._cut(position.step)
 
     def write(self, record: dict[str, float | int | str]) -> None:
-        """Append one record."""
+        """Append one record, also to TensorBoard if it is on."""
         if self.enabled:
             try:
                 with self.path.open("a", encoding="utf-8") as file:
@@ -183,7 +189,7 @@ class MetricsLog:
                     self.board.add_scalar(name, value, int(record["step"]))
 
     def _cut(self, step: int) -> None:
-        """Keep the records of the steps before one; lines that are no records are dropped, and counted on stderr."""
+        """Keep the records of steps before `step`. Lines that are not records are dropped with a warning."""
         kept, damaged = [], 0
         for line in self._lines():
             record = parse_record(line)
@@ -198,7 +204,7 @@ class MetricsLog:
             file.writelines(kept)
 
     def _lines(self) -> Iterator[bytes]:
-        """Yield whole lines; a killed run may leave half a line at the end."""
+        """Yield complete lines; a killed run may leave an incomplete last line."""
         try:
             yield from (line for _, line in read_lines(self.path) if line.endswith(b"\n"))
         except FileNotFoundError:

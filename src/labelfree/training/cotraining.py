@@ -1,4 +1,4 @@
-"""Co-training: two networks (or one of them), one optimiser, two stages; resumable at every step."""
+"""Co-training of two networks, or of one of them, with one optimiser in two stages; it resumes at any step."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from labelfree.training.step import StepLosses, loss_record, stage_of, step_labe
 
 
 def new_optimiser(networks: CoTrained, config: TrainConfig) -> torch.optim.Optimizer:
-    """Return the optimiser over everything that is trained."""
+    """Return the optimiser of the networks of `config.modalities`, each with its own learning rate."""
     return optimiser_of([(networks.network(m), config.rate_of(m)) for m in ordered(config.modalities)], config)
 
 
@@ -34,7 +34,7 @@ def train(
     folder: Path,
     identity: str = "",
 ) -> None:
-    """Train the networks of `plan.train.modalities` in place; resumes from a checkpoint in `folder`.
+    """Train the networks of `plan.train.modalities` in place; resume from a checkpoint in `folder`.
 
     `identity` is a digest of what determines the weights besides plan and scene names (`labelfree.run`).
     """
@@ -59,7 +59,7 @@ def train(
 def build_batch(
     scenes: Sequence[LabelledScene], plan: TrainingPlan, voxel_m: float, epoch: int, chosen: Sequence[int]
 ) -> Batch:
-    """Return the batch of some scenes in an epoch, augmented by seed, epoch and scene."""
+    """Return the batch of the `chosen` scenes in an epoch, augmented by seed, epoch and scene."""
     images = plan.train.images()
     samples = [
         draw_sample(scenes[scene], images, plan.augment, scene_random(plan.seed, epoch, scene)) for scene in chosen
@@ -75,7 +75,7 @@ def training_step(
     plan: TrainingPlan,
     position: Position,
 ) -> StepLosses:
-    """Take one optimiser step on one batch; dropout and switch depend on seed and step alone."""
+    """Take one optimiser step on one batch and return its losses; random draws depend on seed, step and process."""
     torch.manual_seed(step_seed(plan, position, fabric.global_rank, purpose=1))
     # Forward
     outputs = _forward(fabric, model, _inputs(batch, plan.train.modalities))
@@ -103,12 +103,12 @@ def _logits_at_labels(batch: Batch, modality: Modality, output: NetworkOutput) -
 
 
 def _alone(fabric: Fabric) -> bool:
-    """Whether one process trains on a CPU: no gradients to exchange, no loss to scale."""
+    """Return whether a single process trains on a CPU: no gradients to exchange, no loss to scale."""
     return fabric.device.type == "cpu" and fabric.world_size == 1
 
 
 def _forward(fabric: Fabric, model: nn.Module, inputs: Inputs) -> dict[Modality, NetworkOutput]:
-    """Run the networks; alone, without Fabric's wrapper, whose backward serves one thread at a time."""
+    """Run the networks. A single CPU process skips Fabric's wrapper, whose backward takes one thread at a time."""
     if _alone(fabric):
         with fabric.autocast():
             outputs = cast(nn.Module, model.module)(inputs)
@@ -118,9 +118,9 @@ def _forward(fabric: Fabric, model: nn.Module, inputs: Inputs) -> dict[Modality,
 
 
 def _backward(fabric: Fabric, losses: StepLosses, latent_weight: float) -> None:
-    """Differentiate; the networks share no weight, so that each has a gradient of its own."""
+    """Compute the gradients. The networks share no weight, so their backward passes can run side by side."""
     first, *others = (each.total(latent_weight) for each in losses.values())
-    if not _alone(fabric):  # several processes exchange gradients in one go
+    if not _alone(fabric):  # processes exchange the gradients of all networks at once
         fabric.backward(sum(others, first))
     elif others:
         side_by_side(first.backward, others[0].backward)
@@ -129,11 +129,11 @@ def _backward(fabric: Fabric, losses: StepLosses, latent_weight: float) -> None:
 
 
 def _switch_generator(plan: TrainingPlan, position: Position, rank: int) -> torch.Generator:
-    """Draw alike in every process where one draw serves the whole batch, apart where each process draws its own."""
+    """Return the generator of label sources: equal in all processes if one draw serves the batch, else per process."""
     part = 0 if plan.switch.granularity == "batch" else rank
     return torch.Generator().manual_seed(step_seed(plan, position, part, purpose=2))
 
 
 def ordered(modalities: Sequence[Modality]) -> list[Modality]:
-    """Return the modalities in one order, 2D first, however they were written."""
+    """Return the modalities in fixed order, 2D first."""
     return [modality for modality in MODALITIES if modality in modalities]

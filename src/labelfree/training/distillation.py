@@ -1,4 +1,4 @@
-"""OpenScene's training: the 3D network alone, with the optimiser, schedule, augmentation and seeds of co-training."""
+"""Training of OpenScene: the 3D network alone, with co-training's optimiser, schedule, augmentation and seeds."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ KIND = "openscene"
 
 
 class Distilled(nn.Module):
-    """The 3D network read in text space, the way Fabric calls it."""
+    """A module for Fabric that returns the semantic features of the 3D network."""
 
     def __init__(self, net_3d: Segmenter3D) -> None:
         super().__init__()
         self.net_3d = net_3d
 
     def forward(self, held: HeldVoxels) -> Tensor:  # [V, E]
-        """Return varphi_s of the features."""
+        """Return the semantic features varphi_s of the voxels, in the space of the text embeddings."""
         return self.net_3d.semantic_features(held.voxels)
 
 
@@ -43,11 +43,11 @@ def distil(
     folder: Path,
     identity: str = "",
 ) -> None:
-    """Train the 3D network on fused features in place; resumes from a checkpoint in `folder`.
+    """Train the 3D network on fused features in place; resume from a checkpoint in `folder`.
 
-    `identity` is that of `training.loop.train`.
+    `identity` is that of `training.cotraining.train`.
     """
-    net_3d.varphi_f.requires_grad_(False)  # nothing reads the latent head here, and processes wait for every gradient
+    net_3d.varphi_f.requires_grad_(False)  # unused here; processes would wait for its gradient
     networks = Distilled(net_3d)
 
     def step(
@@ -69,7 +69,7 @@ def distil(
 def build_fused_batch(
     scenes: Sequence[FusedScene], plan: TrainingPlan, voxel_m: float, epoch: int, chosen: Sequence[int]
 ) -> FusedBatch:
-    """Return the batch of some scenes in an epoch, augmented by seed, epoch and scene."""
+    """Return the batch of the `chosen` scenes in an epoch, augmented by seed, epoch and scene."""
     randoms = [scene_random(plan.seed, epoch, scene) for scene in chosen]
     return collate_fused([scenes[scene] for scene in chosen], plan.augment, randoms, voxel_m)
 

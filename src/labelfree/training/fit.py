@@ -1,4 +1,4 @@
-"""The loop that every training shares: epochs, rates, batches by process, metrics, and going on after a stop."""
+"""The training loop: epochs, learning rates, batches per process, metrics, checkpoints and resume."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from labelfree.training.weight_average import WeightAverage
 
 
 class Movable(Protocol):
-    """A batch: tensors that go to a device together."""
+    """A batch of tensors that can be moved to a device."""
 
     def to(self, device: torch.device) -> Self:
         """Return the batch on a device."""
@@ -36,7 +36,7 @@ BatchT = TypeVar("BatchT", bound=Movable)
 
 
 class SceneBatches(Dataset[BatchT]):
-    """The batches of one epoch for one process, each built from its scenes when asked for."""
+    """The dataset of the batches of one epoch for one process; each batch is built on access."""
 
     def __init__(
         self,
@@ -62,34 +62,40 @@ class SceneBatches(Dataset[BatchT]):
 
 @dataclass(frozen=True)
 class Course(Generic[BatchT]):
-    """One kind of training: what learns, on which batches, by which step."""
+    """One kind of training: its networks, optimiser, batches and step function."""
 
     networks: nn.Module
-    """What the checkpoint holds; trained in place."""
+    """The modules that are trained in place and stored in the checkpoint."""
     optimiser: Optimizer
-    """Over everything that is trained."""
+    """The optimiser of all trained weights."""
     scene_names: tuple[str, ...]
     """The training scenes."""
     build: Callable[[int, list[int]], BatchT]
-    """The batch of an epoch made of some of the scenes."""
+    """Return the batch of an epoch from scenes given by index."""
     step: Callable[[nn.Module, Optimizer, BatchT, Position], dict[str, float | int | str]]
-    """Take one optimiser step; return what metrics.jsonl keeps of it."""
+    """Take one optimiser step; return its record for metrics.jsonl."""
     kind: str = ""
-    """Tells checkpoints of different kinds of training apart."""
+    """Name of this kind of training; checkpoints of another kind are refused."""
 
 
 def fit(fabric: Fabric, course: Course[BatchT], plan: TrainingPlan, folder: Path, identity: str = "") -> None:
-    """Train a course's networks; resumes from a checkpoint in `folder`; `identity` as in `train`."""
+    """Train a course's networks in place; resume from a checkpoint in `folder`. `identity` is that of `train`.
+
+    Raises an `InputError` if `folder` holds a damaged checkpoint or one of another run, or if a loss is not finite.
+    """
+    # Resume
     folder.mkdir(parents=True, exist_ok=True)
     networks, optimiser = course.networks, course.optimiser
     digest = plan.digest(course.scene_names, extra=f"{fabric.world_size}{course.kind}{identity}")
     starting_rates = [group["lr"] for group in optimiser.param_groups]
     average = WeightAverage.of(networks, plan.train.average_decay) if plan.train.average_decay else None
     position = load_checkpoint(folder, networks, optimiser, digest, average) or Position()
+    # Prepare the loop
     model, wrapped = fabric.setup(networks, optimiser)
     log = MetricsLog(folder, position, fabric.is_global_zero, plan.train.tensorboard)
     total = plan.train.epochs * steps_per_epoch(len(course.scene_names), plan.train, fabric.world_size)
     saved = time.monotonic()
+    # Train
     model.train()
     with Progress("train", total, done=position.step, enabled=fabric.is_global_zero) as progress:
         while position.epoch < plan.train.epochs:
@@ -107,6 +113,7 @@ def fit(fabric: Fabric, course: Course[BatchT], plan: TrainingPlan, folder: Path
                     save_checkpoint(folder, networks, optimiser, position, digest, average)
                     saved = time.monotonic()
             position.epoch, position.step_in_epoch = position.epoch + 1, 0
+    # Save the result
     if fabric.is_global_zero:
         save_checkpoint(folder, networks, optimiser, position, digest, average)
     if average is not None:
@@ -115,7 +122,7 @@ def fit(fabric: Fabric, course: Course[BatchT], plan: TrainingPlan, folder: Path
 
 
 def step_seed(plan: TrainingPlan, position: Position, rank: int, purpose: int) -> int:
-    """Return the seed of one step in one process, apart for each purpose."""
+    """Return the random seed of one step in one process; each `purpose` has its own."""
     return int(np.random.SeedSequence([plan.seed, position.step, rank, purpose]).generate_state(1, np.uint64)[0] >> 1)
 
 
@@ -133,7 +140,7 @@ def optimiser_of(
     networks: list[tuple[Segmenter, float]],  # with their rates
     config: TrainConfig,
 ) -> Optimizer:
-    """Return the configured optimiser over every weight of the networks that is not frozen."""
+    """Return the configured optimiser of all weights of the networks that are not frozen."""
     rated = [group for network, rate in networks for group in _rated(network, rate, config.backbone_rate)]
     if config.optimiser == "adamw":
         return torch.optim.AdamW(rated, weight_decay=config.weight_decay, fused=True)
@@ -142,7 +149,7 @@ def optimiser_of(
 
 
 def _rated(network: Segmenter, rate: float, backbone_rate: float) -> list[dict[str, Any]]:
-    """Return a network's weights as one group, or the backbone apart where its rate differs."""
+    """Return a network's parameter groups: one, or two if the backbone has its own learning rate."""
     weights = [weight for weight in network.parameters() if weight.requires_grad]
     if backbone_rate == 1.0:
         return [{"params": weights, "lr": rate}]
@@ -163,7 +170,7 @@ def _batches(fabric: Fabric, course: Course[BatchT], plan: TrainingPlan, positio
     scenes, rank, processes = len(course.scene_names), fabric.global_rank, fabric.world_size
     epoch = SceneBatches(scenes, plan, position.epoch, build, rank, processes)
     remaining = range(position.step_in_epoch, len(epoch))
-    # A generator of its own: the loader draws a seed whenever it starts, which a resumed epoch does once more.
+    # The loader draws a seed at each start; its own generator keeps a resumed epoch equal to an uninterrupted one.
     own = torch.Generator().manual_seed(plan.seed)
     loader: DataLoader[BatchT] = DataLoader(
         epoch, batch_size=None, sampler=remaining, num_workers=plan.train.workers, generator=own

@@ -1,4 +1,4 @@
-"""Scenes joined with their points' fused CLIP features: what OpenScene's distillation reads."""
+"""Training data of OpenScene: scenes with fused CLIP features at their points."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ from labelfree.training.prepared_scenes import PreparedScenes
 
 @dataclass(frozen=True, eq=False)
 class FusedScene:
-    """A scene ready for distillation."""
+    """A scene with the fused features of its points, ready for distillation."""
 
     name: str
     points: NDArray[np.float32]  # [N, 3] metres, z up
     features: NDArray[np.float32]  # [N, C] network input per point
-    seen: NDArray[np.int64]  # [n] points that some view sees
+    seen: NDArray[np.int64]  # [n] index of the points that a view sees
     fused: NDArray[np.float16]  # [n, E]
 
     def nbytes(self) -> int:
-        """Return the memory it takes."""
+        """Return the size in memory in bytes."""
         return self.points.nbytes + self.features.nbytes + self.seen.nbytes + self.fused.nbytes
 
 
 class FusedScenes(PreparedScenes[FusedScene]):
-    """The training scenes with fused features; features of frames come from the teacher's cache."""
+    """The training scenes with fused features; features of frames are read from the teachers' cache."""
 
     def __init__(self, scenes: Sequence[Scene], teachers: Teachers, memory_gb: float = 4.0) -> None:
         super().__init__(scenes, memory_gb)
         self.teachers = teachers
 
     def build(self, scene: Scene) -> FusedScene:
-        """Fuse one scene."""
+        """Return one scene with its fused features."""
         fused = fuse_scene(scene, self.teachers)
         points, features = scene.upright_points(), point_features(scene)
         return FusedScene(scene.name, points, features, fused.point.numpy(), fused.features.half().numpy())
@@ -52,11 +52,11 @@ class FusedScenes(PreparedScenes[FusedScene]):
 
 @dataclass(frozen=True, eq=False)
 class FusedBatch:
-    """Several scenes as tensors."""
+    """A batch of scenes as tensors: voxels and the target direction of each."""
 
     voxels: Voxels
-    directions: Tensor  # [V, E] what the voxels' features follow
-    seen: Tensor  # scalar: points with a fused feature
+    directions: Tensor  # [V, E] target of each voxel's features
+    seen: Tensor  # scalar: number of points with a fused feature
 
     def to(self, device: torch.device) -> FusedBatch:
         """Return the batch on a device."""
@@ -75,7 +75,7 @@ def collate_fused(
     randoms: Sequence[np.random.Generator],  # one per scene
     voxel_m: float,
 ) -> FusedBatch:
-    """Move the points of each scene, join the scenes and voxelise them."""
+    """Return a batch: augment the points of each scene, join the scenes and voxelise them."""
     sizes = [len(scene.points) for scene in scenes]
     moved = np.concatenate([move_points(scene.points, augment, random) for scene, random in zip(scenes, randoms)])
     features = np.concatenate([scene.features for scene in scenes])

@@ -1,4 +1,4 @@
-"""Frames as training reads them, kept uncompressed and opened by memory map, so that no epoch decodes them again."""
+"""Kept frames: stored uncompressed as training reads them and memory-mapped, so that no epoch decodes them again."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from labelfree.files.atomic import UnwritableError, atomic_file
 from labelfree.training.samples import LabelledFrame
 
 FORMAT = 1
-"""Changes with the meaning of what is kept, and with the code that makes it."""
+"""Version of the files; increased when their content or the code that makes it changes."""
 KEY_LENGTH = 16
 PAIR_BYTES = 12
-"""What a pixel-point pair takes; the rest of an entry has the same length for all frames of one size."""
+"""Bytes of one pixel-point pair; the length of the rest depends only on the size of the frame."""
 
 
 @dataclass(frozen=True)
 class KeptFrames:
-    """Frames made with one set of settings: a folder of files named by all else that decides a frame.
+    """A folder of frames made with one set of settings; a file's name is a digest of everything else in the frame.
 
-    Several processes may read and write it at once: an entry appears whole, and whoever makes it makes the same.
+    Several processes may use it at once: files are written atomically, and all processes write the same bytes.
     """
 
     folder: Path
@@ -34,7 +34,10 @@ class KeptFrames:
     """(height, width) of the frames."""
 
     def frame(self, key: str, make: Callable[[], LabelledFrame]) -> LabelledFrame:
-        """Return a frame without its latent target: mapped into memory, or made and kept where there is none intact."""
+        """Return a frame without its latent target: read from its file, or made and stored if none is intact.
+
+        Raises an `InputError` if the file cannot be written.
+        """
         path = self.folder / f"{key[:KEY_LENGTH]}.frame"
         found = read_frame(path, self.size)
         if found is None:
@@ -44,13 +47,13 @@ class KeptFrames:
 
 
 def read_frame(path: Path, size: tuple[int, int]) -> LabelledFrame | None:
-    """Map a kept frame; None where there is none, or where it is truncated or altered."""
+    """Return a memory-mapped kept frame; None if its file is missing, truncated or altered."""
     try:
         pairs, rest = divmod(path.stat().st_size - _entry_type(size, 0).itemsize, PAIR_BYTES)
         if pairs < 0 or rest:
             return None
         mapped = np.memmap(path, _entry_type(size, pairs), "r", shape=(1,))
-    except (OSError, ValueError):  # not there, or it became shorter just now
+    except (OSError, ValueError):  # missing, or truncated meanwhile
         return None
     entry = np.asarray(mapped)
     if entry["checksum"][0] != _checksum(entry, path):
@@ -60,7 +63,10 @@ def read_frame(path: Path, size: tuple[int, int]) -> LabelledFrame | None:
 
 
 def write_frame(path: Path, frame: LabelledFrame) -> None:
-    """Keep a frame, without its latent target, which the teachers' cache holds uncompressed already."""
+    """Write a frame without its latent target, which the teachers' cache already holds uncompressed.
+
+    Raises an `InputError` if the file cannot be written.
+    """
     entry = np.zeros(1, _entry_type(frame.labels.shape, len(frame.pair_point)))
     entry["pairs"] = np.stack([frame.pair_point, frame.pair_row, frame.pair_column])
     entry["mask_ids"], entry["labels"], entry["image"] = frame.mask_ids, frame.labels, frame.image
@@ -70,12 +76,12 @@ def write_frame(path: Path, frame: LabelledFrame) -> None:
             entry.tofile(file)
     except UnwritableError as error:
         raise InputError(
-            f"{path}: cannot be kept ({error.reason}); free the disk or set labels.keep_frames=false."
+            f"{path}: cannot be written ({error.reason}); free disk space or set labels.keep_frames=false."
         ) from error
 
 
 def _entry_type(size: tuple[int, ...], pairs: int) -> np.dtype[Any]:
-    """Return what a file holds; it needs no header, as its length tells the pairs. Wide numbers first: all aligned."""
+    """Return the layout of a file. Its length gives the number of pairs; wide types come first, so all are aligned."""
     return np.dtype(
         [
             ("checksum", "<u4"),
@@ -88,5 +94,5 @@ def _entry_type(size: tuple[int, ...], pairs: int) -> np.dtype[Any]:
 
 
 def _checksum(entry: NDArray[Any], path: Path) -> int:
-    """Return the CRC-32 of the frame's key, which names the file, and of all that follows the checksum."""
+    """Return the CRC-32 of the frame's key, which names the file, and of all bytes after the checksum."""
     return zlib.crc32(entry.view(np.uint8)[entry.dtype["checksum"].itemsize :].data, zlib.crc32(path.stem.encode()))

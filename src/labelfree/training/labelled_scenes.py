@@ -1,4 +1,4 @@
-"""Scenes joined with their teachers' outputs: what training reads, built when needed and kept while memory allows."""
+"""Training data of co-training: scenes with their teachers' outputs, built on access and cached in memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from labelfree.training.samples import LabelledFrame, LabelledScene
 
 
 class LabelledScenes(PreparedScenes[LabelledScene]):
-    """The training scenes, each labelled when first asked for."""
+    """The training scenes; each is labelled on first access."""
 
     def __init__(self, scenes: Sequence[Scene], teachers: Teachers, memory_gb: float = 4.0) -> None:
         super().__init__(scenes, memory_gb)
@@ -25,13 +25,13 @@ class LabelledScenes(PreparedScenes[LabelledScene]):
         self.kept_frames = _kept_frames(teachers)
 
     def build(self, scene: Scene) -> LabelledScene:
-        """Label one scene."""
+        """Return one scene with labels, masks, pairs and latent targets."""
         digest = points_digest(scene.points_world) if self.kept_frames else ""
         frames = tuple(self.frame(scene, frame, digest) for frame in scene.frames)
         return LabelledScene(scene.name, scene.upright_points(), point_features(scene), frames)
 
     def frame(self, scene: Scene, frame: Frame, points: str) -> LabelledFrame:
-        """Return one frame with its labels, masks, pairs and latent target; `points` is the digest of the scene's."""
+        """Return a frame with labels, masks, pairs and latent target; `points` is the digest of the scene's points."""
         make = partial(self._make, scene, frame)
         if self.kept_frames:
             by_depth = pairs_by_depth(frame, self.teachers.pairing)
@@ -54,7 +54,7 @@ class LabelledScenes(PreparedScenes[LabelledScene]):
 
 
 def _kept_frames(teachers: Teachers) -> KeptFrames | None:
-    """Return where frames of these settings are kept, if they are to be."""
+    """Return the folder of kept frames for these settings; None if frames are not kept."""
     if not teachers.labels.keep_frames or teachers.cache is None:
         return None
     height, width = teachers.size

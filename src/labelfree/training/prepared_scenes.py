@@ -1,4 +1,4 @@
-"""Scenes prepared for training when first asked for; the latest stay in memory."""
+"""Scenes that are prepared for training on first access and cached in memory."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ class PreparedScene(Protocol):
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """Return the scene's name."""
 
     def nbytes(self) -> int:
-        """Return the memory it takes."""
+        """Return the size in memory in bytes."""
 
 
 SceneT = TypeVar("SceneT", bound=PreparedScene)
 
 
 class PreparedScenes(Sequence[SceneT]):
-    """Scenes prepared for training when first asked for; the latest stay in memory up to a budget."""
+    """Scenes prepared for training on first access; the last ones prepared stay in memory up to a budget."""
 
     def __init__(self, scenes: Sequence[Scene], memory_gb: float = 4.0) -> None:
         self.scenes = scenes
@@ -32,7 +32,7 @@ class PreparedScenes(Sequence[SceneT]):
         self._bytes = 0
 
     def build(self, scene: Scene) -> SceneT:
-        """Prepare one scene."""
+        """Return one scene prepared for training."""
         raise NotImplementedError
 
     def __len__(self) -> int:
@@ -56,6 +56,6 @@ class PreparedScenes(Sequence[SceneT]):
 
 
 def scene_names(scenes: Sequence[PreparedScene]) -> tuple[str, ...]:
-    """Return the names of training scenes without preparing any of them."""
+    """Return the names of training scenes without preparing them."""
     held = scenes.scenes if isinstance(scenes, PreparedScenes) else scenes
     return tuple(scene.name for scene in held)

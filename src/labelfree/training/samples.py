@@ -32,14 +32,14 @@ class LabelledFrame:
     target: NDArray[np.float16] | None  # [D, h, w] phi_f of the latent target, covering the whole image
 
     def nbytes(self) -> int:
-        """Return the memory it takes."""
+        """Return the size in memory in bytes."""
         arrays = (self.image, self.labels, self.mask_ids, self.pair_point, self.pair_row, self.pair_column, self.target)
         return sum(array.nbytes for array in arrays if array is not None)
 
 
 @dataclass(frozen=True, eq=False)
 class LabelledScene:
-    """A scene ready for training."""
+    """A scene with its labelled frames, ready for training."""
 
     name: str
     points: NDArray[np.float32]  # [N, 3] metres, z up
@@ -47,18 +47,18 @@ class LabelledScene:
     frames: tuple[LabelledFrame, ...]
 
     def nbytes(self) -> int:
-        """Return the memory it takes."""
+        """Return the size in memory in bytes."""
         return self.points.nbytes + self.features.nbytes + sum(frame.nbytes() for frame in self.frames)
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One augmented scene: F images, its points, and the P pairs that survived the crops."""
+    """One augmented scene: F images, its points, and the P pairs that lie inside the crops."""
 
     images: NDArray[np.uint8]  # [F, H, W, 3]
     labels: NDArray[np.uint8]  # [F, H, W]
     mask_ids: NDArray[np.int32]  # [F, H, W]
-    points: NDArray[np.float32]  # [N, 3] moved
+    points: NDArray[np.float32]  # [N, 3] augmented
     features: NDArray[np.float32]  # [N, C]
     pair_image: NDArray[np.int64]  # [P]
     pair_row: NDArray[np.int64]  # [P]
@@ -90,7 +90,7 @@ class Batch:
 
 
 def scene_random(seed: int, epoch: int, scene: int) -> np.random.Generator:
-    """Return the generator of one scene in one epoch: the same whichever process or resumed run asks."""
+    """Return the random generator of one scene in one epoch; it is the same in all processes and after a resume."""
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, epoch, scene])))
 
 
@@ -100,7 +100,10 @@ def draw_sample(
     augment: AugmentConfig,
     random: np.random.Generator,
 ) -> Sample:
-    """Choose frames of a scene and augment images and points, each on its own; labels, masks and pairs move along."""
+    """Return a sample of random frames of a scene, with images and points augmented independently.
+
+    Labels, masks and pairs are transformed with their images.
+    """
     count = min(images_per_scene, len(scene.frames))
     chosen = np.sort(random.permutation(len(scene.frames))[:count])
     views = [_draw_view(scene.frames[index], augment, random) for index in chosen]
@@ -158,13 +161,15 @@ def _targets_at(
 
 
 def collate(samples: Sequence[Sample], voxel_m: float) -> Batch:
-    """Join samples to one batch and build its voxels."""
+    """Return the batch of several samples; `voxel_m` is the edge of a voxel in metres."""
+    # Offsets of the samples in the batch
     frames = [len(sample.images) for sample in samples]
     points = [len(sample.points) for sample in samples]
     pairs = [len(sample.pair_point) for sample in samples]
     first_frame = np.repeat(np.cumsum([0, *frames[:-1]]), pairs)
     first_point = np.repeat(np.cumsum([0, *points[:-1]]), pairs)
     scene_of_point = torch.from_numpy(np.repeat(np.arange(len(samples)), points))
+    # Tensors of the batch
     voxels = voxelise(_join(samples, "points"), voxel_m, scene_of_point, _join(samples, "features"))
     images = _join(samples, "images").permute(0, 3, 1, 2).float().div_(255.0)
     return Batch(

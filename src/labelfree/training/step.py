@@ -1,4 +1,4 @@
-"""One training step's labels and losses: Eq. 5 in stage one, Eq. 6 in stage two, Eq. 7 in both."""
+"""Labels and losses of one training step: Eq. 5 in stage one, Eq. 6 in stage two, Eq. 7 in both."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ Labels = Mapping[Modality, Tensor]
 
 @dataclass(frozen=True)
 class NetworkLosses:
-    """What one network minimises in one step."""
+    """The losses of one network in one step."""
 
     cross_entropy: Tensor
     latent: Tensor
 
     def total(self, latent_weight: float) -> Tensor:
-        """Return both terms together."""
+        """Return the weighted sum of both terms."""
         return self.cross_entropy + latent_weight * self.latent
 
 
@@ -53,20 +53,20 @@ StepLosses = Mapping[Modality, NetworkLosses]
 
 
 def loss_record(losses: StepLosses) -> dict[str, float]:
-    """Return the terms by name, as metrics.jsonl keeps them."""
+    """Return the loss terms by name, for metrics.jsonl."""
     terms = {f"ce_{modality}": float(each.cross_entropy.detach()) for modality, each in losses.items()}
     return terms | {f"latent_{modality}": float(each.latent.detach()) for modality, each in losses.items()}
 
 
 def stage_of(epoch: int, config: SwitchConfig) -> int:
-    """Return 1 before the switch starts, 2 from then on."""
+    """Return the stage of an epoch: 1 before `switch.start_epoch`, 2 from then on."""
     return 2 if epoch >= config.start_epoch else 1
 
 
 def step_labels(
     batch: Batch, logits: Logits, stage: int, config: SwitchConfig, generator: torch.Generator
 ) -> dict[Modality, Tensor]:
-    """Return refined CLIP labels in stage one, R of Eq. 6 in stage two, drawn for each network on its own."""
+    """Return each network's labels: CLIP's in stage one, those of a randomly drawn source (Eq. 6) in stage two."""
     if stage == 1:
         return {modality: _clip_labels(batch, modality) for modality in logits}
     return {modality: _switched_labels(batch, logits, modality, config, generator) for modality in logits}
@@ -75,7 +75,7 @@ def step_labels(
 def _switched_labels(
     batch: Batch, logits: Logits, modality: Modality, config: SwitchConfig, generator: torch.Generator
 ) -> Tensor:
-    """Draw the source of a network's labels and compute that source's labels."""
+    """Draw the source of a network's labels and return that source's labels."""
     pixels = batch.image_scene[:, None, None].expand(batch.labels.shape)
     pool, sample = (config.pool_2d, pixels) if modality == "2d" else (config.pool_3d, batch.pair_scene)
     drawn = draw_sources(pool, config.granularity, sample, generator)
@@ -83,7 +83,7 @@ def _switched_labels(
 
 
 def source_labels(batch: Batch, logits: Logits, modality: Modality, config: SwitchConfig, source: Source) -> Tensor:
-    """Return what a source of R gives to the pixels [B, H, W] or to the pairs [P]."""
+    """Return the labels of one source of R (Eq. 6) at the pixels [B, H, W] or at the pairs [P]."""
     masks = batch.mask_ids if config.refine else torch.zeros_like(batch.mask_ids)
     match source:
         case "clip_2d" | "clip_3d":
@@ -102,7 +102,7 @@ def _clip_labels(batch: Batch, modality: Modality) -> Tensor:
 
 
 def _aligned(logits: Tensor, clip: Tensor, config: SwitchConfig) -> Tensor:
-    """Return logits with the class frequencies of CLIP's labels, or as they are."""
+    """Return logits aligned to the class frequencies of CLIP's labels if `config.align` is on."""
     return align_logits(logits, class_frequencies(clip, logits.shape[1])) if config.align else logits
 
 
@@ -114,7 +114,7 @@ def step_losses(
     joint_mean: JointMean,
     class_balance: float = 0.0,
 ) -> dict[Modality, NetworkLosses]:
-    """Return the losses of one step; `joint_mean` makes several processes equal one on the joint batch.
+    """Return the losses of one step; with `joint_mean`, several processes equal one process on the joint batch.
 
     `class_balance` is the power of `method.extensions.class_balance`.
     """
@@ -124,7 +124,7 @@ def step_losses(
 
     def losses(modality: Modality) -> NetworkLosses:
         latent = outputs[modality].latent
-        # Without a latent target zero, but attached to the head: processes expect a gradient for every parameter.
+        # Zero without a latent target, but part of the graph: processes expect a gradient for every parameter.
         consistency = latent.float().sum() * 0.0
         if count is not None:
             at_pairs = _latent_at_pairs(batch, modality, latent)

@@ -1,11 +1,9 @@
-"""The systems of the paper's Table 1: what a run trains, if anything, and the labeller that comes out of it."""
+"""The systems of the paper's Table 1: what a run trains and which labeller it returns."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-
-from lightning_fabric import Fabric
 
 from labelfree.config.run_config import RunConfig
 from labelfree.labelling.labellers import Labeller, NetworkLabels, RefinedLabels, TeacherLabels
@@ -28,19 +26,18 @@ def cotrain(
     config: RunConfig,
     out: Path | str,
     teachers: Teachers | None = None,
-    fabric: Fabric | None = None,
 ) -> tuple[Segmenter2D, Segmenter3D]:
-    """Train a 2D and a 3D network on scenes without labels; resumes where an earlier call with the same `out` stopped.
+    """Train a 2D and a 3D network on scenes without labels; the same call with the same `out` resumes.
 
-    Checkpoint and metrics are written to `out/training`, the networks to `out/networks/2d` and `out/networks/3d`. With
-    one of `config.train.modalities` the other network comes back as it started and is not written. Raises an
-    `InputError` if `out` holds a run with other settings, classes, teachers or data.
+    Checkpoint and metrics are written to `out/training`, the networks to `out/networks/2d` and `out/networks/3d`. If
+    `config.train.modalities` names one modality, the other network is returned untrained and is not written.
+    Raises an `InputError` if `out` holds a run with other settings, classes, teachers or data.
     """
-    return cotrain_run(open_run(scenes, vocabulary, config, out, teachers, fabric).begin())
+    return cotrain_run(open_run(scenes, vocabulary, config, out, teachers).begin())
 
 
 def cotrain_run(run: Run) -> tuple[Segmenter2D, Segmenter3D]:
-    """Train both networks of a run that has begun, or those of `train.modalities`, and save them."""
+    """Train and save the networks of `train.modalities` of a run that has begun; return both networks."""
     config, teachers = run.config, run.teachers
     networks = new_networks(config, teachers.vocabulary, teachers.namer.text, run.scenes[0])
     scenes = LabelledScenes(run.scenes, teachers, config.memory_gb)
@@ -52,7 +49,7 @@ def cotrain_run(run: Run) -> tuple[Segmenter2D, Segmenter3D]:
 
 
 def distil_openscene(run: Run) -> Segmenter3D:
-    """Train the 3D network of a run that has begun on fused dense CLIP features and save it."""
+    """Train the 3D network of a run that has begun on fused CLIP features; save and return it."""
     config, teachers = run.config, run.teachers
     net_3d = new_networks(config, teachers.vocabulary, teachers.namer.text, run.scenes[0]).net_3d
     scenes = FusedScenes(run.scenes, teachers, config.memory_gb)
@@ -63,9 +60,9 @@ def distil_openscene(run: Run) -> Segmenter3D:
 
 
 def train_system(run: Run) -> Labeller:
-    """Train what the system of a run that has begun trains and return its labeller; resumes like `cotrain`.
+    """Train the system of a run that has begun and return its labeller; it resumes like `cotrain`.
 
-    `cns` with its switches covers MaskCLIP+, CLIP2Scene and every ablation; `clip` and `clip+sam` train nothing.
+    `cns` with its settings covers MaskCLIP+, CLIP2Scene and every ablation; `clip` and `clip+sam` train nothing.
     """
     labeller = _labeller(run)
     return RefinedLabels(labeller, run.teachers) if run.config.predict.refine else labeller

@@ -1,7 +1,7 @@
-"""The running mean of the weights, which labels better and varies less from run to run than the last step's weights.
+"""Exponential moving average of the weights.
 
-Polyak averaging with exponential weights, as in Mean Teacher (Tarvainen and Valpola, NeurIPS 2017); not in the paper,
-off by default.
+The averaged weights label better than the last ones and vary less between runs. This is Polyak averaging with
+exponential weights, as in Mean Teacher (Tarvainen and Valpola, NeurIPS 2017); not in the paper, off by default.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class WeightAverage:
-    """An exponential mean over the steps; statistics of batch normalisation are averaged like weights."""
+    """An exponential moving average of the weights and of the statistics of batch normalisation."""
 
     decay: float
-    """What is kept of the mean at each step: 0.99 averages over about a hundred steps."""
+    """Share of the mean that each step keeps; 0.99 averages over about 100 steps."""
     mean: dict[str, Tensor]
-    """By the names of the state dict; what is not a number with a fraction is the last one's."""
+    """Tensors by their names in the state dict; integer tensors are copied from the last step."""
 
     @classmethod
     def of(cls, networks: nn.Module, decay: float) -> WeightAverage:
-        """Begin with the weights as they are."""
+        """Return an average that starts from the current weights."""
         return cls(decay, {name: value.detach().clone() for name, value in networks.state_dict().items()})
 
     @torch.no_grad()
     def update(self, networks: nn.Module, step: int) -> None:
-        """Take in the weights after a step (counted from 0); early steps weigh more, so that the start is forgotten."""
+        """Add the weights after a step (counted from 0); early steps weigh more, so that the initial weights fade."""
         kept = min(self.decay, (1 + step) / (10 + step))
         for name, value in networks.state_dict().items():
             if value.is_floating_point():
@@ -37,5 +37,5 @@ class WeightAverage:
                 self.mean[name].copy_(value)
 
     def put_into(self, networks: nn.Module) -> None:
-        """Give the networks the mean's weights."""
+        """Load the averaged weights into the networks."""
         networks.load_state_dict(self.mean)

@@ -1,4 +1,4 @@
-"""Names of models: a local folder or a name on the Hugging Face hub, told apart before anything is downloaded."""
+"""Names of models: local folders and names on the Hugging Face hub, distinguished before any download."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from labelfree.errors import InputError
 from labelfree.runtime.lab import WORLDS
 
 HUB_TIMEOUT_S = 10.0
-"""How long the hub may take to say whether it has a model."""
+"""Time limit in seconds for the hub's answer whether it has a model."""
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[\w.-]{1,95}", re.ASCII)
 
 
 def folder_or_hub_name(source: str | Path, holding: str) -> Path | None:
-    """Return the folder that is meant, or None for a name on the hub such as `openai/clip-vit-base-patch16`.
+    """Return the folder of a model, or None for a name on the hub such as `openai/clip-vit-base-patch16`.
 
-    What looks like a path, or whose first part is a folder here, is a path: it must exist. `holding` says what a folder
-    should hold.
+    A source that is no valid hub name, or whose parent folder exists, is a path. Raises an InputError if that path does
+    not exist; `holding` names the files of such a folder in the message.
     """
     text = str(source)
     folder = _expanded(Path(source))
@@ -34,9 +34,10 @@ def folder_or_hub_name(source: str | Path, holding: str) -> Path | None:
 
 @cache
 def hub_answers(name: str) -> bool:
-    """Return whether the hub can be asked for a model; raise where it answers that it has none of this name.
+    """Return whether the hub answers within the time limit.
 
-    Where it does not answer in time, only what was downloaded before is used: libraries would retry for minutes.
+    Without an answer only files of earlier downloads are used, because libraries would retry for minutes.
+    Raises an InputError if the hub answers that it has no model of this name.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import RepositoryNotFoundError
@@ -47,7 +48,7 @@ def hub_answers(name: str) -> bool:
         raise InputError(
             f"{name}: neither a folder here nor a model on the hub; check the spelling, or log in if it is private."
         ) from error
-    except Exception:  # the HTTP client's own kinds, which differ between releases
+    except Exception:  # the HTTP client's exceptions differ between releases
         return False
     return True
 
@@ -56,11 +57,11 @@ def _expanded(path: Path) -> Path:
     try:
         return path.expanduser()
     except RuntimeError as error:
-        raise InputError(f"{path}: there is no such user; give the folder's whole path.") from error
+        raise InputError(f"{path}: there is no such user; give the full path of the folder.") from error
 
 
 def _nearest(folder: Path) -> str:
-    """Return a hint at the existing name that is most like the first part of a path that does not exist."""
+    """Return a hint with the existing folder whose name is most similar to the first missing part of a path."""
     missing, parent = folder, folder.parent
     while not os.path.isdir(parent) and parent != parent.parent:
         missing, parent = parent, parent.parent

@@ -1,4 +1,4 @@
-"""`labelfree demo`: the whole method in the offline lab, beside the labels it starts from."""
+"""`labelfree demo`: the full method in the lab, compared with the labels it starts from."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ from labelfree_lab.shapes.primitives import CLASS_NAMES
 from labelfree_lab.teachers.oracle import TruthLabels
 
 ROOMS_REPORTED = 3
-"""Held-out rooms whose predictions are written out."""
+"""Held-out rooms whose predictions are written."""
 
 
 @dataclass
 class Clock:
-    """Seconds of the main job's parts."""
+    """Durations of labelling, training and evaluation in seconds."""
 
     label: float = 0.0
     train: float = 0.0
@@ -49,18 +49,18 @@ class Clock:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Seed, sizes, where to write."""
+    """Add the arguments: seed, sizes and output folder."""
     parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="run folder")
     parser.add_argument("--seed", type=int, default=0, help="seed of the rooms and of everything random")
     parser.add_argument("--recipe", default="rooms", help="settings: rooms, or a YAML file")
-    parser.add_argument("--oracle", action="store_true", help="also train the same networks on the truth")
+    parser.add_argument("--oracle", action="store_true", help="also train the same networks on ground truth")
     parser.add_argument("--rooms", type=int, default=LabSize.train_rooms, help="training rooms")
     parser.add_argument("--held-out", type=int, default=LabSize.held_out_rooms, help="held-out rooms")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
 
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
-    """Build rooms, label, refine, train, evaluate, report; run again after an interruption, the command resumes."""
+    """Build rooms, label, train, evaluate and report; the same command resumes after an interruption."""
     config = replace(read_settings(recipe_path(options.recipe), overrides), seed=options.seed)
     require_cotraining(config, "demo")
     check_out(options.out)
@@ -70,6 +70,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
 
 
 def _demo(options: argparse.Namespace, config: RunConfig) -> int:
+    # Data
     size = replace(LabSize(), train_rooms=options.rooms, held_out_rooms=options.held_out)
     out, clock = Path(options.out), Clock()
     folders = write_lab(out / "data", options.seed, size)
@@ -77,6 +78,8 @@ def _demo(options: argparse.Namespace, config: RunConfig) -> int:
     names = with_preset_colours(Vocabulary.from_names(CLASS_NAMES))
     for note in preflight(config, train_scenes, names, out, out / "cache", measured=False):
         say(note)
+
+    # Labels
     fabric = make_fabric(options.device, precision=config.train.precision)
     started = time.monotonic()
     this_run = open_run(train_scenes, names, config, out, fabric=fabric)
@@ -87,15 +90,18 @@ def _demo(options: argparse.Namespace, config: RunConfig) -> int:
     label_frames(held_out, teachers, fabric.device, "label held-out rooms")
     clock.label, started = time.monotonic() - started, time.monotonic()
 
+    # Training
     networks = NetworkLabels(*cotrain_run(this_run))
     clock.train, started = time.monotonic() - started, time.monotonic()
 
+    # Evaluation
     clip, voted = TeacherLabels(teachers, voted=False), TeacherLabels(teachers, voted=True)
     methods = measure(held_out, (clip, voted, networks), names, "held-out rooms")
     clock.evaluate = time.monotonic() - started
     if options.oracle:
         methods += (_oracle(train_scenes, held_out, names, config, out, teachers),)
 
+    # Results
     print(comparison_table(methods).markdown())
     extra = {"seed": options.seed, "seconds": asdict(clock), "delivered": networks.name}
     save_results(out / "results.json", methods, extra)
@@ -115,12 +121,12 @@ def _oracle(
     out: Path,
     teachers: Teachers,
 ) -> MethodResult:
-    """Train the same networks with the same budget on the truth."""
+    """Return the result of the same networks trained on ground truth with the same budget: an upper bound."""
     only_truth = replace(config.switch, pool_2d=("clip_2d",), pool_3d=("clip_3d",))
     config = replace(config, labels=replace(config.labels, refine=False), switch=only_truth)
     truth = replace(teachers, namer=TruthLabels(teachers.namer.text), labels=config.labels, cache=None)
     networks = cotrain(train_scenes, names, config, out / "oracle", truth)
-    labeller = NetworkLabels(*networks, "oracle", "the same networks trained on the truth")
+    labeller = NetworkLabels(*networks, "oracle", "the same networks trained on ground truth")
     return replace(measure(held_out, (labeller,), names, "held-out rooms")[0], uses_truth=True)
 
 
@@ -131,9 +137,9 @@ def _content(
     return RunResults(
         title="labelfree: the offline lab",
         summary=(
-            f"The whole method on procedural rooms ({rooms}), through the same code as real data: tiny CLIP names the "
-            "pixels, tiny SAM cleans the names up by majority vote, and two networks learn from what is left, without "
-            "a single label. Every number below is measured on the held-out rooms.",
+            f"The full method on procedural rooms ({rooms}), by the same code as real data: tiny CLIP labels the "
+            "pixels, a majority vote inside the masks of tiny SAM refines the labels, and two networks are trained on "
+            "them, without ground truth. Every number below is measured on the held-out rooms.",
         ),
         notices=notices(run.config, run.teachers, None),
         command=command_line(),

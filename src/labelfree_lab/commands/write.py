@@ -1,4 +1,4 @@
-"""`labelfree lab write --out DIR`: the offline lab, as captures or in the genuine layout of a dataset."""
+"""`labelfree lab write --out DIR`: the lab's data as captures or in the layout of a dataset."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LAYOUTS = (CAPTURES, SCANNET, NUSCENES, NUIMAGES)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Where, which layout, which and how many."""
+    """Add the arguments: output folder, layout, seed and sizes."""
     parser.add_argument("action", nargs="?", choices=("write",), default="write", help="write the files")
     parser.add_argument("--out", type=Path, required=True, help="folder of the dataset")
     parser.add_argument("--layout", choices=LAYOUTS, default=CAPTURES, help="how the files are laid out")
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
-    """Write what is not there yet."""
+    """Write the scenes that are missing; raise an `InputError` for a negative seed."""
     if options.seed < 0:
         raise InputError(f"--seed is {options.seed}: give 0 or more.")
     if options.layout == CAPTURES:

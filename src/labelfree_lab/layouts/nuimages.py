@@ -1,4 +1,4 @@
-"""Pictures of the street in nuImages' genuine layout: tables, pictures, masks of objects and of the road."""
+"""Images of streets in nuImages' layout: tables, images, masks of objects and of the road."""
 
 from __future__ import annotations
 
@@ -21,13 +21,16 @@ from labelfree_lab.streets.drive import Drive, Picture
 from labelfree_lab.streets.route import STREETS_PER_EXPERIMENT, DriveSize, street_drive
 
 FIRST_STREET = STREETS_PER_EXPERIMENT // 2
-"""Streets of an experiment's second half, so that none of nuScenes' layout is among them."""
+"""First of the second half of an experiment's streets; the nuScenes layout uses the first half."""
 SURFACES = ("driveable surface",)
 TRAIN, VAL = SPLITS[:2]
 
 
 def write_nuimages(folder: Path, seed: int, scenes: int, size: DriveSize | None = None) -> None:
-    """Write one key frame's six pictures of each street; a quarter of the streets is the val split."""
+    """Write the six images of one key frame per street; a quarter of the streets is the val split.
+
+    Raises an `InputError` if `scenes` is below 2 or if the folder is not empty.
+    """
     if scenes < 2:
         raise InputError(f"--scenes is {scenes}: give 2 or more, one of them is held out.")
     size = size or DriveSize(key_frames=1)
@@ -38,9 +41,12 @@ def write_nuimages(folder: Path, seed: int, scenes: int, size: DriveSize | None 
 
 
 def write_splits(folder: Path, splits: Mapping[str, Sequence[Drive]], progress: Progress) -> None:
-    """Write the six pictures of each drive's first key frame; the folder appears when all is in it."""
+    """Write the six images of each drive's first key frame; the folder appears when it is complete.
+
+    Raises an `InputError` if the folder is not empty.
+    """
     if folder.exists() and any(folder.iterdir()):
-        raise InputError(f"{folder}: is there already; choose another --out or delete it.")
+        raise InputError(f"{folder}: already exists; choose another --out or delete it.")
     with atomic_folder(folder) as made:
         for split, drives in splits.items():
             tables: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
@@ -61,6 +67,8 @@ TABLES = (
 
 
 def _add(root: Path, tables: dict[str, list[dict[str, Any]]], street: str, picture: Picture) -> None:
+    """Write an image and add its rows to the tables."""
+    # Log and sensor, once each
     camera, time = picture.camera, picture.timestamp_us
     key = (street, camera.channel, time)
     log, sensor = token("log", street), token("sensor", camera.channel)
@@ -79,6 +87,7 @@ def _add(root: Path, tables: dict[str, list[dict[str, Any]]], street: str, pictu
     ):
         if all(known["token"] != row["token"] for known in tables[table]):
             tables[table].append(row)
+    # Calibration and pose
     calibration, ego, data = (token(table, *key) for table in ("calibrated_sensor", "ego_pose", "sample_data"))
     tables["calibrated_sensor"].append(
         {
@@ -87,9 +96,11 @@ def _add(root: Path, tables: dict[str, list[dict[str, Any]]], street: str, pictu
         }
     )  # fmt: skip
     tables["ego_pose"].append({"token": ego, "timestamp": time, **pose_fields(picture.ego_to_global), "speed": 0.0})
+    # Image file
     file = f"samples/{camera.channel}/lab-{street}__{camera.channel}__{time}.jpg"
     with atomic_file(root / file) as stream:
         Image.fromarray(picture.image).save(stream, format="JPEG", quality=JPEG_QUALITY)
+    # Sample and its data
     height, width = camera.size
     tables["sample"].append(
         {

@@ -1,4 +1,4 @@
-"""The street in nuScenes' genuine layout: thirteen tables, samples, sweeps and lidarseg."""
+"""Streets in nuScenes' layout: thirteen tables, samples, sweeps and lidarseg."""
 
 from __future__ import annotations
 
@@ -23,12 +23,15 @@ from labelfree_lab.streets.route import DriveSize, street_drive
 
 VERSION = "v1.0-trainval"
 HELD_OUT_SHARE = 0.25
-"""Of an experiment's drives, at least one; they are listed in `splits/val.txt`, the others in `splits/train.txt`."""
+"""Share of the drives, at least one, that `splits/val.txt` lists; `splits/train.txt` lists the others."""
 JPEG_QUALITY = 92
 
 
 def write_nuscenes(folder: Path, seed: int, scenes: int, size: DriveSize | None = None) -> None:
-    """Write drives of an experiment seed; a folder that is there already is refused."""
+    """Write the drives of an experiment seed into a new folder.
+
+    Raises an `InputError` if `scenes` is below 2 or if the folder is not empty.
+    """
     if scenes < 2:
         raise InputError(f"--scenes is {scenes}: give 2 or more, one of them is held out.")
     with Progress("drive", scenes) as progress:
@@ -37,9 +40,12 @@ def write_nuscenes(folder: Path, seed: int, scenes: int, size: DriveSize | None 
 
 
 def write_drives(folder: Path, drives: Iterable[Drive], held_out: int, progress: Progress | None = None) -> None:
-    """Write any drives, the last few of them as the val split; the folder appears when all is in it."""
+    """Write drives, the last `held_out` of them as the val split; the folder appears when it is complete.
+
+    Raises an `InputError` if the folder is not empty.
+    """
     if folder.exists() and any(folder.iterdir()):
-        raise InputError(f"{folder}: is there already; choose another --out or delete it.")
+        raise InputError(f"{folder}: already exists; choose another --out or delete it.")
     with atomic_folder(folder) as made:
         tables = _Tables(made)
         names = []
@@ -55,7 +61,7 @@ def write_drives(folder: Path, drives: Iterable[Drive], held_out: int, progress:
 
 
 def token(*parts: object) -> str:
-    """Return a token of 32 hexadecimal digits from what it stands for."""
+    """Return a token of 32 hexadecimal digits, the MD5 of its parts."""
     return hashlib.md5("/".join(map(str, parts)).encode(), usedforsecurity=False).hexdigest()
 
 
@@ -69,16 +75,19 @@ def raw_ids(classes: NDArray[np.uint8]) -> NDArray[np.uint8]:  # [N]
 
 @dataclass
 class _Tables:
-    """The tables while drives are written."""
+    """The tables of a dataset that is being written."""
 
     folder: Path
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def add(self, table: str, row: dict[str, Any]) -> str:
+        """Add a row to a table and return its token."""
         self.rows.setdefault(table, []).append(row)
         return str(row["token"])
 
     def add_drive(self, drive: Drive) -> None:
+        """Write the files of a drive and add its rows to the tables."""
+        # Log and sensors
         name = drive.name
         log = self.add(
             "log",
@@ -88,6 +97,7 @@ class _Tables:
             },
         )  # fmt: skip
         calibrations = self._calibrations(name, drive.rig)
+        # Key frames
         scene = token("scene", name)
         keys: list[str] = [token("sample", name, index) for index in range(len(drive))]
         chains: dict[str, list[dict[str, Any]]] = {}
@@ -102,11 +112,13 @@ class _Tables:
             later = keys[min(index + 1, len(keys) - 1)]
             for row in self._key_frame(name, key, keys[index], later, calibrations):
                 chains.setdefault(row["calibrated_sensor_token"], []).append(row)
+        # Links between the readings of a sensor
         for chain in chains.values():
             for place, row in enumerate(chain):
                 row["prev"] = chain[place - 1]["token"] if place else ""
                 row["next"] = chain[place + 1]["token"] if place + 1 < len(chain) else ""
                 self.add("sample_data", row)
+        # Scene
         self.add(
             "scene",
             {
@@ -116,7 +128,7 @@ class _Tables:
         )  # fmt: skip
 
     def _calibrations(self, name: str, rig: Rig) -> dict[str, str]:
-        """Write the sensors of a drive; return their calibration by channel."""
+        """Add the sensors of a drive; return their calibration tokens by channel."""
         mounted: list[tuple[str, str, NDArray[np.float64], list[list[float]]]] = [
             (LIDAR, "lidar", rig.lidar_to_ego, [])
         ]
@@ -177,7 +189,7 @@ class _Tables:
         return row | {"fileformat": "jpg", "is_key_frame": True, "height": height, "width": width, "filename": file}
 
     def write(self) -> None:
-        """Write all tables; those of boxes are there and empty."""
+        """Write all tables; those of boxes are empty."""
         for name, index in RAW_IDS.items():
             self.add("category", {"token": token("category", name), "name": name, "description": "", "index": index})
         self.add(
@@ -194,12 +206,12 @@ class _Tables:
 
 
 def pose_fields(matrix: NDArray[np.float64]) -> dict[str, list[float]]:
-    """Return a rigid transform [4, 4] as the tables write it."""
+    """Return a rigid transform [4, 4] as the tables' translation and rotation."""
     return {"translation": matrix[:3, 3].tolist(), "rotation": quaternion(matrix[:3, :3]).tolist()}
 
 
 def quaternion(rotation: NDArray[np.float64]) -> NDArray[np.float64]:  # [3, 3] -> [4] w x y z
-    """Return the unit quaternion of a rotation, by the largest of its components."""
+    """Return the unit quaternion of a rotation, computed from its largest component, with w >= 0."""
     m = rotation
     squares = np.array(
         [

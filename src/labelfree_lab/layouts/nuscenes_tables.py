@@ -1,4 +1,4 @@
-"""Tables of nuScenes' real size without its pictures, to measure how they are opened (benchmarks/nuscenes_index.py)."""
+"""Tables of nuScenes' real size without its images, to measure their reading (benchmarks/nuscenes_index.py)."""
 
 from __future__ import annotations
 
@@ -22,9 +22,12 @@ SIZE = (9, 16)
 
 
 def write_nuscenes_tables(folder: Path, scenes: int = 850) -> None:
-    """Write the tables of so many scenes of forty key frames; all readings of a sensor share one small file."""
+    """Write the tables of `scenes` scenes of 40 key frames; all readings of a sensor share one small file.
+
+    Raises an `InputError` if the folder exists.
+    """
     if folder.exists():
-        raise InputError(f"{folder}: is there already; choose another folder or delete it.")
+        raise InputError(f"{folder}: already exists; choose another folder or delete it.")
     with atomic_folder(folder) as made:
         files = _write_files(made)
         channels = tuple(READINGS_PER_SAMPLE)
@@ -40,7 +43,7 @@ def write_nuscenes_tables(folder: Path, scenes: int = 850) -> None:
 
 
 def _write_files(folder: Path) -> dict[str, str]:
-    """Write one file for each sensor whose files are read; return their names, as long as real ones."""
+    """Write one file for each sensor whose files are read; return the files' names, as long as nuScenes' names."""
     names = {}
     for channel in READINGS_PER_SAMPLE:
         ending = ".pcd.bin" if channel == LIDAR else ".pcd" if channel in RADARS else ".jpg"
@@ -76,7 +79,7 @@ def _readings(scenes: int) -> Iterator[tuple[int, int, str, int]]:
 
 
 def _id(kind: int, *parts: int) -> str:
-    """Return a token that needs no hashing: millions are made."""
+    """Return a token without hashing, since millions are needed."""
     return f"{kind:04x}{parts[0]:08x}{parts[1] if len(parts) > 1 else 0:08x}{parts[2] if len(parts) > 2 else 0:012x}"
 
 

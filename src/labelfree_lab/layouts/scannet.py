@@ -1,4 +1,4 @@
-"""Rooms of the lab in ScanNet's genuine layout: `.sens`, meshes, labels in all their forms, frames of 25k, splits."""
+"""Rooms of the lab in ScanNet's layout: `.sens`, meshes, labels in all formats, the 25k frames and splits."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from labelfree_lab.rooms.room import CLASS_NAMES, build_room, experiment_room_se
 
 HELD_OUT_SHARE = 0.25
 DEPTH_SHARE = 0.75
-"""Depth maps are smaller than colours, as ScanNet's are."""
+"""Size of depth maps relative to images; ScanNet's are smaller, too."""
 IMAGE_SIZE = (96, 128)
 VIEWS = 4
 CLOUD_VOXEL_M = 0.05
@@ -35,11 +35,14 @@ UNANNOTATED = 0
 
 
 def write_scannet(folder: Path, seed: int, scenes: int, views: int = VIEWS) -> None:
-    """Write rooms of an experiment seed; a folder that is there already is refused."""
+    """Write the rooms of an experiment seed into a new folder, a quarter of them as the val split.
+
+    Raises an `InputError` if `scenes` is below 2 or if the folder is not empty.
+    """
     if scenes < 2:
         raise InputError(f"--scenes is {scenes}: give 2 or more, one of them is held out.")
     if folder.exists() and any(folder.iterdir()):
-        raise InputError(f"{folder}: is there already; choose another --out or delete it.")
+        raise InputError(f"{folder}: already exists; choose another --out or delete it.")
     names = [f"scene{index:04d}_00" for index in range(scenes)]
     with atomic_folder(folder) as made, Progress("room", scenes) as progress:
         for index, name in enumerate(names):
@@ -57,7 +60,7 @@ def raw_id(class_id: int) -> int:
 
 
 def nyu40_of_lab() -> NDArray[np.uint8]:  # [256]
-    """Return NYU40's id of each class of the lab; 0, unannotated, for 255."""
+    """Return the NYU40 id of each class of the lab; label 255 becomes 0, unannotated."""
     benchmark = Vocabulary.parse("scannet20")
     table = np.full(256, UNANNOTATED, np.uint8)
     for number, name in enumerate(CLASS_NAMES):
@@ -90,7 +93,7 @@ def _write_scan(root: Path, name: str, room_seed: int, views: int) -> None:
 
 
 def _scan_info(colour: Camera, depth: Camera, frames: int) -> str:
-    """Return the lines of a scan's `.txt`, in the order of ScanNet's own."""
+    """Return the lines of a scan's `.txt`, in ScanNet's order."""
     identity = " ".join(f"{value:.6f}" for value in np.eye(4).ravel())
     values: dict[str, object] = {"axisAlignment": identity, "colorToDepthExtrinsics": identity, "sceneType": "Lab"}
     values |= {"numColorFrames": frames, "numDepthFrames": frames, "numIMUmeasurements": 0}
@@ -108,7 +111,7 @@ def _smaller(camera: Camera) -> Camera:
 
 
 def _write_mesh(scan: Path, name: str, views: Sequence[View]) -> None:
-    """Write the vertices twice, plain and with NYU40 ids, and the objects that annotators would have made."""
+    """Write the mesh twice, plain and with NYU40 ids, and the files of annotated objects."""
     frames = [view_frame(view, index) for index, view in enumerate(views)]
     cloud = fuse(frames, FusionOptions(voxel_m=CLOUD_VOXEL_M), with_labels=True)
     labels = np.full(len(cloud.points_world), IGNORE_LABEL, np.uint8) if cloud.labels is None else cloud.labels
@@ -126,13 +129,13 @@ def _write_mesh(scan: Path, name: str, views: Sequence[View]) -> None:
 
 
 def grid_triangles(points: NDArray[np.float32], cell_m: float) -> NDArray[np.int32]:  # [N, 3] -> [T, 3]
-    """Return triangles between points of neighbouring cells of a grid: two for each square whose corners are there."""
+    """Return triangles between points of neighbouring cells of a grid: two for each square with all four corners."""
     cells = np.floor(points / cell_m).astype(np.int64)
     cells -= cells.min(0) - 1
     strides = np.array([1, *np.cumprod(cells.max(0) + 2)[:2]])
     keys, index = np.unique(cells @ strides, return_index=True)
 
-    def at(wanted: NDArray[np.int64]) -> NDArray[np.int64]:  # a point of each cell, -1 where there is none
+    def at(wanted: NDArray[np.int64]) -> NDArray[np.int64]:  # a point of each cell, -1 for an empty one
         place = np.searchsorted(keys, wanted).clip(max=len(keys) - 1)
         return np.where(keys[place] == wanted, index[place], -1)
 
@@ -151,7 +154,7 @@ def _write_mesh_file(
     triangles: NDArray[np.int32],
     nyu40: NDArray[np.uint8] | None = None,
 ) -> None:
-    """Write a mesh as ScanNet's own, with what `write_ply` does not know: alpha, ushort labels and faces."""
+    """Write a mesh in ScanNet's format, with what `write_ply` does not support: alpha, ushort labels and faces."""
     kinds = [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), *((name, "u1") for name in ("red", "green", "blue", "alpha"))]
     kinds += [] if nyu40 is None else [("label", "<u2")]
     vertices = np.empty(len(points), kinds)
@@ -173,7 +176,7 @@ def _write_mesh_file(
 
 
 def _write_pixel_labels(path: Path, views: Sequence[View]) -> None:
-    """Write raw ids, 16 bits, at the colours' resolution."""
+    """Write raw ids, 16 bits, at the resolution of the images."""
     with zipfile.ZipFile(path, "w") as archive:
         for index, view in enumerate(views):
             raw = np.where(view.classes == IGNORE_LABEL, 0, view.classes.astype(np.uint16) + raw_id(0))

@@ -1,4 +1,4 @@
-"""The outdoor lab on disk: drives in nuScenes' layout to train and measure on, pictures in nuImages' for the 2D."""
+"""World `streets` on disk: drives in nuScenes' layout, and images in nuImages' layout for the evaluation in 2D."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from labelfree_lab.streets.drive import Drive
 from labelfree_lab.streets.route import DriveSize, street_drive
 
 HELD_OUT_OFFSET = FIRST_STREET // 2
-"""Held-out streets of an experiment are numbered from here, nuImages' from twice as many: none serves two purposes."""
+"""First index of an experiment's held-out streets; those of nuImages start at twice this, so that none overlap."""
 
 
 @dataclass(frozen=True)
 class StreetSize:
-    """How many drives an outdoor lab has and what is seen on them."""
+    """The number of drives of world `streets` and what their sensors record."""
 
     train_drives: int = 48
-    """Drives that networks are trained on, without labels."""
+    """Training drives; networks are trained on them without labels."""
     train_key_frames: int = 2
-    """Key frames of each of them: a turn of the LiDAR with six pictures."""
+    """Key frames of each training drive: one turn of the LiDAR and six images."""
     held_out_drives: int = 24
-    """Drives of one key frame for evaluation in 3D; as many other streets give nuImages' pictures, six each."""
+    """Drives of one key frame for evaluation in 3D; as many other streets give nuImages' images, six each."""
     image_size: tuple[int, int] = (96, 176)
-    """(height, width) of the pictures."""
+    """(height, width) of the images."""
     seconds_apart: float = 2.0
-    """Between two key frames of a drive: half a second, as in nuScenes, shows the same things twice."""
+    """Between two key frames of a drive; after half a second, as in nuScenes, they would show the same objects."""
     azimuths: int = 360
     """Directions of one turn of the LiDAR; each has 32 beams."""
 
@@ -47,14 +47,17 @@ class StreetSize:
 
 @dataclass(frozen=True)
 class StreetFolders:
-    """Where the two trees of an outdoor lab are; each has a val split."""
+    """The folders of the two datasets of world `streets`; each has a val split."""
 
     nuscenes: Path
     nuimages: Path
 
 
 def write_streets(folder: Path, seed: int, size: StreetSize) -> StreetFolders:
-    """Write the trees of an experiment seed that are not there yet; a folder with another lab is refused."""
+    """Write the datasets of an experiment seed that are missing and return their folders.
+
+    Raises an `InputError` if the folder holds another lab.
+    """
     claim(folder / "lab.json", json.dumps({"seed": seed, **asdict(size)}))
     folders = StreetFolders(folder / "nuscenes", folder / "nuimages")
     count = size.held_out_drives

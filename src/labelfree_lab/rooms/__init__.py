@@ -1,1 +1,1 @@
-"""Procedural furnished rooms: the indoor world of the lab."""
+"""World `rooms`: procedural furnished rooms."""

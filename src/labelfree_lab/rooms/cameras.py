@@ -1,4 +1,4 @@
-"""Cameras in a room: hand-held walks for scans, and posed single shots like photographs from the web."""
+"""Cameras in a room: hand-held walks for scans, and single photographs of objects."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from labelfree_lab.shapes.primitives import SHELL, PrimitiveTable
 
 Floats = NDArray[np.float64]
 CLEARANCE = 0.2
-"""Metres a camera keeps from every surface."""
+"""Smallest distance of a camera from every surface in metres."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Camera:
     """Height and width in pixels."""
 
     def centre_world(self) -> Floats:
-        """The camera centre [3] in the world."""
+        """Return the camera centre [3] in the world, in metres."""
         rotation, shift = self.world_to_camera[:3, :3], self.world_to_camera[:3, 3]
         return -(rotation[0] * shift[0] + rotation[1] * shift[1] + rotation[2] * shift[2])
 
@@ -38,7 +38,7 @@ def look_at(
     size: tuple[int, int],
     roll: float = 0.0,
 ) -> Camera:
-    """A camera at `eye` looking at `target`, with a horizontal field of view and a roll in radians."""
+    """Return a camera at `eye` that looks at `target`, with a horizontal field of view and a roll in radians."""
     forward = target - eye
     forward = forward / math.sqrt(float((forward * forward).sum()))
     right = np.array([forward[1], -forward[0], 0.0])
@@ -64,7 +64,7 @@ def clearance(
     room: Room,
     points: Floats,  # [M, 3]
 ) -> Floats:
-    """Metres [M] from points to the nearest surface; negative inside an object or outside the room."""
+    """Return the metres [M] from points to the nearest surface; negative inside an object or outside the room."""
     to_walls = np.minimum(points, np.array(room.size) - points).min(1)
     nearest: Floats = np.minimum(to_walls, solid_clearance(room.primitives, points, SHELL))
     return nearest
@@ -75,7 +75,7 @@ def solid_clearance(
     points: Floats,  # [M, 3]
     first: int = 0,
 ) -> Floats:
-    """Metres [M] from points to the nearest primitive from the `first` on; negative inside one."""
+    """Return the metres [M] from points to the nearest primitive from index `first` on; negative inside one."""
     offset = points[:, None] - table.centre[first:]
     cos, sin = table.cos[first:], table.sin[first:]
     x = np.abs(cos * offset[..., 0] + sin * offset[..., 1]) - table.half[first:, 0]
@@ -92,9 +92,9 @@ def first_seen(
     targets: Floats,  # [M, 3]
     first: int = 0,
 ) -> tuple[NDArray[np.int64], Floats]:
-    """Instance first met on the way from each eye towards its target (0: none before it), and how far along it is.
+    """Return the first instance [M] between each eye and its target (0 for none), and its share of the way [M].
 
-    Primitives before the `first` do not count, cylinders count as the boxes around them.
+    Primitives before index `first` do not count; cylinders count as their bounding boxes.
     """
     ray, offset = targets - eyes, eyes[:, None] - table.centre[first:]
     cos, sin = table.cos[first:], table.sin[first:]
@@ -114,13 +114,15 @@ def first_seen(
 
 
 def walk(room: Room, views: int, size: tuple[int, int] = (96, 128), seed: int | None = None) -> list[Camera]:
-    """A hand-held round through the room, looking across it at the furniture; the room's seed by default."""
+    """Return the cameras of a hand-held walk that look across the room; the seed is the room's by default."""
+    # Properties of the walk
     rng = np.random.Generator(np.random.PCG64([room.seed if seed is None else seed, room.seed, 1]))
     length, width, _ = room.size
     phase, way = rng.uniform(0, 2 * math.pi), 1 if rng.random() < 0.5 else -1
     fov = rng.uniform(1.28, 1.4)
     height = rng.uniform(1.3, 1.55)
     spread = rng.uniform(0.22, 0.32)
+    # One camera per view
     cameras = []
     for index in range(views):
         angle = phase + way * 2 * math.pi * (index + rng.uniform(-0.15, 0.15)) / max(views, 1)
@@ -142,7 +144,7 @@ def walk(room: Room, views: int, size: tuple[int, int] = (96, 128), seed: int | 
 
 
 def _free_eye(room: Room, wanted: Floats, target: Floats) -> Floats:
-    """The free place nearest to the wanted one, where the target is not blocked if possible."""
+    """Return the free position [3] nearest to the wanted one, if possible with a clear view of the target."""
     xs = np.arange(0.25, room.size[0] - 0.2, 0.25)
     ys = np.arange(0.25, room.size[1] - 0.2, 0.25)
     grid = np.stack(np.meshgrid(xs, ys, indexing="ij"), -1).reshape(-1, 2)
@@ -161,7 +163,7 @@ def _free_eye(room: Room, wanted: Floats, target: Floats) -> Floats:
 
 
 def photo_cameras(room: Room, count: int, size: tuple[int, int] = (96, 128), seed: int = 0) -> list[Camera]:
-    """Single shots of one object each, the object's class drawn evenly over the classes present."""
+    """Return cameras that photograph one object each; its class is drawn uniformly from the classes in the room."""
     rng = np.random.Generator(np.random.PCG64([room.seed, seed, 2]))
     pieces = np.arange(CEILING_INSTANCE, len(room.instance_class))
     present = np.unique(room.instance_class[pieces])
@@ -174,7 +176,7 @@ def photo_cameras(room: Room, count: int, size: tuple[int, int] = (96, 128), see
 
 
 def _photo(room: Room, piece: int, size: tuple[int, int], rng: np.random.Generator, tries: int = 64) -> Camera:
-    """A camera that sees one piece (row of the instance table), with a random field of view."""
+    """Return a camera that sees one piece (row of the instance table), with a random field of view."""
     low, high = room.instance_low[piece], room.instance_high[piece]
     target = low + (high - low) * rng.uniform(0.25, 0.75, 3)
     aim = target + rng.normal(0, 0.15, 3)

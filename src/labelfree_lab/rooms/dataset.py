@@ -1,4 +1,4 @@
-"""The indoor lab on disk: furnished rooms in the posed RGB-D layout that everyone's captures have."""
+"""World `rooms` on disk: furnished rooms in the posed RGB-D layout of captures."""
 
 from __future__ import annotations
 
@@ -20,41 +20,47 @@ from labelfree_lab.rooms.render import View, render
 from labelfree_lab.rooms.room import CLASS_NAMES, build_room, experiment_room_seed
 
 HELD_OUT_OFFSET = 500
-"""Held-out rooms of an experiment are numbered from here, so that more training rooms never run into them."""
+"""First index of an experiment's held-out rooms; training rooms have lower ones."""
 
 
 @dataclass(frozen=True)
 class LabSize:
-    """How many rooms and views an indoor lab has."""
+    """The number of rooms and views of world `rooms`."""
 
     train_rooms: int = 96
-    """Rooms that networks are trained on, without labels."""
+    """Training rooms; networks are trained on them without labels."""
     train_views: int = 4
     """Images of each training room."""
     held_out_rooms: int = 20
-    """Rooms that nothing is trained on, for evaluation."""
+    """Held-out rooms, for evaluation."""
     held_out_views: int = 4
     """Images of each held-out room."""
     image_size: tuple[int, int] = (96, 128)
-    """(height, width) of the pictures."""
+    """(height, width) of the images."""
     cloud_voxel_m: float = 0.05
-    """Spacing of the point clouds."""
+    """Spacing of the point clouds in metres."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.train_rooms <= HELD_OUT_OFFSET or not 1 <= self.held_out_rooms <= HELD_OUT_OFFSET:
-            raise InputError(f"A lab has 1 to {HELD_OUT_OFFSET} rooms of each kind, not {self.train_rooms} and so on.")
+            raise InputError(
+                f"The lab has {self.train_rooms} training and {self.held_out_rooms} held-out rooms: give 1 to "
+                f"{HELD_OUT_OFFSET} of each."
+            )
 
 
 @dataclass(frozen=True)
 class LabFolders:
-    """Where the rooms of a lab are."""
+    """The folders of training and held-out rooms."""
 
     train: Path
     held_out: Path
 
 
 def write_lab(folder: Path, seed: int, size: LabSize) -> LabFolders:
-    """Write the rooms of an experiment seed that are not there yet; a folder with another lab is refused."""
+    """Write the rooms of an experiment seed that are missing and return their folders.
+
+    Raises an `InputError` if the folder holds another lab.
+    """
     folders = LabFolders(folder / "train", folder / "held-out")
     claim(folder / "lab.json", json.dumps({"seed": seed, **asdict(size)}))
     wanted = [
@@ -77,18 +83,18 @@ def write_lab(folder: Path, seed: int, size: LabSize) -> LabFolders:
 
 
 def claim(path: Path, description: str) -> None:
-    """Note what lab a folder holds, or refuse to mix two."""
+    """Write the description of a folder's lab; raise an `InputError` if the folder holds another lab."""
     if not path.is_file():
         write_text(path, description + "\n")
     elif path.read_text(encoding="utf-8").strip() != description:
         raise InputError(
-            f"{path}: the folder holds another lab, {path.read_text(encoding='utf-8').strip()}, than {description}: "
-            "give another --out, or delete the folder."
+            f"{path}: the folder holds another lab, {path.read_text(encoding='utf-8').strip()}, expected "
+            f"{description}: choose another --out or delete the folder."
         )
 
 
 def write_room(folder: Path, room_seed: int, views: int, size: LabSize) -> None:
-    """Render one room's walk and write it as a scene; its cloud is fused from its own depth maps."""
+    """Render the views of one room and write them as a scene; its cloud is fused from its depth maps."""
     room = build_room(room_seed)
     cameras = walk(room, views, size.image_size)
     seen = [render(room, camera, seed=index) for index, camera in enumerate(cameras)]
@@ -110,7 +116,7 @@ def write_room(folder: Path, room_seed: int, views: int, size: LabSize) -> None:
 
 
 def view_frame(view: View, index: int) -> Frame:
-    """Return a rendered view as a frame, its depth in whole millimetres as on disk."""
+    """Return a rendered view as a frame, with depth in whole millimetres as on disk."""
     height, width = view.depth_m.shape
     return Frame(
         name=f"{index:06d}",

@@ -9,7 +9,7 @@ from labelfree_lab.shapes.primitives import Material, Piece, Range, Texture, box
 
 
 def door(rng: Rng) -> Piece:
-    """A panelled leaf with a knob in a casing."""
+    """Return a door: a panelled leaf with a knob in a casing."""
     width = rng.uniform(0.78, 1.0)
     height = rng.uniform(1.95, 2.15)
     base = colour(rng, WOODY)
@@ -28,7 +28,7 @@ def door(rng: Rng) -> Piece:
 
 
 def window(rng: Rng) -> Piece:
-    """Panes with an outdoor gradient behind mullions, in a frame with a sill."""
+    """Return a window: panes with an outdoor gradient behind mullions, in a frame with a sill."""
     width = rng.uniform(0.7, 1.4)
     low = rng.uniform(0.85, 1.1)
     high = low + rng.uniform(0.75, 1.1)
@@ -51,7 +51,7 @@ def window(rng: Rng) -> Piece:
 
 
 def curtain(rng: Rng, material: Material, width: float, z: Range) -> Piece:
-    """One hanging panel of folds; pairs of panels beside a window share a material."""
+    """Return one hanging panel of folds; pairs of panels beside a window share a material."""
     depth = 0.09
     fold = rng.uniform(0.08, 0.14)
     count = max(3, round(width / fold))
@@ -64,14 +64,14 @@ def curtain(rng: Rng, material: Material, width: float, z: Range) -> Piece:
 
 
 def curtain_material(rng: Rng) -> Material:
-    """Folds over a plain or banded textile."""
+    """Return the material of a curtain: a plain or banded textile."""
     base = colour(rng, SOFT)
     second = colour(rng, SOFT) if rng.random() < 0.4 else shade(base, 0.85)
     return Material(Texture.FOLDS, (base, second, second), (rng.uniform(0.15, 0.4), 0.0, 0.0, 0.0), 0)
 
 
 def picture(rng: Rng) -> Piece:
-    """A frame, a mat and a few blobs or a landscape."""
+    """Return a picture: a frame, a mat and a few blobs or a landscape."""
     width = rng.uniform(0.5, 1.15)
     height = rng.uniform(0.45, 0.85)
     middle = rng.uniform(1.5, 1.72)
@@ -82,7 +82,7 @@ def picture(rng: Rng) -> Piece:
 
 
 def counter(rng: Rng) -> Piece:
-    """A long run of fronts under an overhanging slab, with backsplash, hob and sink."""
+    """Return a counter: a row of fronts under an overhanging slab, with backsplash, hob and sink."""
     width = rng.uniform(1.3, 2.0)
     depth = rng.uniform(0.5, 0.65)
     height = rng.uniform(0.8, 0.95)
@@ -124,7 +124,7 @@ def counter(rng: Rng) -> Piece:
 
 
 def refrigerator(rng: Rng) -> Piece:
-    """A tall box with a freezer and a fridge door, a seam between them and bar handles."""
+    """Return a refrigerator: a tall box with two doors, a seam between them and bar handles."""
     width = rng.uniform(0.55, 0.85)
     depth = rng.uniform(0.55, 0.75)
     height = rng.uniform(1.4, 1.95)
@@ -147,7 +147,7 @@ def refrigerator(rng: Rng) -> Piece:
 
 
 def toilet(rng: Rng) -> Piece:
-    """A pedestal, an elliptic bowl with a seat ring, a tank and a lid."""
+    """Return a toilet: a pedestal, an elliptic bowl with a seat ring, a tank and a lid."""
     width = rng.uniform(0.42, 0.56)
     length = rng.uniform(0.5, 0.64)
     tank = rng.uniform(0.18, 0.24)
@@ -173,7 +173,7 @@ def toilet(rng: Rng) -> Piece:
 
 
 def bathtub(rng: Rng) -> Piece:
-    """A hollow box: four walls with a broad rim, a bottom or water inside, and a tap."""
+    """Return a bathtub: four walls with a broad rim, a bottom or water inside, and a tap."""
     width = rng.uniform(1.3, 1.75)
     depth = rng.uniform(0.65, 0.85)
     height = rng.uniform(0.48, 0.65)

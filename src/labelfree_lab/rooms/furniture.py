@@ -1,7 +1,7 @@
-"""Furniture that stands in rooms: one function per class, each drawing sizes, colours and details from a generator.
+"""Furniture: one function per class, which draws sizes, colours and details from a generator.
 
-A piece stands in its own frame: its back on the wall at y = 0, its front towards +y, the floor at z = 0.
-Sizes overlap between classes as colours do, so that neither names a class alone.
+A piece has its own frame in metres: its back is at y = 0, its front towards +y, the floor at z = 0. Sizes and colours
+overlap between classes, so that neither identifies a class.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def _legs(width: float, y: Range, height: float, thickness: float, material: Mat
 
 
 def _clutter(rng: Rng, x: Range, y: Range, z: float) -> list[Part]:
-    """Zero to two small objects lying on a top; they carry the label of what they lie on."""
+    """Return zero to two small objects on a top; they have the label of the piece below."""
     parts = []
     for _ in range(int(rng.integers(3))):
         size = rng.uniform(0.08, 0.2)
@@ -32,7 +32,7 @@ def _clutter(rng: Rng, x: Range, y: Range, z: float) -> list[Part]:
 
 
 def cabinet(rng: Rng) -> Piece:
-    """A box on a plinth with several door or drawer fronts: chest, sideboard or wardrobe."""
+    """Return a cabinet: a box on a plinth with door or drawer fronts, such as a chest, sideboard or wardrobe."""
     height = rng.uniform(0.65, 1.95)
     width = rng.uniform(0.7, 1.3)
     depth = rng.uniform(0.35, 0.6)
@@ -51,7 +51,7 @@ def cabinet(rng: Rng) -> Piece:
 
 
 def wall_cabinet(rng: Rng) -> Piece:
-    """A row of cupboards hung on the wall, above a counter or alone."""
+    """Return a row of cupboards on the wall, above a counter or alone."""
     width = rng.uniform(0.8, 1.8)
     low = rng.uniform(1.4, 1.5)
     front = panels(rng, 1, max(2, round(width / 0.45)), 4, colour(rng, WOODY))
@@ -61,7 +61,7 @@ def wall_cabinet(rng: Rng) -> Piece:
 
 
 def bed(rng: Rng) -> Piece:
-    """Frame, mattress, blanket, pillows and headboard."""
+    """Return a bed: frame, mattress, blanket, pillows and headboard."""
     width = rng.uniform(0.95, 1.55)
     length = rng.uniform(1.7, 2.0)
     frame = woody(rng)
@@ -87,7 +87,7 @@ def bed(rng: Rng) -> Piece:
 
 
 def chair(rng: Rng) -> Piece:
-    """Four legs or a pedestal, a seat and a back (slatted or full)."""
+    """Return a chair: four legs or a pedestal, a seat and a back (slatted or full)."""
     width = rng.uniform(0.4, 0.58)
     depth = rng.uniform(0.4, 0.55)
     seat = rng.uniform(0.4, 0.52)
@@ -109,7 +109,7 @@ def chair(rng: Rng) -> Piece:
 
 
 def sofa(rng: Rng) -> Piece:
-    """Base, back, two arms, seat cushions and now and then a throw pillow."""
+    """Return a sofa: base, back, two arms, seat cushions and sometimes a throw pillow."""
     width = rng.uniform(1.2, 1.9)
     depth = rng.uniform(0.7, 0.92)
     arm = rng.uniform(0.12, 0.22)
@@ -137,7 +137,7 @@ def sofa(rng: Rng) -> Piece:
 
 
 def table(rng: Rng) -> Piece:
-    """A top on four legs or a pedestal, round or square, low or dining height."""
+    """Return a table: a round or square top on four legs or a pedestal, low or at dining height."""
     width = rng.uniform(0.75, 1.3)
     depth = rng.uniform(0.6, 0.85)
     low = rng.random() < 0.2
@@ -162,7 +162,7 @@ def table(rng: Rng) -> Piece:
 
 
 def bookshelf(rng: Rng) -> Piece:
-    """Sides and boards with rows of coloured spines between them."""
+    """Return a bookshelf: sides and boards with rows of coloured spines between them."""
     width = rng.uniform(0.7, 1.25)
     depth = rng.uniform(0.24, 0.36)
     height = rng.uniform(1.2, 2.05)

@@ -1,4 +1,4 @@
-"""Placing pieces in a rectangular room without overlaps, by rejection sampling on axis-aligned bounds."""
+"""Placement of pieces in a rectangular room without overlaps, by rejection sampling on axis-aligned bounds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TRIES = 40
 
 
 class FloorPlan:
-    """The pieces placed so far, and the space they take."""
+    """The pieces placed so far, and the space that they occupy."""
 
     def __init__(self, length: float, width: float, first_instance: int) -> None:
         self.length = length
@@ -28,7 +28,10 @@ class FloorPlan:
     def stand_at_wall(
         self, piece: Piece, rng: Rng, front: float = 0.0, beside: list[tuple[float, Piece]] | None = None
     ) -> bool:
-        """Put a piece with its back on a random wall, pieces `beside` it at offsets along it, and keep `front` free."""
+        """Place a piece with its back to a random wall; return whether there is room.
+
+        Pieces `beside` are placed at offsets along the wall, and `front` metres in front of the piece stay free.
+        """
         group = [(0.0, piece), *(beside or [])]
         left = min(offset + each.bounds()[0][0] for offset, each in group)
         right = max(offset + each.bounds()[1][0] for offset, each in group)
@@ -37,7 +40,7 @@ class FloorPlan:
             free = (self.length if wall % 2 == 0 else self.width) - (right - left)
             if free <= 0:
                 continue
-            # half of the pieces go into corners, which leaves room for the rest
+            # Half of the pieces go into corners, which leaves room for the others.
             along = float(rng.choice([0.0, free])) if rng.random() < 0.5 else rng.uniform(0, free)
             along -= left
             spots = [(self._on_wall(wall, along + offset), each) for offset, each in group]
@@ -49,11 +52,11 @@ class FloorPlan:
         return False
 
     def stand_above_last(self, piece: Piece) -> bool:
-        """Hang a piece over the one placed last, if nothing is in the way."""
+        """Place a piece above the one placed last; return whether there is room."""
         return self._try(piece, self.last)
 
     def stand_anywhere(self, piece: Piece, rng: Rng) -> bool:
-        """Put a piece somewhere on the free floor at any yaw."""
+        """Place a piece at a random position and yaw on the free floor; return whether there is room."""
         for _ in range(TRIES):
             yaw = rng.uniform(-math.pi, math.pi)
             if self._try(piece, free_placement(rng.uniform(0, self.length), rng.uniform(0, self.width), yaw)):
@@ -61,7 +64,7 @@ class FloorPlan:
         return False
 
     def stand_near(self, base: Placement, piece: Piece, spot: tuple[float, float], quarter: int, turn: float) -> bool:
-        """Put a piece at a spot of another piece's frame, turned by quarters and a little more."""
+        """Place a piece at a spot of another piece's frame, turned by quarters and `turn` radians, if there is room."""
         x, y = base.apply(*spot)
         yaw = math.atan2(base.sin, base.cos) + quarter * math.pi / 2 + turn
         return self._try(piece, free_placement(x, y, yaw))

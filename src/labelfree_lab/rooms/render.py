@@ -1,7 +1,7 @@
 """Ray casting of a room: colour, z-depth, class and instance per pixel.
 
-Each primitive is tested only against the pixels of its screen-space bounding box; the nearest hit per pixel wins.
-Only elementwise numpy, so that a view is the same on every machine up to the last bit of a rounding.
+Each primitive is tested against the pixels of its screen-space bounding box; the nearest hit of a pixel remains.
+Only elementwise NumPy is used, so that a view is equal on all machines up to the last bit of rounding.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from labelfree_lab.shapes.primitives import SHELL, PrimitiveTable
 Floats = NDArray[np.float32]
 NEAR = 0.02
 DEPTH_NOISE = 0.00125
-"""Standard deviation of the optional depth noise per metre squared: 0.5 cm at 2 m."""
+"""Standard deviation of the optional depth noise in metres, per squared metre of depth: 0.5 cm at 2 m."""
 CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], np.float64)
 EDGES = np.array([(0, 1), (2, 3), (4, 5), (6, 7), (0, 2), (1, 3), (4, 6), (5, 7), (0, 4), (1, 5), (2, 6), (3, 7)])
 
 
 @dataclass(frozen=True)
 class View:
-    """What one camera sees."""
+    """The rendered view of one camera."""
 
     image: NDArray[np.uint8]  # [H, W, 3]
     depth_m: NDArray[np.float32]  # [H, W] along the optical axis
@@ -37,7 +37,7 @@ class View:
 
 
 def render(room: Room, camera: Camera, seed: int = 0, noisy_depth: bool = False) -> View:
-    """Render a room; `seed` draws exposure, white balance and sensor noise."""
+    """Return the view of a camera in a room; `seed` draws exposure, white balance and sensor noise."""
     height, width = camera.size
     eye, rays = pixel_rays(camera)
     depth, primitive = cast(room, camera, eye, rays)
@@ -55,7 +55,7 @@ def render(room: Room, camera: Camera, seed: int = 0, noisy_depth: bool = False)
 
 
 def pixel_rays(camera: Camera) -> tuple[NDArray[np.float64], Floats]:
-    """Camera centre [3] and one ray per pixel [H*W, 3] in the world, with unit component along the optical axis."""
+    """Return the camera centre [3] and one ray per pixel [H*W, 3] in the world, of unit depth."""
     rotation = camera.world_to_camera[:3, :3]
     x, y = _plane(camera)
     rays = rotation[0] * x[None, :, None] + rotation[1] * y[:, None, None] + rotation[2]
@@ -63,7 +63,7 @@ def pixel_rays(camera: Camera) -> tuple[NDArray[np.float64], Floats]:
 
 
 def _plane(camera: Camera) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Pixel centres on the plane at unit depth: columns [W] and rows [H]."""
+    """Return the pixel centres on the plane at unit depth: columns [W] and rows [H]."""
     k = camera.intrinsics
     x = (np.arange(camera.size[1]) + 0.5 - k[0, 2]) / k[0, 0]
     y = (np.arange(camera.size[0]) + 0.5 - k[1, 2]) / k[1, 1]
@@ -76,7 +76,7 @@ def cast(
     eye: NDArray[np.float64],  # [3]
     rays: Floats,  # [H*W, 3]
 ) -> tuple[Floats, NDArray[np.int64]]:
-    """Depth [H*W] and index [H*W] of the nearest primitive along every ray."""
+    """Return depth [H*W] in metres and index [H*W] of the nearest primitive along every ray."""
     depth, primitive = _shell(room, eye, rays)
     cast_solids(room.primitives, camera, eye, depth, primitive, first=SHELL)
     return depth, primitive
@@ -86,11 +86,11 @@ def cast_solids(
     table: PrimitiveTable,
     camera: Camera,
     eye: NDArray[np.float64],  # [3]
-    depth: Floats,  # [H*W] of what lies behind, infinite for nothing
+    depth: Floats,  # [H*W] of the background, infinite for none
     primitive: NDArray[np.int64],  # [H*W]
     first: int = 0,
 ) -> None:
-    """Put the primitives from the `first` on into depth and index where they are nearer, in place."""
+    """Draw the primitives from index `first` on into depth and index, in place, where they are nearer."""
     height, width = camera.size
     depth, primitive = depth.reshape(height, width), primitive.reshape(height, width)
     x, y = (axis.astype(np.float32) for axis in _plane(camera))
@@ -98,7 +98,7 @@ def cast_solids(
     windows[:first] = 0
     for index in np.flatnonzero((windows[:, 1] > windows[:, 0]) & (windows[:, 3] > windows[:, 2])):
         x0, x1, y0, y1 = windows[index]
-        # a ray's direction in the primitive's frame is a sum of a column term and a row term
+        # A ray's direction in the primitive's frame is the sum of a column term and a row term.
         turn = turns[index]
         across = turn[:, :1] * x[x0:x1] + turn[:, 2:]
         down = turn[:, 1:2] * y[y0:y1]
@@ -112,7 +112,7 @@ def cast_solids(
 
 
 def _shell(room: Room, eye: NDArray[np.float64], rays: Floats) -> tuple[Floats, NDArray[np.int64]]:
-    """Where every ray leaves the room, seen from inside."""
+    """Return depth and index of the wall, floor or ceiling that every ray hits from inside."""
     beyond, behind = (np.array(room.size) - eye).astype(np.float32), (-eye).astype(np.float32)
     depth = np.full(len(rays), np.inf, np.float32)
     primitive = np.zeros(len(rays), np.int64)
@@ -126,12 +126,12 @@ def _shell(room: Room, eye: NDArray[np.float64], rays: Floats) -> tuple[Floats, 
 
 
 def _windows(table: PrimitiveTable, camera: Camera) -> NDArray[np.int64]:
-    """Bounding box on screen (x0, x1, y0, y1) [P, 4] of each primitive, empty where it is out of sight."""
+    """Return the bounding box (x0, x1, y0, y1) [P, 4] of each primitive in pixels, empty if it is out of view."""
     height, width = camera.size
     k = camera.intrinsics
     seen = _corners_in_camera(table, camera)
     start, end = seen[:, :, EDGES[:, 0]], seen[:, :, EDGES[:, 1]]
-    # edges through the near plane are cut there, so that a box beside the camera does not cover the whole screen
+    # Edges are cut at the near plane, so that a box beside the camera does not cover the whole screen.
     with np.errstate(divide="ignore", invalid="ignore"):
         share = (NEAR - start[2]) / (end[2] - start[2])
     cut = (start[2] < NEAR) != (end[2] < NEAR)
@@ -152,7 +152,7 @@ def _windows(table: PrimitiveTable, camera: Camera) -> NDArray[np.int64]:
 
 
 def _corners_in_camera(table: PrimitiveTable, camera: Camera) -> NDArray[np.float64]:
-    """The eight corners of every primitive in camera axes, [3, P, 8]."""
+    """Return the eight corners of every primitive in camera axes, [3, P, 8]."""
     m = camera.world_to_camera
     local = CORNERS[None] * table.half[:, None].astype(np.float64)
     cos, sin = table.cos[:, None].astype(np.float64), table.sin[:, None].astype(np.float64)
@@ -163,13 +163,13 @@ def _corners_in_camera(table: PrimitiveTable, camera: Camera) -> NDArray[np.floa
 
 
 def _origins(table: PrimitiveTable, eye: NDArray[np.float64]) -> Floats:
-    """The camera centre in each primitive's frame, [P, 3]."""
+    """Return the camera centre in each primitive's frame, [P, 3]."""
     x, y, z = (eye - table.centre).T
     return np.stack([table.cos * x + table.sin * y, table.cos * y - table.sin * x, z], 1).astype(np.float32)
 
 
 def _turns(table: PrimitiveTable, camera: Camera) -> Floats:
-    """Rotations [P, 3, 3] from camera axes into each primitive's frame."""
+    """Return the rotations [P, 3, 3] from camera axes into each primitive's frame."""
     to_world = camera.world_to_camera[:3, :3].T
     cos, sin = table.cos[:, None], table.sin[:, None]
     first, second = cos * to_world[0] + sin * to_world[1], cos * to_world[1] - sin * to_world[0]
@@ -178,7 +178,7 @@ def _turns(table: PrimitiveTable, camera: Camera) -> Floats:
 
 
 def _slab(origin: np.float32, direction: Floats, half: np.float32) -> tuple[Floats, Floats]:
-    # a ray exactly parallel to the slab must not divide zero by zero
+    # Avoid 0/0 for rays parallel to the slab.
     safe: Floats = np.where(direction == 0, np.float32(1e-9), direction)
     inverse = np.float32(1.0) / safe
     middle, reach = inverse * -origin, np.abs(inverse) * half
@@ -186,7 +186,7 @@ def _slab(origin: np.float32, direction: Floats, half: np.float32) -> tuple[Floa
 
 
 def box_hits(origin: Floats, directions: list[Floats], half: Floats) -> tuple[Floats, Floats]:
-    """Depths at which rays enter and leave a box (slab test); they miss where the first exceeds the second."""
+    """Return the depths at which rays enter and leave a box (slab test); a ray misses if the first is larger."""
     near, far = _slab(origin[0], directions[0], half[0])
     for axis in (1, 2):
         enter, leave = _slab(origin[axis], directions[axis], half[axis])
@@ -196,7 +196,7 @@ def box_hits(origin: Floats, directions: list[Floats], half: Floats) -> tuple[Fl
 
 
 def tube_hits(origin: Floats, directions: list[Floats], half: Floats) -> tuple[Floats, Floats]:
-    """Depths at which rays enter and leave a vertical elliptic cylinder, as in `box_hits`."""
+    """Return the depths at which rays enter and leave a vertical elliptic cylinder, as in `box_hits`."""
     ox, oy = origin[0] / half[0], origin[1] / half[1]
     dx, dy = directions[0] / half[0], directions[1] / half[1]
     a = np.maximum(dx * dx + dy * dy, np.float32(1e-12))
@@ -213,7 +213,7 @@ def expose(
     image: Floats,  # [H, W, 3] light
     rng: np.random.Generator,
 ) -> NDArray[np.uint8]:
-    """What the camera makes of the light: exposure, white balance, vignette, tone curve and noise."""
+    """Return the image of the light after exposure, white balance, vignette, tone curve and noise."""
     height, width = image.shape[:2]
     gain = rng.uniform(0.36, 0.5) / max(float(np.median(image)), 0.05)
     balance = rng.uniform(0.94, 1.06, 3).astype(np.float32)
@@ -221,12 +221,12 @@ def expose(
     y = (np.arange(height, dtype=np.float32)[:, None] + 0.5) / height - 0.5
     vignette = 1 - np.float32(rng.uniform(0.1, 0.35)) * (x * x + y * y)
     light = image * (balance * np.float32(gain)) * vignette[..., None]
-    # linear below 0.8, then a soft shoulder towards 1
+    # Tone curve: linear below 0.8, then a soft shoulder towards 1
     toned = np.where(light < 0.8, light, 1 - np.float32(0.04) / np.maximum(light - 0.6, 0.2))
     noise = rng.standard_normal(image.shape, np.float32) * np.float32(rng.uniform(0.006, 0.018))
     return np.clip(np.rint((toned + noise) * 255), 0, 255).astype(np.uint8)
 
 
 def _pose_hash(camera: Camera) -> int:
-    """An integer from the pose rounded to 0.1 mm, so that every view has its own noise."""
+    """Return an integer from the pose rounded to 0.1 mm, so that every view has its own noise."""
     return zlib.crc32(np.round(camera.world_to_camera * 1e4).astype(np.int64).tobytes())

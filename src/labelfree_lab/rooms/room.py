@@ -1,7 +1,7 @@
-"""Room layouts: from a seed to a furnished room, the same on every machine.
+"""Furnished rooms from seeds; a seed gives the same room on every machine.
 
-Ranges of room seeds, so that no room serves two purposes: the teachers' corpus from 1_000_000, rooms for tuning from
-2_000_000, all other millions for experiments (experiment seed S owns a thousand rooms, see `experiment_room_seed`).
+Each purpose has its own range of room seeds: the teachers' corpus starts at 1_000_000, rooms for tuning at 2_000_000.
+All other millions are for experiments, a thousand rooms per experiment seed (see `experiment_room_seed`).
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ KINDS: dict[str, tuple[str, ...]] = {
     "dining room": ("table", "chair", "refrigerator", "cabinet", "sofa", "curtain", "bookshelf"),
     "studio": ("bed", "counter", "refrigerator", "toilet", "bathtub", "table", "chair"),
 }
-"""What makes the kind; every room also has a door, windows and pictures."""
+"""Furniture of each kind of room; every room also has a door, windows and pictures."""
 EXTRAS = ("bed", "sofa", "counter", "refrigerator", "toilet", "toilet", "bathtub", "curtain", "bookshelf", "cabinet")
-"""Lab rooms mix functions, so that every class is common: each room takes a few of these besides."""
+"""Additional furniture: each room gets a few of these pieces, so that every class is frequent."""
 BUILDERS: dict[str, Callable[[Rng], Piece]] = {
     "cabinet": furniture.cabinet,
     "bed": furniture.bed,
@@ -58,9 +58,9 @@ BUILDERS: dict[str, Callable[[Rng], Piece]] = {
     "toilet": fixtures.toilet,
     "bathtub": fixtures.bathtub,
 }
-"""What stands along the walls by name."""
+"""Pieces along the walls, by class name."""
 LONG = {"counter": 0, "bathtub": 0, "sofa": 1, "bed": 1}
-"""Order of placing by need of wall; everything else comes after, in random order."""
+"""Order of placement by needed wall length; all other pieces follow in random order."""
 
 
 @dataclass(frozen=True)
@@ -81,17 +81,21 @@ class Room:
 
 
 def experiment_room_seed(seed: int, index: int) -> int:
-    """Return the room seed of the index-th of 1000 rooms of an experiment; never one of the teachers' or for tuning."""
+    """Return the room seed of the index-th of 1000 rooms of an experiment; ranges of other purposes are skipped.
+
+    Raises an `InputError` if the seed is negative or the index is out of range.
+    """
     if seed < 0 or not 0 <= index < ROOMS_PER_EXPERIMENT:
         raise InputError(
-            f"experiment seed {seed} must be 0 or more, room index {index} in 0..{ROOMS_PER_EXPERIMENT - 1}."
+            f"Experiment seed {seed} must be 0 or more, room index {index} in 0..{ROOMS_PER_EXPERIMENT - 1}."
         )
     first = seed * ROOMS_PER_EXPERIMENT
     return first + index + (0 if first < TEACHER_ROOMS else 2 * TEACHER_ROOMS)
 
 
 def build_room(seed: int) -> Room:
-    """Draw a room from its seed alone."""
+    """Return the room of a seed."""
+    # Kind and furniture
     rng = np.random.Generator(np.random.PCG64(seed))
     kind = list(KINDS)[int(rng.integers(len(KINDS)))]
     length, width, height = rng.uniform(3.1, 4.8), rng.uniform(2.8, 4.0), rng.uniform(2.4, 2.75)
@@ -99,6 +103,7 @@ def build_room(seed: int) -> Room:
     _furnish(plan, rng, kind)
     primitives = _shell(rng, length, width, height) + plan.primitives
     bounds = np.array([[[0, 0, 0], [length, width, height]]] * CEILING_INSTANCE + plan.bounds, np.float64)
+    # Lights
     lights = np.stack(
         [rng.uniform(0.2, 0.8, 2) * length, rng.uniform(0.2, 0.8, 2) * width, height - rng.uniform(0.15, 0.6, 2)], 1
     )
@@ -118,17 +123,21 @@ def build_room(seed: int) -> Room:
 
 
 def _furnish(plan: FloorPlan, rng: Rng, kind: str) -> None:
+    """Place the furniture of a kind of room, long pieces first."""
+    # Wanted pieces
     extras = rng.choice(len(EXTRAS), size=int(rng.integers(3, 5)), replace=False)
     wanted = [*KINDS[kind], *(EXTRAS[i] for i in extras)]
     curtains = "curtain" in wanted
+    # Door and first window
     plan.stand_at_wall(fixtures.door(rng), rng, front=0.3)
     _hang_window(plan, rng, curtains)
+    # Pieces along the walls; after the long pieces there is rarely enough wall left
     hung = ("curtain", "chair")
     standing = sorted({name for name in wanted if name not in hung}) + ["toilet"] * (wanted.count("toilet") > 1)
     order = [standing[index] for index in rng.permutation(len(standing))]
-    # what needs much wall goes first, or it would rarely find any
     for name in sorted(order, key=lambda name: LONG.get(name, 2)):
         _stand(plan, rng, name, wanted)
+    # Second window, chairs and pictures
     _hang_window(plan, rng, curtains)
     for _ in range(2 * wanted.count("chair") - 1):
         plan.stand_anywhere(furniture.chair(rng), rng)
@@ -146,7 +155,7 @@ def _stand(plan: FloorPlan, rng: Rng, name: str, wanted: list[str]) -> None:
 
 
 def _hang_window(plan: FloorPlan, rng: Rng, curtains: bool) -> None:
-    """A window, with a long or short curtain on each side where there is room for all three."""
+    """Place a window, with a long or short curtain on each side if there is room for all three."""
     pane = fixtures.window(rng)
     low, high = pane.bounds()
     material = fixtures.curtain_material(rng)
@@ -160,7 +169,7 @@ def _hang_window(plan: FloorPlan, rng: Rng, curtains: bool) -> None:
 
 
 def _set_table(plan: FloorPlan, rng: Rng) -> None:
-    """A table in the open or at a wall, with chairs on its free sides."""
+    """Place a table in the middle or at a wall, with chairs on its free sides."""
     piece = furniture.table(rng)
     placed = plan.stand_anywhere(piece, rng) if rng.random() < 0.6 else plan.stand_at_wall(piece, rng)
     if not placed and not plan.stand_at_wall(piece, rng):
@@ -176,11 +185,13 @@ def _set_table(plan: FloorPlan, rng: Rng) -> None:
 
 
 def _shell(rng: Rng, length: float, width: float, height: float) -> list[Primitive]:
-    """Floor, ceiling and four walls as slabs outside the room, and a skirting board."""
+    """Return floor, ceiling and four walls as slabs outside the room, and sometimes a skirting board."""
+    # Materials
     wall = _wall_material(rng)
     accent = _wall_material(rng) if rng.random() < 0.3 else wall
     ceiling = materials.finish(rng, Texture.PLAIN, (0.85, 0.85, 0.83))
     floor = _floor_material(rng)
+    # Floor, ceiling and walls
     x, y, z, t = length / 2, width / 2, height / 2, 0.05
     slabs = [
         ((x, y, -t), (x + 2 * t, y + 2 * t, t), 1, FLOOR_INSTANCE, floor),
@@ -190,6 +201,7 @@ def _shell(rng: Rng, length: float, width: float, height: float) -> list[Primiti
         ((x, width + t, z), (x, t, z), 0, WALL_INSTANCE, accent),
         ((-t, y, z), (t, y, z), 0, WALL_INSTANCE, wall),
     ]
+    # Skirting board
     if rng.random() < 0.7:
         board = materials.finish(rng, Texture.PLAIN, materials.colour(rng, materials.SMOOTH))
         tall, thick = rng.uniform(0.03, 0.05), 0.006

@@ -1,4 +1,4 @@
-"""Light on surfaces: albedo, two point lights, ambient light and soft darkening where surfaces meet."""
+"""Shading of surfaces: albedo, two point lights, ambient light and darkening where surfaces meet."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def shade(
     depth: Floats,  # [M]
     primitive: NDArray[np.int64],  # [M]
 ) -> Floats:
-    """The light [M, 3] that reaches the camera along every ray."""
+    """Return the light [M, 3] that reaches the camera along every ray."""
     points = eye.astype(np.float32)[:, None] + rays.T * depth
     face, normals = locate(room.primitives, points, primitive)
     texture = room.primitives.texture[primitive]
@@ -37,24 +37,27 @@ def locate(
     points: Floats,  # [3, M]
     primitive: NDArray[np.int64],  # [M]
 ) -> tuple[Face, Floats]:
-    """Surface coordinates and outward normals [3, M] of points on primitives."""
+    """Return surface coordinates and outward normals [3, M] of points on primitives."""
+    # Points in the primitives' frames
     centre, half = table.centre.T.take(primitive, axis=1), table.half.T.take(primitive, axis=1)
     cos, sin = table.cos[primitive], table.sin[primitive]
     dx, dy, z = points[0] - centre[0], points[1] - centre[1], points[2] - centre[2]
     x, y = cos * dx + sin * dy, cos * dy - sin * dx
-    # the face a point lies on is the one it exceeds most, in metres
+    # Face of each point: the one that it exceeds most, in metres
     over_x, over_y, over_z = np.abs(x) - half[0], np.abs(y) - half[1], np.abs(z) - half[2]
     level = (over_z > over_x) & (over_z > over_y)
     broad = ~level & (over_y >= over_x)
     normal_x = np.where(level | broad, np.float32(0), np.sign(x))
     normal_y = np.where(broad, np.sign(y), np.float32(0))
     u = np.where(level | broad, x, y)
+    # Curved sides of cylinders
     rows = np.flatnonzero(table.round[primitive])
     if len(rows):
         side, bent_x, bent_y, around = _bent(x[rows], y[rows], half[:, rows], over_z[rows])
         level[rows], broad[rows] = ~side, False
         normal_x[rows], normal_y[rows] = bent_x, bent_y
         u[rows] = np.where(side, around, x[rows])
+    # Coordinates and normals
     normal_z = np.where(level, np.sign(z), np.float32(0))
     tops = _TOPS[table.texture[primitive]]
     face = Face(
@@ -68,7 +71,7 @@ def locate(
 
 
 def _bent(x: Floats, y: Floats, half: Floats, over_z: Floats) -> tuple[NDArray[np.bool_], Floats, Floats, Floats]:
-    """For points on cylinders: on the side or on a cap, the side's normal (x, y), and metres around it."""
+    """Return for points on cylinders whether they are on the side, the side's normal (x, y) and metres around it."""
     sx, sy = x / half[0], y / half[1]
     radius = np.sqrt(sx * sx + sy * sy)
     side = (radius - 1) * np.minimum(half[0], half[1]) > over_z
@@ -78,7 +81,7 @@ def _bent(x: Floats, y: Floats, half: Floats, over_z: Floats) -> tuple[NDArray[n
 
 
 def _lights(room: Room, points: Floats, normals: Floats) -> Floats:
-    """Ambient light, stronger from above, plus two Lambertian point lights that fade with distance: [3, M]."""
+    """Return ambient light, stronger from above, plus two Lambertian point lights that fade with distance: [3, M]."""
     up = np.float32(room.ambient) * (1 + np.float32(0.2) * normals[2] + np.float32(0.06) * normals[0])
     total = np.stack([up, up, up])
     for position, colour in zip(room.lights.astype(np.float32), room.light_colours.astype(np.float32), strict=True):
@@ -92,7 +95,7 @@ def _lights(room: Room, points: Floats, normals: Floats) -> Floats:
 
 
 def _corners(room: Room, points: Floats, normals: Floats) -> Floats:
-    """Darkening near the walls, floor and ceiling that a surface does not itself lie in."""
+    """Return the darkening [M] of surfaces near other walls, the floor or the ceiling."""
     dark = np.ones(points.shape[1], np.float32)
     for axis in range(3):
         tilt = np.float32(0.3) * (1 - np.abs(normals[axis]))
@@ -102,7 +105,7 @@ def _corners(room: Room, points: Floats, normals: Floats) -> Floats:
 
 
 def _contact(room: Room, points: Floats, primitive: NDArray[np.int64]) -> Floats:
-    """Darkening of the floor under and around the pieces that stand on it."""
+    """Return the darkening [M] of the floor under and around the pieces that stand on it."""
     dark = np.ones(points.shape[1], np.float32)
     rows = np.flatnonzero(room.primitives.instance[primitive] == FLOOR_INSTANCE)
     standing = np.flatnonzero((room.instance_low[:, 2] < 0.2) & (np.arange(len(room.instance_low)) >= 3))

@@ -1,4 +1,4 @@
-"""What the lab's world is made of: boxes and elliptic cylinders with a material, a class and an instance."""
+"""The primitives of the lab's worlds: boxes and elliptic cylinders with a material, a class and an instance."""
 
 from __future__ import annotations
 
@@ -87,30 +87,30 @@ class Piece:
     parts: tuple[Part, ...]
 
     def bounds(self) -> tuple[Point, Point]:
-        """Lowest and highest corner over all parts, in the piece's own frame."""
+        """Return the lowest and highest corner over all parts, in the piece's own frame, in metres."""
         low = tuple(min(part.low[axis] for part in self.parts) for axis in range(3))
         high = tuple(max(part.high[axis] for part in self.parts) for axis in range(3))
         return (low[0], low[1], low[2]), (high[0], high[1], high[2])
 
 
 def box(x: Range, y: Range, z: Range, material: Material) -> Part:
-    """A box spanning three ranges."""
+    """Return a box that spans three ranges, in metres."""
     return Part((x[0], y[0], z[0]), (x[1], y[1], z[1]), material)
 
 
 def tube(x: Range, y: Range, z: Range, material: Material) -> Part:
-    """A vertical elliptic cylinder inscribed in three ranges."""
+    """Return a vertical elliptic cylinder inscribed in three ranges, in metres."""
     return Part((x[0], y[0], z[0]), (x[1], y[1], z[1]), material, round=True)
 
 
 def piece(name: str, parts: list[Part]) -> Piece:
-    """A piece of a named class."""
+    """Return a piece of a named class."""
     return Piece(CLASS_NAMES.index(name), tuple(parts))
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a piece's own frame sits in the room: a point of the floor plan and a yaw given by cosine and sine."""
+    """The pose of a piece's own frame in the room: a point of the floor plan and a yaw given by cosine and sine."""
 
     x: float
     y: float
@@ -118,7 +118,7 @@ class Placement:
     sin: float
 
     def apply(self, x: float, y: float) -> tuple[float, float]:
-        """A point of the piece's own plan in the room's plan."""
+        """Return the position in the room's plan of a point of the piece's own plan."""
         return self.x + self.cos * x - self.sin * y, self.y + self.sin * x + self.cos * y
 
 
@@ -157,7 +157,7 @@ class PrimitiveTable:
 
 
 def place(item: Piece, placement: Placement, instance: int) -> list[Primitive]:
-    """The primitives of one piece, moved into the room."""
+    """Return the primitives of one piece, moved into the room."""
     primitives = []
     for part in item.parts:
         middle = [(low + high) / 2 for low, high in zip(part.low, part.high, strict=True)]
@@ -179,12 +179,12 @@ def place(item: Piece, placement: Placement, instance: int) -> list[Primitive]:
 
 
 def free_placement(x: float, y: float, yaw: float) -> Placement:
-    """A placement at any yaw (radians, counter-clockwise seen from above)."""
+    """Return a placement at any yaw (radians, counter-clockwise seen from above)."""
     return Placement(x, y, math.cos(yaw), math.sin(yaw))
 
 
 def tabulate(primitives: list[Primitive]) -> PrimitiveTable:
-    """Stack primitives into arrays."""
+    """Return primitives as arrays, one row each."""
     return PrimitiveTable(
         centre=np.array([p.centre for p in primitives], np.float32),
         half=np.array([p.half for p in primitives], np.float32),

@@ -1,4 +1,4 @@
-"""Procedural textures: the albedo of surface points from their place on the primitive they lie on."""
+"""Procedural textures: the albedo of surface points from their position on a primitive."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ Numbers = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class Face:
-    """Where points lie on the faces of their primitives, one row each."""
+    """The positions of points on the faces of their primitives, one row each."""
 
     u: Floats  # [M] metres along the face, from its centre
     v: Floats  # [M] metres up the face, from its centre
     half_u: Floats  # [M] half the face's extent along u
     half_v: Floats  # [M]
-    front: NDArray[np.bool_]  # [M] on the face that carries the pattern: +y, or the top of hobs and basins
+    front: NDArray[np.bool_]  # [M] on the face with the pattern: +y, or the top of hobs and basins
 
 
 @dataclass(frozen=True)
 class Surface(Face):
-    """Points on faces, with their material."""
+    """Points on faces, with their materials."""
 
     colours: Floats  # [M, 3, 3]
     params: Floats  # [M, 4]
@@ -40,7 +40,7 @@ def hash_unit(
     y: NDArray[np.int32],  # [M]
     seed: NDArray[np.uint32],  # [M]
 ) -> Floats:
-    """A number in [0, 1) per integer cell, the same on every machine (a 32-bit mixing hash)."""
+    """Return a number in [0, 1) per integer cell, the same on every machine (a 32-bit mixing hash)."""
     h = x.astype(np.uint32) * np.uint32(0x85EBCA6B) ^ y.astype(np.uint32) * np.uint32(0xC2B2AE35) ^ seed
     h ^= h >> np.uint32(15)
     h *= np.uint32(0x2C1B3C6D)
@@ -51,12 +51,12 @@ def hash_unit(
 
 
 def cell(values: Numbers) -> NDArray[np.int32]:
-    """The integer cell a coordinate lies in."""
+    """Return the integer cell of each coordinate."""
     return np.floor(values).astype(np.int32)
 
 
 def value_noise(x: Numbers, y: Numbers, seed: NDArray[np.uint32]) -> Floats:
-    """Smooth noise in [0, 1): hashes of the integer lattice, blended bilinearly."""
+    """Return smooth noise in [0, 1): hashes of the integer lattice, interpolated with smoothstep weights."""
     left, low = cell(x), cell(y)
     fx, fy = x - left, y - low
     fx, fy = fx * fx * (3 - 2 * fx), fy * fy * (3 - 2 * fy)
@@ -67,18 +67,18 @@ def value_noise(x: Numbers, y: Numbers, seed: NDArray[np.uint32]) -> Floats:
 
 
 def mix(first: Floats, second: Floats, share: Floats) -> Floats:
-    """Blend two colours [M, 3] by a share [M] of the second."""
+    """Return two colours [M, 3] blended by a share [M] of the second."""
     blend: Floats = first + (second - first) * share[:, None]
     return blend
 
 
 def plain(s: Surface) -> Floats:
-    """One colour with faint stains."""
+    """Return the colours [M, 3] of one colour with faint stains."""
     return s.colours[:, 0] * (0.95 + 0.1 * value_noise(s.u * 7, s.v * 7, s.seed))[:, None]
 
 
 def wood(s: Surface) -> Floats:
-    """Long grain, along the longer side of the face."""
+    """Return the colours [M, 3] of wood with grain along the longer side of the face."""
     along = np.where(s.half_u >= s.half_v, s.u, s.v)
     across = np.where(s.half_u >= s.half_v, s.v, s.u)
     grain = value_noise(along * 2.5, across * 32, s.seed)
@@ -86,7 +86,7 @@ def wood(s: Surface) -> Floats:
 
 
 def planks(s: Surface) -> Floats:
-    """Boards with their own tone, dark joints and a little grain."""
+    """Return the colours [M, 3] of boards, each with its own tone, with dark joints and light grain."""
     width, length = s.params[:, 0], s.params[:, 1]
     row = cell(s.v / width)
     shift = hash_unit(row, row * 0, s.seed)
@@ -100,7 +100,7 @@ def planks(s: Surface) -> Floats:
 
 
 def tiles(s: Surface) -> Floats:
-    """A square grid with grout lines."""
+    """Return the colours [M, 3] of square tiles with grout lines."""
     size = s.params[:, 0]
     x, y = s.u / size, s.v / size
     column, row = cell(x), cell(y)
@@ -111,28 +111,28 @@ def tiles(s: Surface) -> Floats:
 
 
 def fabric(s: Surface) -> Floats:
-    """A coarse weave."""
+    """Return the colours [M, 3] of a coarse weave."""
     weave = hash_unit(cell(s.u * 55), cell(s.v * 55), s.seed)
     soft = value_noise(s.u * 6, s.v * 6, s.seed)
     return s.colours[:, 0] * (0.82 + 0.2 * weave + 0.16 * soft)[:, None]
 
 
 def stripes(s: Surface) -> Floats:
-    """Two colours in bands; the second parameter turns them."""
+    """Return the colours [M, 3] of bands in two colours; the second parameter sets their direction."""
     band = np.where(s.params[:, 1] > 0.5, s.u, s.v) / s.params[:, 0]
     share = ((band - np.floor(band)) > 0.5).astype(np.float32)
     return mix(s.colours[:, 0], s.colours[:, 1], share) * (0.94 + 0.12 * value_noise(s.u * 9, s.v * 9, s.seed))[:, None]
 
 
 def speckle(s: Surface) -> Floats:
-    """Stone or carpet: fine random grains."""
+    """Return the colours [M, 3] of stone or carpet: fine random grains."""
     grain = hash_unit(cell(s.u * 60), cell(s.v * 60), s.seed)
     soft = value_noise(s.u * 5, s.v * 5, s.seed)
     return mix(s.colours[:, 0], s.colours[:, 1], np.float32(0.7) * grain * grain + np.float32(0.2) * soft)
 
 
 def dots(s: Surface) -> Floats:
-    """Round spots on a grid."""
+    """Return the colours [M, 3] of round spots on a grid."""
     pitch = np.maximum(s.params[:, 0], np.float32(0.05))
     x, y = s.u / pitch, s.v / pitch
     fx, fy = x - np.floor(x) - 0.5, y - np.floor(y) - 0.5
@@ -141,7 +141,7 @@ def dots(s: Surface) -> Floats:
 
 
 def books(s: Surface) -> Floats:
-    """Spines of two hues and many tones; shorter books leave dark gaps above."""
+    """Return the colours [M, 3] of book spines of two hues and many tones, with dark gaps above shorter books."""
     width = s.params[:, 0]
     column = cell(s.u / width)
     tone = hash_unit(column, column * 0 + 1, s.seed)
@@ -171,11 +171,11 @@ def _knob(s: Surface, rows: Floats, columns: Floats, x: Numbers, y: Numbers) -> 
 
 
 def panels(s: Surface) -> Floats:
-    """Fronts in rows and columns: a dark seam, a bevelled inset and a knob each; plain on the other faces."""
+    """Return the colours [M, 3] of fronts in rows and columns with seams, bevels and knobs; other faces are plain."""
     rows, columns = s.params[:, 0], s.params[:, 1]
     x = (s.u / s.half_u + 1) / 2 * columns
     y = (s.v / s.half_v + 1) / 2 * rows
-    # metres to the nearest seam, signed by side so that bevels catch light above and shade below
+    # Metres to the nearest seam; the signs of fx and fy tell the lit bevels from the shaded ones.
     fx, fy = x - np.floor(x) - 0.5, y - np.floor(y) - 0.5
     to_side = (0.5 - np.abs(fx)) * 2 * s.half_u / columns
     to_level = (0.5 - np.abs(fy)) * 2 * s.half_v / rows
@@ -192,7 +192,7 @@ def panels(s: Surface) -> Floats:
 
 
 def picture(s: Surface) -> Floats:
-    """A frame, a mat, and inside a horizon with three blobs."""
+    """Return the colours [M, 3] of a framed picture: a mat, and inside a horizon with three blobs."""
     edge = np.minimum(s.half_u - np.abs(s.u), s.half_v - np.abs(s.v))
     x, y = s.u / s.half_u, s.v / s.half_v
     zero = np.zeros(len(x), np.int32)
@@ -210,7 +210,7 @@ def picture(s: Surface) -> Floats:
 
 
 def window(s: Surface) -> Floats:
-    """Sky over hills behind mullions."""
+    """Return the colours [M, 3] of a window: sky over hills behind mullions."""
     columns, rows = s.params[:, 0], s.params[:, 1]
     x: Numbers = (s.u / s.half_u + 1) / 2
     y: Numbers = (s.v / s.half_v + 1) / 2
@@ -225,14 +225,14 @@ def window(s: Surface) -> Floats:
 
 
 def folds(s: Surface) -> Floats:
-    """A textile with bands across; the folds themselves are geometry."""
+    """Return the colours [M, 3] of a textile with horizontal bands; its folds are geometry."""
     band = s.v / s.params[:, 0]
     share = ((band - np.floor(band)) > 0.5).astype(np.float32)
     return mix(s.colours[:, 0], s.colours[:, 1], share) * (0.9 + 0.2 * value_noise(s.u * 30, s.v * 2, s.seed))[:, None]
 
 
 def hob(s: Surface) -> Floats:
-    """Four rings on a dark plate."""
+    """Return the colours [M, 3] of a hob: four rings on a dark plate."""
     x, y = np.abs(s.u) / s.half_u - 0.5, np.abs(s.v) / s.half_v - 0.5
     radius = np.sqrt(x * x + y * y)
     ring = np.where((radius < 0.36) & (radius > 0.2), s.colours[:, 2].T, s.colours[:, 0].T).T
@@ -240,7 +240,7 @@ def hob(s: Surface) -> Floats:
 
 
 def basin(s: Surface) -> Floats:
-    """A rim around a hollow that darkens inwards."""
+    """Return the colours [M, 3] of a basin: a rim around a hollow that darkens inwards."""
     x, y = np.abs(s.u) / s.half_u, np.abs(s.v) / s.half_v
     radius = np.sqrt(x * x + y * y) * np.float32(0.6) + np.maximum(x, y) * np.float32(0.4)
     inside = s.colours[:, 1] * (0.6 + 0.6 * radius)[:, None]
@@ -248,7 +248,7 @@ def basin(s: Surface) -> Floats:
 
 
 def facade(s: Surface) -> Floats:
-    """A grid of windows in a wall: parameters are the bay's width, the storey's height and the windows' share."""
+    """Return the colours [M, 3] of a wall with windows; parameters are bay width, storey height and window share."""
     bay, storey, share = s.params[:, 0], s.params[:, 1], s.params[:, 2]
     x, y = s.u / bay, (s.v + s.half_v) / storey
     column, row = cell(x), cell(y)
@@ -259,13 +259,13 @@ def facade(s: Surface) -> Floats:
 
 
 def foliage(s: Surface) -> Floats:
-    """Clumps of leaves in light and shadow."""
+    """Return the colours [M, 3] of clumps of leaves in light and shadow."""
     clumps = value_noise(s.u * 4, s.v * 4, s.seed) * np.float32(0.6) + value_noise(s.u * 14, s.v * 14, s.seed) * 0.4
     return mix(s.colours[:, 1], s.colours[:, 0], clumps.astype(np.float32))
 
 
 def ground(s: Surface) -> Floats:
-    """Asphalt, earth or lawn: stains of metres and grain of decimetres; the first parameter is how coarse."""
+    """Return the colours [M, 3] of asphalt, earth or lawn: stains, and grain of the size of the first parameter."""
     size = np.maximum(s.params[:, 0], np.float32(0.05))
     stains = value_noise(s.u * 0.6, s.v * 0.6, s.seed)
     grain = value_noise(s.u / size, s.v / size, s.seed)
@@ -293,7 +293,7 @@ PATTERNS: dict[int, Callable[[Surface], Floats]] = {
     Texture.GROUND: ground,
 }
 TOP_PATTERNS = (Texture.HOB, Texture.BASIN)
-"""Patterns carried by the top face; all others with a front carry it on +y."""
+"""Patterns on the top face; all other patterns with a front are on +y."""
 
 
 def albedo(
@@ -302,7 +302,7 @@ def albedo(
     primitive: NDArray[np.int64],  # [M]
     texture: NDArray[np.uint8],  # [M]
 ) -> Floats:
-    """The colour [M, 3] of every surface point."""
+    """Return the colours [M, 3] of surface points."""
     colours: Floats = np.empty((len(texture), 3), np.float32)
     for kind in np.flatnonzero(np.bincount(texture)):
         rows = np.flatnonzero(texture == kind)

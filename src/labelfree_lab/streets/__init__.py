@@ -1,1 +1,1 @@
-"""The outdoor lab: a procedural street, a spinning LiDAR and six cameras on a moving vehicle."""
+"""World `streets`: procedural streets, and a vehicle with a spinning LiDAR and six cameras."""

@@ -1,4 +1,4 @@
-"""What a drive through the street consists of: the rig, and what its sensors saw at each key frame.
+"""The parts of a drive through a street: the rig and the readings of its sensors at each key frame.
 
 Frames follow nuScenes: ego x forward, y left, z up, origin on the ground below the rear axle; LiDAR x right, y forward,
 z up; cameras OpenCV axes. Metres; timestamps in microseconds.
@@ -23,7 +23,7 @@ class RigCamera:
     camera_to_ego: NDArray[np.float64]
     """[4, 4] rigid."""
     intrinsics: NDArray[np.float64]
-    """[3, 3] pixels of a picture of `size`."""
+    """[3, 3] in pixels of an image of `size`."""
     size: tuple[int, int]
     """(height, width)."""
 
@@ -49,30 +49,30 @@ class Sweep:
     intensity: NDArray[np.float32]
     """[N] 0 to 255."""
     ring: NDArray[np.uint8]
-    """[N] beam, 0 the lowest."""
+    """[N] index of the beam, 0 the lowest."""
     classes: NDArray[np.uint8]
-    """[N] index into the classes of `nuscenes16`, 255 = none of them."""
+    """[N] index into the classes of `nuscenes16`, 255 = ignored."""
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """One picture of one camera, taken at its own time."""
+    """One image of one camera, with its own time."""
 
     camera: RigCamera
     timestamp_us: int
     ego_to_global: NDArray[np.float64]
-    """[4, 4] at the picture's time."""
+    """[4, 4] at the image's time."""
     image: NDArray[np.uint8]
     """[H, W, 3] RGB."""
     classes: NDArray[np.uint8]
-    """[H, W] index into the classes of `nuscenes16`, 255 = none of them (sky)."""
+    """[H, W] index into the classes of `nuscenes16`, 255 = ignored (sky)."""
     instances: NDArray[np.int32]
-    """[H, W] which object, 0 = none (sky)."""
+    """[H, W] id of the object, 0 = none (sky)."""
 
 
 @dataclass(frozen=True, eq=False)
 class KeyFrame:
-    """What all sensors saw around one moment."""
+    """The readings of all sensors around one moment."""
 
     sweep: Sweep
     pictures: tuple[Picture, ...]
@@ -82,18 +82,18 @@ class KeyFrame:
 
 
 class Drive(Protocol):
-    """A short drive; its key frames are made when asked for, the same on every machine."""
+    """A short drive; its key frames are built on access, the same on every machine."""
 
     @property
     def name(self) -> str:
-        """Such as street-0007."""
+        """Return the drive's name, such as `street-0007`."""
 
     @property
     def rig(self) -> Rig:
-        """The vehicle."""
+        """Return the vehicle's sensors."""
 
     def __len__(self) -> int:
-        """Return how many key frames there are."""
+        """Return the number of key frames."""
 
     def __iter__(self) -> Iterator[KeyFrame]:
         """Yield the key frames in order."""

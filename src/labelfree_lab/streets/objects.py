@@ -1,6 +1,6 @@
-"""What stands and moves in the street: pieces of boxes and upright cylinders, x forward, y left, z up, metres.
+"""Objects of streets: pieces of boxes and upright cylinders, x forward, y left, z up, metres.
 
-Paint, cloth and foliage draw their colours from palettes that classes share, so that no colour names a class alone.
+Paint, cloth and foliage have colours from palettes that classes share, so that no colour identifies a class.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _wheels(rng: Rng, places: list[float], width: float, size: float, thick: flo
 
 
 def car(rng: Rng) -> Piece:
-    """Body, glazed cabin with a roof, four wheels, lamps."""
+    """Return a car: body, glazed cabin with a roof, four wheels, lamps."""
     length, width = rng.uniform(3.6, 4.9), rng.uniform(1.65, 1.9)
     waist, roof = rng.uniform(0.8, 1.0), rng.uniform(1.4, 1.75)
     body, start, end = paint(rng), rng.uniform(-0.5, -0.3) * length, rng.uniform(0.12, 0.25) * length
@@ -57,7 +57,7 @@ def car(rng: Rng) -> Piece:
 
 
 def truck(rng: Rng) -> Piece:
-    """A cab before a box or an open bed."""
+    """Return a truck: a cab in front of a box or an open bed."""
     length, width, height = rng.uniform(5.5, 8.5), rng.uniform(2.1, 2.5), rng.uniform(2.5, 3.5)
     front, body = length / 2, paint(rng)
     cab = rng.uniform(1.7, 2.2)
@@ -76,7 +76,7 @@ def truck(rng: Rng) -> Piece:
 
 
 def bus(rng: Rng) -> Piece:
-    """A long box with a band of windows."""
+    """Return a bus: a long box with a band of windows."""
     length, width, height = rng.uniform(9.0, 12.0), 2.5, rng.uniform(2.8, 3.2)
     body = colour(rng, SMOOTH)
     sides = Material(
@@ -90,7 +90,7 @@ def bus(rng: Rng) -> Piece:
 
 
 def trailer(rng: Rng) -> Piece:
-    """A box or a platform on wheels with a drawbar, without a cab."""
+    """Return a trailer: a box or a platform on wheels with a drawbar, without a cab."""
     length, width = rng.uniform(3.0, 7.5), rng.uniform(1.9, 2.5)
     top = rng.uniform(2.2, 3.4) if rng.random() < 0.6 else rng.uniform(1.0, 1.3)
     parts = [
@@ -101,7 +101,7 @@ def trailer(rng: Rng) -> Piece:
 
 
 def construction_vehicle(rng: Rng) -> Piece:
-    """Tracks, a turning body with a cab, a boom that rises and falls in steps, a bucket."""
+    """Return an excavator: tracks, a body with a cab, a boom that rises and falls in steps, a bucket."""
     body, dark = paint(rng), _plain(rng, RUBBER)
     length = rng.uniform(2.6, 3.6)
     parts = [box((-length / 2, length / 2), side, (0.0, 0.8), dark) for side in ((-1.35, -0.75), (0.75, 1.35))]
@@ -127,7 +127,7 @@ def _rider(rng: Rng, seat: float) -> list[Part]:
 
 
 def bicycle(rng: Rng) -> Piece:
-    """Two thin wheels, a frame, saddle and handlebar; a rider now and then."""
+    """Return a bicycle: two thin wheels, a frame, saddle and handlebar, sometimes a rider."""
     dark, frame = _plain(rng, RUBBER), paint(rng)
     parts = [box((x - 0.33, x + 0.33), _across(0.05), (0.0, 0.66), dark) for x in (-0.52, 0.52)]
     parts += [
@@ -140,7 +140,7 @@ def bicycle(rng: Rng) -> Piece:
 
 
 def motorcycle(rng: Rng) -> Piece:
-    """Two wide wheels, a tank, an engine, a seat; a rider now and then."""
+    """Return a motorcycle: two wide wheels, a tank, an engine, a seat, sometimes a rider."""
     dark, body = _plain(rng, RUBBER), paint(rng)
     parts = [box((x - 0.32, x + 0.32), _across(0.16), (0.0, 0.64), dark) for x in (-0.7, 0.7)]
     parts += [
@@ -153,7 +153,7 @@ def motorcycle(rng: Rng) -> Piece:
 
 
 def pedestrian(rng: Rng) -> Piece:
-    """Legs, a trunk with arms, a head."""
+    """Return a pedestrian: legs, a trunk with arms, a head."""
     height = rng.uniform(1.45, 1.9)
     hip, neck = 0.48 * height, 0.82 * height
     legs, coat = finish(rng, Texture.FABRIC, colour(rng, SOFT)), finish(rng, Texture.FABRIC, colour(rng, SOFT))
@@ -169,7 +169,7 @@ def pedestrian(rng: Rng) -> Piece:
 
 
 def traffic_cone(rng: Rng) -> Piece:
-    """Rings that narrow upwards on a square foot, one of them bright."""
+    """Return a traffic cone: rings that narrow upwards on a square foot, one of them bright."""
     height, foot = rng.uniform(0.55, 1.0), rng.uniform(0.18, 0.26)
     body, bright = paint(rng), _plain(rng, (0.9, 0.9, 0.88))
     parts = [box((-foot, foot), (-foot, foot), (0.0, 0.05), body)]
@@ -181,7 +181,7 @@ def traffic_cone(rng: Rng) -> Piece:
 
 
 def barrier(rng: Rng) -> Piece:
-    """A concrete or plastic block with a wide foot, or boards between posts."""
+    """Return a barrier: a concrete or plastic block with a wide foot, or boards between posts."""
     length, height = rng.uniform(1.6, 2.6), rng.uniform(0.8, 1.1)
     body = paint(rng)
     x = (-length / 2, length / 2)
@@ -205,7 +205,7 @@ def _leaves(rng: Rng) -> Material:
 
 
 def tree(rng: Rng) -> Piece:
-    """A trunk and a crown of overlapping cylinders."""
+    """Return a tree: a trunk and a crown of overlapping cylinders."""
     trunk, height = rng.uniform(0.12, 0.3), rng.uniform(4.5, 9.0)
     bare, leaves = rng.uniform(1.8, 2.8), _leaves(rng)
     bark = finish(rng, Texture.WOOD, (rng.uniform(0.25, 0.4), rng.uniform(0.2, 0.32), rng.uniform(0.15, 0.25)))
@@ -225,7 +225,7 @@ def tree(rng: Rng) -> Piece:
 
 
 def bush(rng: Rng) -> Piece:
-    """Low clumps of leaves."""
+    """Return a bush: low clumps of leaves."""
     leaves = _leaves(rng)
     parts = []
     for _ in range(int(rng.integers(2, 4))):
@@ -235,7 +235,7 @@ def bush(rng: Rng) -> Piece:
 
 
 def pole(rng: Rng) -> Piece:
-    """A lamp post or a traffic sign."""
+    """Return a lamp post or a traffic sign."""
     metal = finish(rng, Texture.PLAIN, (0.45, 0.46, 0.47))
     if rng.random() < 0.5:
         height = rng.uniform(5.0, 7.5)
@@ -253,7 +253,7 @@ def pole(rng: Rng) -> Piece:
 
 
 def building(rng: Rng, length: float, depth: float) -> Piece:
-    """A block with a grid of windows and a base of another colour."""
+    """Return a building: a block with a grid of windows and a base of another colour."""
     height = rng.uniform(5.0, 18.0)
     wall = colour(rng, (0.45, 0.1, 0.45))
     glass = GLASS if rng.random() < 0.7 else (0.5, 0.55, 0.6)
@@ -276,6 +276,6 @@ PARKED: tuple[tuple[Callable[[Rng], Piece], float], ...] = (
     (motorcycle, 0.07),
     (bicycle, 0.05),
 )
-"""What stands at the kerb, with its chance."""
+"""Vehicles at the kerb, with their probabilities."""
 DRIVING: tuple[tuple[Callable[[Rng], Piece], float], ...] = ((car, 0.6), (bus, 0.14), (truck, 0.16), (motorcycle, 0.1))
-"""What drives."""
+"""Vehicles that drive, with their probabilities."""

@@ -1,4 +1,4 @@
-"""Pictures of a street for the teachers' corpus: photographs of one thing each, and what the vehicle's cameras see."""
+"""Images of a street for the teachers' corpus: photographs of one object each, and images of the vehicle's cameras."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from labelfree_lab.streets.street import Street
 Floats = NDArray[np.float64]
 Rng = np.random.Generator
 LOW_M, HIGH_M = np.array([-20.0, -16.0, -1.0]), np.array([60.0, 16.0, 9.0])
-"""What is photographed lies between these corners: the stretch that drives pass, up to the front of its buildings."""
+"""Corners of the part of a street that is photographed: where drives pass, up to the front of the buildings."""
 FREE_M = 0.3
-"""Metres that a camera keeps from every surface."""
+"""Smallest distance of a camera from every surface in metres."""
 TRIES = 64
 
 
 @dataclass(frozen=True, eq=False)
 class Things:
-    """The objects that lie in the stretch, cut off at its ends."""
+    """The objects between `LOW_M` and `HIGH_M`, with bounds clipped to them."""
 
     instance: NDArray[np.int64]  # [I]
     class_id: NDArray[np.int64]  # [I]
@@ -35,14 +35,14 @@ class Things:
 
 
 def street_pictures(seed: int, photos: int, views: int, size: tuple[int, int]) -> list[Sight | Picture]:
-    """Return photographs of a street's things, then pictures of the vehicle's cameras along a drive through it."""
+    """Return photographs of a street's objects, then images of the vehicle's cameras during a drive through it."""
     drive = drive_through(seed, "photos", DriveSize(image_size=size))
     rng = np.random.Generator(np.random.PCG64([seed, 2]))
     return [take_photo(drive, size, rng) for _ in range(photos)] + drive_views(drive, views)
 
 
 def drive_views(drive: StreetDrive, count: int) -> list[Sight | Picture]:
-    """Take pictures at random times of a drive, one camera after the other in a random order."""
+    """Return images at random times of a drive, from one camera after another in random order."""
     rng = np.random.Generator(np.random.PCG64([drive.street.seed, 1]))
     order = rng.permutation(len(drive.rig.cameras))
     times = rng.integers(0, len(drive) * KEY_FRAME_US, count)
@@ -51,13 +51,13 @@ def drive_views(drive: StreetDrive, count: int) -> list[Sight | Picture]:
 
 
 def take_photo(drive: StreetDrive, size: tuple[int, int], rng: Rng) -> Sight:
-    """Photograph one thing at a random time, its class drawn evenly over those that are there."""
+    """Return a photograph of one object at a random time; its class is drawn uniformly from those in view range."""
     seconds = float(rng.uniform(0, len(drive) * KEY_FRAME_US / 1e6))
     return see(drive.street, aim_camera(drive.street, seconds, size, rng), seconds, rng)
 
 
 def aim_camera(street: Street, seconds: float, size: tuple[int, int], rng: Rng) -> Camera:
-    """Return a camera outside everything that sees a thing in its middle; what is hidden is given up for another."""
+    """Return a camera in free space that looks at a random object; a hidden object is replaced by another."""
     table = street.at(seconds)
     things = find_things(table)
     while True:
@@ -77,7 +77,7 @@ def aim_camera(street: Street, seconds: float, size: tuple[int, int], rng: Rng) 
 
 
 def _places(things: Things, thing: int, rng: Rng) -> tuple[Floats, Floats]:  # [T, 3], [T, 3]
-    """Draw points of a thing and, around each, a place to see it from: as far as the thing is large, or farther."""
+    """Return random points of an object and for each a viewpoint, at a distance that grows with the object's size."""
     low, high = things.low[thing], things.high[thing]
     targets = low + (high - low) * rng.uniform(0.2, 0.8, (TRIES, 3))
     reach = min(max(math.sqrt(float(((high - low) ** 2).sum())), 0.8), 8.0)
@@ -89,7 +89,7 @@ def _places(things: Things, thing: int, rng: Rng) -> tuple[Floats, Floats]:  # [
 
 
 def find_things(table: PrimitiveTable) -> Things:
-    """Return the objects of a street by their instances, each with the box around what lies in the stretch."""
+    """Return the objects of a street between `LOW_M` and `HIGH_M`, with their bounding boxes."""
     cos, sin, half = np.abs(table.cos), np.abs(table.sin), table.half
     wide = np.stack([cos * half[:, 0] + sin * half[:, 1], sin * half[:, 0] + cos * half[:, 1], half[:, 2]], 1)
     instance, row = np.unique(table.instance, return_inverse=True)

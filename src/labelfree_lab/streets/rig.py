@@ -1,4 +1,4 @@
-"""The vehicle's sensors: six cameras all around and a LiDAR of 32 beams, placed like nuScenes'."""
+"""The vehicle's sensors: six cameras in all directions and a LiDAR of 32 beams, placed as in nuScenes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DIRECTIONS = (
     ("CAM_BACK_LEFT", 110.0),
     ("CAM_FRONT_LEFT", 55.0),
 )
-"""Channels in nuScenes' order, degrees to the left of ahead."""
+"""Channels in nuScenes' order, with their yaw in degrees, counted from ahead to the left."""
 FIELD_OF_VIEW = 70.0
 BEAMS = 32
 LOWEST, HIGHEST = -30.67, 10.67
@@ -27,7 +27,7 @@ OPTICAL = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 
 
 def vehicle_rig(size: tuple[int, int] = (112, 208)) -> Rig:
-    """Return the sensors with cameras of a (height, width)."""
+    """Return the sensors; `size` is the (height, width) of images."""
     focal = size[1] / 2 / math.tan(math.radians(FIELD_OF_VIEW / 2))
     intrinsics = np.array([[focal, 0, size[1] / 2], [0, focal, size[0] / 2], [0, 0, 1.0]])
     cameras = []
@@ -44,7 +44,7 @@ def vehicle_rig(size: tuple[int, int] = (112, 208)) -> Rig:
 
 
 def lidar_rays(azimuths: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:  # [N, 3], [N]
-    """Return the unit directions of one turn in the LiDAR's frame, and the beam of each, 0 the lowest."""
+    """Return the unit directions of one turn in the LiDAR's frame and their beams, 0 the lowest."""
     elevation = np.radians(np.linspace(LOWEST, HIGHEST, BEAMS))
     around = 2 * np.pi * (np.arange(azimuths) + 0.5) / azimuths
     flat = np.cos(elevation)[:, None]

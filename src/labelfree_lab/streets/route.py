@@ -1,7 +1,7 @@
-"""Drives through streets: from a seed to what every sensor saw, the same on every machine.
+"""Drives through streets from seeds; a seed gives the same readings on every machine.
 
-Ranges of street seeds, so that no street serves two purposes: the teachers' corpus from 1_000_000, tuning from
-2_000_000, experiments take a thousand each from 3_000_000 on.
+Each purpose has its own range of street seeds: the teachers' corpus starts at 1_000_000, tuning at 2_000_000, and
+experiments at 3_000_000, with a thousand streets each.
 """
 
 from __future__ import annotations
@@ -26,30 +26,33 @@ EXPERIMENT_STREETS = 3_000_000
 STREETS_PER_EXPERIMENT = 1000
 KEY_FRAME_US = 500_000
 CAMERA_LEAD_US = 50_000
-"""A turn of the LiDAR takes so long; each camera is triggered when the beam passes its direction."""
+"""Duration of one turn of the LiDAR; each camera is triggered when the beam passes its direction."""
 
 
 @dataclass(frozen=True)
 class DriveSize:
-    """How long a drive is and how finely it is seen."""
+    """The length of a drive and the resolution of its sensors."""
 
     key_frames: int = 8
-    """How many."""
+    """Number of key frames."""
     image_size: tuple[int, int] = (112, 208)
-    """(height, width) of the pictures."""
+    """(height, width) of the images."""
     azimuths: int = 360
     """Directions of one turn of the LiDAR; each has 32 beams."""
     sweeps_between: int = 1
-    """Turns kept between two key frames; nuScenes has nine."""
+    """Turns of the LiDAR between two key frames; nuScenes has nine."""
     key_frame_us: int = KEY_FRAME_US
-    """Time from one key frame to the next; half a second as in nuScenes, or more so that they see other things."""
+    """Time between key frames in microseconds; half a second as in nuScenes, or more so that they differ."""
 
 
 def street_seed(seed: int, index: int) -> int:
-    """Return the seed of the index-th of an experiment's thousand streets; never one of the teachers' or for tuning."""
+    """Return the street seed of the index-th of 1000 streets of an experiment; other purposes have other ranges.
+
+    Raises an `InputError` if the seed is negative or the index is out of range.
+    """
     if seed < 0 or not 0 <= index < STREETS_PER_EXPERIMENT:
         raise InputError(
-            f"experiment seed {seed} must be 0 or more, street index {index} in 0..{STREETS_PER_EXPERIMENT - 1}."
+            f"Experiment seed {seed} must be 0 or more, street index {index} in 0..{STREETS_PER_EXPERIMENT - 1}."
         )
     return EXPERIMENT_STREETS + seed * STREETS_PER_EXPERIMENT + index
 
@@ -66,7 +69,7 @@ def drive_through(seed: int, name: str, size: DriveSize) -> StreetDrive:
 
 @dataclass(frozen=True, eq=False)
 class StreetDrive:
-    """A drive along a street; key frames are made when asked for."""
+    """A drive along a street; key frames are built on access."""
 
     name: str
     rig: Rig
@@ -79,7 +82,7 @@ class StreetDrive:
 
     @property
     def start_us(self) -> int:
-        """When the first key frame is."""
+        """Return the time of the first key frame in microseconds."""
         return self._path.start_us
 
     def __len__(self) -> int:
@@ -90,7 +93,7 @@ class StreetDrive:
             yield self.key_frame(index)
 
     def key_frame(self, index: int) -> KeyFrame:
-        """Return one key frame: a turn of the LiDAR, six pictures taken shortly before its end, and turns after it."""
+        """Return one key frame: a turn of the LiDAR, six images taken shortly before its end, and later turns."""
         step_us = self.size.key_frame_us
         time = self._path.start_us + index * step_us
         steps = self.size.sweeps_between + 1
@@ -120,7 +123,7 @@ class StreetDrive:
         )
 
     def picture(self, camera: RigCamera, time: int) -> Picture:
-        """Take a picture at a time in microseconds; the drive begins at `start_us`."""
+        """Return the image of a camera at a time in microseconds; the drive begins at `start_us`."""
         seconds = self._path.seconds(time)
         street_to_camera = np.asarray(
             np.linalg.inv(self._path.ego_to_street(seconds) @ camera.camera_to_ego), dtype=np.float64
@@ -134,7 +137,7 @@ class StreetDrive:
 
 @dataclass(frozen=True, eq=False)
 class _Path:
-    """How the vehicle moves: along its lane with a slow sway, at one speed."""
+    """The vehicle's motion: along its lane with a slow sway, at constant speed."""
 
     start_us: int
     speed_m_s: float

@@ -1,4 +1,4 @@
-"""A key frame of the street as a scene, without files: what nuScenes' reader returns of the same key frame."""
+"""A key frame of a street as a scene, without files: the same that the nuScenes reader returns."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from labelfree_lab.streets.drive import KeyFrame, Picture, Rig
 
 
 def key_frame_scene(name: str, rig: Rig, key: KeyFrame) -> Scene:
-    """Return the turn's points in the vehicle's frame at the LiDAR's time, with intensity and truth, and the cameras.
+    """Return a key frame as a scene: points in the vehicle's frame at the LiDAR's time, ground truth and images.
 
-    Unlike nuScenes, the lab knows the classes of the pixels too.
+    Unlike nuScenes, the lab also gives ground truth for images.
     """
     to_ego = rig.lidar_to_ego
     points = key.sweep.points @ to_ego[:3, :3].T + to_ego[:3, 3]
@@ -21,7 +21,7 @@ def key_frame_scene(name: str, rig: Rig, key: KeyFrame) -> Scene:
 
 
 def _frame(picture: Picture, key: KeyFrame) -> Frame:
-    """Chain the vehicle at the LiDAR's time, the world, the vehicle at the camera's time and the camera."""
+    """Return a frame whose pose maps the vehicle's frame at the LiDAR's time to the camera at the image's time."""
     camera = picture.camera
     camera_to_global = picture.ego_to_global @ camera.camera_to_ego
     ego_to_camera = np.linalg.inv(camera_to_global) @ key.sweep.ego_to_global

@@ -1,4 +1,4 @@
-"""What the sensors make of the street: pictures with class and object of each pixel, and turns of the LiDAR."""
+"""Simulated sensors in a street: images with class and object of each pixel, and turns of the LiDAR."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from labelfree_lab.streets.street import Street
 
 Floats = NDArray[np.float32]
 RANGE_M = 70.0
-"""How far the LiDAR sees."""
+"""Range of the LiDAR in metres."""
 NOISE_M = 0.02
-"""Standard deviation of its ranges."""
+"""Standard deviation of its ranges in metres."""
 LOST = 0.03
-"""Share of returns that get lost."""
+"""Share of returns that are lost."""
 HAZE_M = 140.0
-"""Distance at which the sky's light is as strong as a thing's own."""
+"""Scale of the haze in metres: its strength grows as 1 - exp(-distance / HAZE_M)."""
 NEAREST_M = 0.8
-"""Nearer returns, of the vehicle itself, are none."""
+"""Nearer returns, those of the vehicle itself, are left out; in metres."""
 
 
 @dataclass(frozen=True, eq=False)
 class Sight:
-    """One picture."""
+    """One image with the class and object of each pixel."""
 
     image: NDArray[np.uint8]  # [H, W, 3]
     classes: NDArray[np.uint8]  # [H, W], 255 for the sky
@@ -43,11 +43,11 @@ class Returns:
     points: Floats  # [N, 3]
     intensity: Floats  # [N] 0..255
     classes: NDArray[np.uint8]  # [N]
-    ray: NDArray[np.int64]  # [N] which of the rays came back
+    ray: NDArray[np.int64]  # [N] index of the ray of each return
 
 
 def see(street: Street, camera: Camera, seconds: float, rng: np.random.Generator) -> Sight:
-    """Take a picture at a time."""
+    """Return the image of a camera at a time in seconds."""
     table = street.at(seconds)
     height, width = camera.size
     eye, rays = pixel_rays(camera)
@@ -92,12 +92,13 @@ def _lit(
 
 def turn(
     street: Street,
-    eye: NDArray[np.float64],  # [3] where the LiDAR is
+    eye: NDArray[np.float64],  # [3] position of the LiDAR
     rays: Floats,  # [N, 3] unit
     seconds: float,
     rng: np.random.Generator,
 ) -> Returns:
-    """Send one turn's rays out and return what comes back."""
+    """Return the LiDAR's returns of one turn at a time."""
+    # Cast the rays
     table = street.at(seconds)
     near_by = _near(table, eye)
     distance, primitive = np.full(len(rays), np.inf, np.float32), np.full(len(rays), -1, np.int64)
@@ -111,11 +112,13 @@ def turn(
         closer = (near <= far) & (near < distance) & (near > NEAREST_M)
         np.copyto(distance, near, where=closer)
         np.copyto(primitive, index, where=closer)
+    # Returns within range
     back = (distance < RANGE_M) & (rng.random(len(rays)) > LOST)
     rows = np.flatnonzero(back)
     owner = primitive[rows]
     exact = eye.astype(np.float32)[:, None] + rays[rows].T * distance[rows]
     face, normals = locate(table, exact, owner)
+    # Intensity and range noise
     bright = albedo(table, face, owner, table.texture[owner]).mean(axis=1)
     glass = table.texture[owner] == Texture.WINDOW
     upright = np.abs((normals * rays[rows].T).sum(axis=0))
@@ -127,7 +130,7 @@ def turn(
 
 
 def _near(table: PrimitiveTable, eye: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the primitives that any ray may reach."""
+    """Return the indices of the primitives that are within range of the LiDAR."""
     reach = np.sqrt((table.half**2).sum(axis=1)) + RANGE_M
     away = np.sqrt(((table.centre - eye) ** 2).sum(axis=1))
     return np.flatnonzero(away < reach)

@@ -1,4 +1,4 @@
-"""A stretch of street from a seed: ground, buildings, green, parked and moving road users.
+"""A street from a seed: ground, buildings, vegetation, parked and moving road users.
 
 The street runs along x; ground and objects lie in the street's frame: x along it, y to the left, z up, metres.
 """
@@ -27,9 +27,9 @@ from labelfree_lab.shapes.primitives import (
 from labelfree_lab.streets import objects
 
 START_M, END_M = -60.0, 120.0
-"""The stretch that is built."""
+"""Ends of the street along x, in metres."""
 GROUND_M = 0.3
-"""Thickness of the ground's slabs."""
+"""Thickness of the ground's slabs in metres."""
 KERB_M = 0.14
 
 Box = tuple[float, float, float, float]  # x0, x1, y0, y1
@@ -37,7 +37,7 @@ Box = tuple[float, float, float, float]  # x0, x1, y0, y1
 
 @dataclass(frozen=True)
 class Mover:
-    """A road user that keeps its speed."""
+    """A road user with constant speed."""
 
     piece: Piece
     start: tuple[float, float]
@@ -46,7 +46,7 @@ class Mover:
     instance: int
 
     def at(self, seconds: float) -> list[Primitive]:
-        """Return it where it is at a time."""
+        """Return its primitives at a time in seconds."""
         way = self.speed_m_s * seconds
         placement = free_placement(
             self.start[0] + way * math.cos(self.yaw), self.start[1] + way * math.sin(self.yaw), self.yaw
@@ -56,7 +56,7 @@ class Mover:
 
 @dataclass(frozen=True, eq=False)
 class Street:
-    """What does not move, as arrays, what moves, and the light."""
+    """A street: its fixed primitives as arrays, its moving road users and the light."""
 
     seed: int
     still: PrimitiveTable
@@ -64,13 +64,13 @@ class Street:
     lane_y: float
     """Middle of the lane that the vehicle with the sensors drives in."""
     sun: tuple[float, float, float]
-    """Direction to the sun, unit."""
+    """Unit vector towards the sun."""
     sun_strength: float
     ambient: float
     sky: Colour
 
     def at(self, seconds: float) -> PrimitiveTable:
-        """Return all primitives at a time."""
+        """Return all primitives at a time in seconds."""
         moving = [primitive for mover in self.movers for primitive in mover.at(seconds)]
         if not moving:
             return self.still
@@ -80,7 +80,7 @@ class Street:
 
 
 class _Builder:
-    """Puts pieces down where nothing stands yet, each as an instance of its own."""
+    """A street under construction: places pieces on free ground, each as its own instance."""
 
     def __init__(self, rng: Rng) -> None:
         self.rng = rng
@@ -89,7 +89,7 @@ class _Builder:
         self.instance = 0
 
     def slab(self, name: str, area: Box, top: float, material: Material) -> None:
-        """Lay a piece of ground whose top is at a height."""
+        """Add a slab of ground whose top is at a height in metres."""
         x0, x1, y0, y1 = area
         self.instance += 1
         self.primitives.append(
@@ -106,7 +106,7 @@ class _Builder:
         )
 
     def free(self, piece: Piece, x: float, y: float, yaw: float) -> bool:
-        """Whether a piece has room there; if so the room is taken."""
+        """Return whether a piece has room at a position, and reserve it if so."""
         low, high = piece.bounds()
         reach = [
             Placement(x, y, math.cos(yaw), math.sin(yaw)).apply(u, v)
@@ -120,7 +120,7 @@ class _Builder:
         return True
 
     def stand(self, piece: Piece, x: float, y: float, yaw: float = 0.0, z: float = 0.0) -> bool:
-        """Put a piece down if there is room."""
+        """Place a piece if there is room; return whether it was placed."""
         if not self.free(piece, x, y, yaw):
             return False
         self.instance += 1
@@ -135,13 +135,15 @@ def _rest(solid: Primitive) -> tuple[tuple[float, float, float], float, float, b
 
 
 def build_street(seed: int) -> Street:
-    """Draw a street from its seed alone."""
+    """Return the street of a seed."""
+    # Layout in metres
     rng = np.random.Generator(np.random.PCG64(seed))
     builder = _Builder(rng)
     half = rng.uniform(5.0, 7.5)
     lane = half - 2.2 - 1.6  # beside the cars at the kerb
     walk = rng.uniform(1.8, 3.5)
     crossing = rng.uniform(25.0, 70.0)
+    # Ground and objects
     _lay_ground(builder, half, walk, crossing)
     _works(builder, half)
     for side in (-1.0, 1.0):
@@ -149,6 +151,7 @@ def build_street(seed: int) -> Street:
         _park(builder, side, half, crossing)
         _walkers(builder, side, half, walk)
     movers = _traffic(builder, lane)
+    # Light
     angle, height = rng.uniform(0, 2 * math.pi), rng.uniform(0.35, 0.85)
     flat = math.sqrt(1 - height * height)
     grey = rng.uniform(0.6, 0.95)
@@ -177,10 +180,12 @@ def _grey(rng: Rng, low: float, high: float) -> Colour:
 
 
 def _lay_ground(builder: _Builder, half: float, walk: float, crossing: float) -> None:
-    """Lay road, crossing road, pavements, and what lies behind them: earth, grass or paving."""
+    """Add road, crossing road, pavements and the ground behind them: earth, grass or paving."""
+    # Road
     rng = builder.rng
     asphalt = _surface(rng, _grey(rng, 0.2, 0.42), Texture.GROUND, 0.25)
     builder.slab("driveable surface", (START_M, END_M, -half, half), 0.0, asphalt)
+    # Crossing road, pavements and the ground behind
     wide = rng.uniform(3.0, 4.5)
     for side in (-1.0, 1.0):
         near, far = sorted((side * half, side * 60.0))
@@ -194,22 +199,25 @@ def _lay_ground(builder: _Builder, half: float, walk: float, crossing: float) ->
             builder.slab("sidewalk", (x0, x1, near, far), KERB_M, slabs)
             near, far = sorted((side * (half + walk), side * 60.0))
             builder.slab("terrain", (x0, x1, near, far), KERB_M - 0.02, behind)
+    # Lane markings
     bright = _surface(rng, (0.85, 0.85, 0.82), Texture.PLAIN, 1.0)
     for x in np.arange(START_M, END_M, 9.0):
         if abs(x - crossing) > wide + 4:
             builder.slab("driveable surface", (x, x + 3.0, -0.08, 0.08), 0.005, bright)
-    if rng.random() < 0.55:  # an island in the middle
+    # Traffic island
+    if rng.random() < 0.55:
         x = crossing + rng.choice([-1.0, 1.0]) * rng.uniform(wide + 2, wide + 6)
         paved = _surface(rng, _grey(rng, 0.35, 0.6), Texture.TILES, 0.3)
         long, broad = rng.uniform(6.0, 14.0), rng.uniform(0.6, 1.0)
         builder.slab("other_flat", (x - long / 2, x + long / 2, -broad, broad), KERB_M + 0.02, paved)
         builder.taken.append((x - long / 2, x + long / 2, -broad, broad))
+    # The crossing road stays free
     builder.taken.append((crossing - wide, crossing + wide, half, 60.0))
     builder.taken.append((crossing - wide, crossing + wide, -60.0, -half))
 
 
 def _line(builder: _Builder, side: float, half: float, walk: float, crossing: float) -> None:
-    """Line a side with buildings, trees, bushes and poles."""
+    """Add buildings, trees, bushes and poles along one side."""
     rng = builder.rng
     setback = half + walk + rng.uniform(0.5, 7.0)
     x = START_M
@@ -233,7 +241,7 @@ def _draw(rng: Rng, chances: tuple[tuple[Callable[[Rng], Piece], float], ...]) -
 
 
 def _park(builder: _Builder, side: float, half: float, crossing: float) -> None:
-    """Park vehicles at the kerb."""
+    """Add vehicles parked at the kerb."""
     rng, x = builder.rng, START_M + 5.0
     crowd = rng.uniform(0.3, 0.8)
     while x < END_M - 8:
@@ -245,7 +253,7 @@ def _park(builder: _Builder, side: float, half: float, crossing: float) -> None:
 
 
 def _walkers(builder: _Builder, side: float, half: float, walk: float) -> None:
-    """Put people, and cycles that lean there, on the pavement."""
+    """Add people and parked cycles on the pavement."""
     rng = builder.rng
     for _ in range(int(rng.integers(9, 18))):
         x, y = rng.uniform(START_M + 40, END_M - 40), side * (half + rng.uniform(0.8, walk - 0.3))
@@ -256,7 +264,7 @@ def _walkers(builder: _Builder, side: float, half: float, walk: float) -> None:
 
 
 def _works(builder: _Builder, half: float) -> None:
-    """Close a part of the kerb's lane by cones and barriers around a machine."""
+    """Add road works: cones and barriers around a machine in the lane at the kerb."""
     rng = builder.rng
     for _ in range(int(rng.integers(2, 4))):
         side = float(rng.choice([-1.0, 1.0]))
@@ -271,7 +279,7 @@ def _works(builder: _Builder, half: float) -> None:
 
 
 def _traffic(builder: _Builder, lane: float) -> tuple[Mover, ...]:
-    """Let vehicles come towards us, one drive before us, and people walk along the pavement."""
+    """Return the moving vehicles: one ahead in the same lane, the others oncoming."""
     rng, movers = builder.rng, []
     builder.instance += 1
     ahead = _draw(rng, objects.DRIVING)

@@ -1,1 +1,1 @@
-"""Training of the lab's tiny CLIP, SAM and backbones."""
+"""The lab's teachers: training of tiny CLIP, tiny SAM and the backbones."""

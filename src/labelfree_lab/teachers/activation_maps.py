@@ -1,4 +1,4 @@
-"""Photographs with class activation maps: where a network that was trained on tags alone sees what its tags name."""
+"""Photographs with class activation maps of a network that was trained on tags alone."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from labelfree_lab.teachers.train_backbone import TagNet, normalise
 
 Rng = np.random.Generator
 MAGNIFIED = 128
-"""Side that photographs are enlarged to for the tag network: finer maps, and better ones than dilation gives."""
+"""Side in pixels to which photographs are enlarged for the tag network; its maps are finer and better than dilated."""
 
 
 @dataclass(frozen=True, eq=False)
 class Album:
-    """P photographs with tags and maps, computed once and used for many steps."""
+    """P photographs with tags and activation maps, computed once and used for many steps."""
 
     windows: Windows
     visible: NDArray[np.bool_]  # [P, K] the tags
@@ -32,7 +32,7 @@ class Album:
 
     @cached_property
     def prior(self) -> Tensor:  # [K]
-        """Return the share of all places that the maps give to each class."""
+        """Return the share of each class over all places of the maps."""
         total = sum(
             wanted_classes(maps.float(), torch.from_numpy(visible)).mean((0, 1)) * len(maps)
             for maps, visible in zip(self.maps.split(1024), np.array_split(self.visible, range(1024, len(self), 1024)))
@@ -53,7 +53,7 @@ def fill_album(
     min_share: float,
     at_once: int = 64,
 ) -> Album:
-    """Take `count` photographs of objects and let the tag network look at each."""
+    """Return `count` photographs of objects with the tag network's activation maps."""
     windows = aim_at_objects(rng, pictures, count, sides)
     visible = read_tags(pictures, windows, min_share)
     album = Album(windows, visible, torch.empty(0))
@@ -70,7 +70,7 @@ def fill_album(
 
 @torch.inference_mode()
 def activation_maps(tag_net: TagNet, pixels: Tensor) -> Tensor:  # [B, 3, H, W] in 0..1 -> [B, K, h, w]
-    """Return the tag network's logit of every class at every place of its last map."""
+    """Return the tag network's logits of all classes at every place of its last map."""
     images = normalise(pixels).contiguous(memory_format=torch.channels_last)
     maps: Tensor = tag_net.classifier(tag_net.backbone(images)).float()
     return maps
@@ -80,7 +80,7 @@ def wanted_classes(
     maps: Tensor,  # [B, K, h, w] logits of the tag network
     visible: Tensor,  # [B, K] bool
 ) -> Tensor:  # [B, h * w, K]
-    """Return the classes at each place of the maps, among those that the tags name."""
+    """Return the probabilities of the classes at each place of the maps; classes outside the tags have 0."""
     return maps.flatten(2).transpose(1, 2).masked_fill(~visible[:, None], -torch.inf).softmax(-1)
 
 
@@ -94,8 +94,8 @@ def map_loss(
 ) -> Tensor:
     """Return the cross-entropy of each patch against the tag network's map.
 
-    The prior is added to the cosines here and left out when labelling (logit adjustment): otherwise large classes, wall
-    and floor, would swallow the small ones.
+    The prior is added to the cosines here and left out when labelling (logit adjustment). Otherwise frequent classes,
+    wall and floor, would replace the rare ones.
     """
     side = round(patches.shape[1] ** 0.5)
     fine = functional.interpolate(maps.float(), (side, side), mode="bilinear", align_corners=False)

@@ -1,6 +1,6 @@
-"""Captions of the lab's CLIPs: sentences that name some of the things visible in a photograph, and their tokenizer.
+"""Captions of the lab's CLIPs: sentences that name some of the classes in a photograph, and their tokenizer.
 
-A caption knows one thing about its picture: the set of class names visible in it. It never sees where they are.
+A caption depends only on the set of classes that are visible in its image, not on where they are.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ Rng = np.random.Generator
 
 @dataclass(frozen=True)
 class Wording:
-    """How the captions of a world speak."""
+    """The templates of the captions of a world."""
 
     surfaces: tuple[str, ...]
-    """Named less often than objects: nobody's caption mentions the floor every time."""
+    """Classes that are named less often than objects, since real captions rarely mention the floor."""
     lists: tuple[str, ...]
     """Templates for several names at once, each with its article."""
     nothing: str
-    """The caption of a picture without any name."""
+    """The caption of an image without any class."""
 
 
 ROOMS = Wording(
@@ -71,7 +71,7 @@ def draw_names(
     surface_chance: float = 0.65,
     wording: Wording = ROOMS,
 ) -> NDArray[np.bool_]:  # [B, K], a subset of visible with at least one name where visible has one
-    """Choose what each caption names: one to three visible objects, and surfaces now and then."""
+    """Return the classes that each caption names: one to three visible objects, and sometimes surfaces."""
     surface = np.isin(np.asarray(names), wording.surfaces)
     order = np.where(visible & ~surface, rng.random(visible.shape), 2.0)
     rank = order.argsort(1).argsort(1)
@@ -88,7 +88,7 @@ def write_caption(
     single_chance: float = 0.6,
     wording: Wording = ROOMS,
 ) -> str:
-    """Write a sentence naming exactly the classes of `named`, in random order.
+    """Return a sentence that names exactly the classes of `named`, in random order.
 
     A single name, and sometimes a list, goes into one of the 85 templates that dense labelling averages over.
     """
@@ -107,21 +107,21 @@ def _join(words: Sequence[str]) -> str:
 
 def statements_hold(
     named: NDArray[np.bool_],  # [B, K] of the captions
-    visible: NDArray[np.bool_],  # [B, K] of the pictures
-) -> NDArray[np.bool_]:  # [B pictures, B captions]
-    """Tell which captions are true of which pictures: all they name is visible there."""
+    visible: NDArray[np.bool_],  # [B, K] of the images
+) -> NDArray[np.bool_]:  # [B images, B captions]
+    """Return which captions are true of which images: all classes that they name are visible there."""
     missing = (~visible).astype(np.float32) @ named.astype(np.float32).T
     return np.asarray(missing == 0)
 
 
 def vocabulary_words(names: Sequence[str], wording: Wording = ROOMS) -> list[str]:
-    """Collect every word of the templates and the class names, in alphabetical order."""
+    """Return every word of the templates and the class names, in alphabetical order."""
     sentences = [*TEMPLATES, *wording.lists, *names, wording.nothing, "a, the and"]
     return sorted({word for text in sentences for word in _TOKEN.findall(text.replace("{}", "").lower())})
 
 
 def build_tokenizer(names: Sequence[str], wording: Wording = ROOMS) -> PreTrainedTokenizerFast:
-    """Make a word-level tokenizer for the captions; words it does not know become one unknown token."""
+    """Return a word-level tokenizer for the captions; unknown words become one unknown token."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 

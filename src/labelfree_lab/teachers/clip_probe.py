@@ -1,4 +1,4 @@
-"""How good rooms-clip is so far: dense labels and retrieval on rooms that it was not trained on."""
+"""Evaluation of a tiny CLIP during training: dense labels and retrieval on held-out images."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from labelfree_lab.teachers.crops import CaptionBatch
 
 WINDOW = 64
-"""Windows of the training size: interpolated positions cost a third to three quarters of the mIoU."""
+"""Side of a window, that of training; interpolated positions lower the mIoU by a third to three quarters."""
 
 PICTURES_AT_ONCE = 10
 
 
 def reading(attention: str, scale: float, keep_residual: bool = False) -> ClipOptions:
-    """Return the options that read rooms-clip densely in windows of its training size."""
+    """Return the options of dense labelling in windows of the training size."""
     return ClipOptions(
         attention=attention,  # type: ignore[arg-type]
         keep_residual=keep_residual,
@@ -40,14 +40,14 @@ def reading(attention: str, scale: float, keep_residual: bool = False) -> ClipOp
 
 
 CURVE: Mapping[str, ClipOptions] = {"value_x2": reading("value", 2), "value+residual_x2": reading("value", 2, True)}
-"""What is followed during training."""
+"""Options that are measured during training."""
 
 TABLE: Mapping[str, ClipOptions] = {
     f"{attention}{'+residual' if residual else ''}_x{scale:g}": reading(attention, scale, residual)
     for attention, residual in (("value", True), ("value", False), ("kk", False), ("nacl", False), ("qq+kk", False))
     for scale in (1.0, 1.5, 2.0)
 }
-"""What is measured once at the end, for the model card."""
+"""Options that are measured once at the end, for the model card."""
 
 
 def dense_scores(
@@ -57,7 +57,7 @@ def dense_scores(
     vocabulary: Vocabulary,
     options: ClipOptions,
 ) -> ConfusionMatrix:
-    """Label all pictures densely and count the hits."""
+    """Return the confusion matrix of dense labels over all images."""
     encode = Tokenizer(lambda text: list(tokenizer(text)["input_ids"]), tokenizer.model_max_length, "captions")
     teacher = DenseClip(model.eval(), encode, options)
     text = teacher.embed(vocabulary).vectors
@@ -77,7 +77,7 @@ def probe_scores(
     vocabulary: Vocabulary,
     readings: Mapping[str, ClipOptions] = CURVE,
 ) -> dict[str, float]:
-    """Return mIoU and pixel accuracy in per cent of each reading."""
+    """Return mIoU and pixel accuracy in percent for each of several options."""
     scores = {}
     for name, options in readings.items():
         matrix = dense_scores(model, tokenizer, pictures, vocabulary, options)
@@ -88,7 +88,7 @@ def probe_scores(
 
 @torch.inference_mode()
 def retrieval_at_1(model: CLIPModel, batch: CaptionBatch) -> float:
-    """Return the share of pictures whose CLS token is nearest to their own caption, or to one that says the same."""
+    """Return the share of images whose CLS token is nearest to their own caption or to an equivalent one."""
     images = model.eval().get_image_features(pixel_values=normalise(batch.pixels)).pooler_output
     texts = model.get_text_features(input_ids=batch.tokens).pooler_output
     best = (functional.normalize(images, dim=-1) @ functional.normalize(texts, dim=-1).T).argmax(1)

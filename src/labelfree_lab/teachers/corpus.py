@@ -1,8 +1,7 @@
-"""A photo corpus of many rooms or streets on disk, for training the lab's teachers: arrays beside a corpus.json.
+"""A corpus of images of many rooms or streets on disk, for training the lab's teachers: arrays and corpus.json.
 
-Each room contributes its photos first, then the views of a walk; each street its photos, then pictures of the cameras
-of a drive. They are written in any order and ticked off, so that an interrupted run goes on where it stopped;
-corpus.json appears only when all is there.
+Each room gives its photographs first, then the views of a walk; each street its photographs, then images of the
+cameras of a drive. Finished rooms are recorded, so that an interrupted run resumes; corpus.json appears at the end.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ Seen = View | Sight | Picture
 
 @dataclass(frozen=True)
 class CorpusPlan:
-    """What a corpus holds; of streets, each counts as a room and a drive through it as the walk."""
+    """The content of a corpus; a street counts as a room and a drive as its walk."""
 
     rooms: int
     photos_per_room: int
@@ -47,7 +46,7 @@ class CorpusPlan:
 
     @property
     def per_room(self) -> int:
-        """Images of one room."""
+        """Return the number of images of one room."""
         return self.photos_per_room + self.walk_views_per_room
 
 
@@ -67,7 +66,7 @@ class Corpus:
 
     @property
     def world(self) -> World:
-        """What it shows."""
+        """Return the world that the corpus shows."""
         return WORLDS[self.plan.world]
 
 
@@ -81,12 +80,15 @@ def write_corpus(
     size: tuple[int, int] | None = None,
     world: World = ROOMS,
 ) -> None:
-    """Render a corpus into a folder; a second call with the same numbers continues an interrupted one."""
+    """Render a corpus into a folder; the same call resumes an interrupted one.
+
+    Raises an `InputError` if the corpus would be empty or if the folder holds another corpus.
+    """
     size = size or world.picture_size
     plan = CorpusPlan(rooms, photos_per_room, walk_views_per_room, first_seed, size, world.name)
     if rooms < 1 or plan.per_room < 1:
         raise InputError(
-            f"a corpus of {rooms} {world.name} with {plan.per_room} views each is empty; ask for at least one"
+            f"A corpus of {rooms} {world.name} with {plan.per_room} images each is empty: give at least one of both."
         )
     if (folder / "corpus.json").exists():
         _check_same(folder / "corpus.json", plan)
@@ -106,9 +108,11 @@ def write_corpus(
 
 
 def open_corpus(folder: Path) -> Corpus:
-    """Open a finished corpus."""
+    """Return a finished corpus; raise an `InputError` if the folder has none."""
     if not (folder / "corpus.json").exists():
-        raise InputError(f"{folder} holds no corpus.json; write the corpus with write_corpus first")
+        raise InputError(
+            f"{folder}: holds no corpus.json; write the corpus with `python -m labelfree_lab.teachers.corpus`."
+        )
     plan = _read_plan(folder / "corpus.json")
     arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _arrays(plan)}
     names = tuple(json.loads((folder / "corpus.json").read_text())["class_names"])
@@ -116,17 +120,17 @@ def open_corpus(folder: Path) -> Corpus:
 
 
 def open_pair(training: Path, tuning: Path) -> tuple[Corpus, Corpus]:
-    """Open what a teacher is trained on and what it is measured on; both must show the same world."""
+    """Return the training corpus and the tuning corpus; raise an `InputError` if they show different worlds."""
     pair = open_corpus(training), open_corpus(tuning)
     if pair[0].class_names != pair[1].class_names:
         raise InputError(
-            f"{tuning} shows {pair[1].plan.world}, but {training} {pair[0].plan.world}: give two of a kind."
+            f"{tuning} shows {pair[1].plan.world}, but {training} shows {pair[0].plan.world}: give two of one world."
         )
     return pair
 
 
 def _arrays(plan: CorpusPlan) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Shape and type of each array of a finished corpus."""
+    """Return the shape and type of each array of a finished corpus."""
     count, (height, width) = plan.rooms * plan.per_room, plan.size
     return {
         "images": ((count, height, width, 3), "uint8"),
@@ -137,7 +141,7 @@ def _arrays(plan: CorpusPlan) -> dict[str, tuple[tuple[int, ...], str]]:
 
 
 def _prepare(work: Path, plan: CorpusPlan) -> None:
-    """Create empty arrays, unless an earlier run with the same plan left some."""
+    """Create empty arrays, unless an earlier run with the same plan created them."""
     if (work / "plan.json").exists():
         _check_same(work / "plan.json", plan)
         return
@@ -148,7 +152,7 @@ def _prepare(work: Path, plan: CorpusPlan) -> None:
 
 
 def _write_room(work: Path, plan: CorpusPlan, index: int) -> None:
-    """Render all views of one room into its rows, then tick it off."""
+    """Render all views of one room into its rows, then record it as done."""
     seed = plan.first_seed + index
     views = _street_views(plan, seed) if plan.world == STREETS.name else _room_views(plan, seed)
     rows = slice(index * plan.per_room, (index + 1) * plan.per_room)
@@ -193,13 +197,13 @@ def _read_plan(path: Path) -> CorpusPlan:
         walk_views_per_room=int(read["walk_views_per_room"]),
         first_seed=int(read["first_seed"]),
         size=(int(read["size"][0]), int(read["size"][1])),
-        world=str(read.get("world", ROOMS.name)),  # older ones are of rooms
+        world=str(read.get("world", ROOMS.name)),  # older files have no world: they are of rooms
     )
 
 
 def _check_same(path: Path, plan: CorpusPlan) -> None:
     if _read_plan(path) != plan:
-        raise InputError(f"{path} describes another corpus, {_read_plan(path)}, than {plan}; use another folder")
+        raise InputError(f"{path}: describes another corpus, {_read_plan(path)}, expected {plan}; use another folder.")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,7 +1,7 @@
-"""Photographs with tags for the lab's teachers: crops of rendered pictures and the set of classes visible in each.
+"""Photographs with tags for the lab's teachers: crops of rendered images and the set of classes visible in each.
 
-Class maps are read here for two things only: to aim a crop at an object, as a photographer does, and to list which
-classes cover enough of it. What leaves this file is pictures and tags, never a dense label.
+Class maps are used for two purposes only: to centre a crop on an object, as a photographer does, and to list the
+classes that cover enough of it. The functions return images and tags, never dense labels.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 @dataclass(frozen=True)
 class TaggedPictures:
-    """A corpus of n pictures and, per class, the pictures that show it."""
+    """A corpus of n images and, per class, the images that show it."""
 
     images: NDArray[np.uint8]  # [n, H, W, 3]
     classes: NDArray[np.uint8]  # [n, H, W], 255 = none of the K classes
-    shows: tuple[NDArray[np.int64], ...]  # per class, the indices of pictures where it covers min_share or more
+    shows: tuple[NDArray[np.int64], ...]  # per class, the indices of images where it covers min_share or more
 
     @classmethod
     def index(
         cls, images: NDArray[np.uint8], classes: NDArray[np.uint8], class_count: int, min_share: float = 0.01
     ) -> TaggedPictures:
-        """Look through the corpus once for which class is where."""
+        """Return a corpus after listing the images of each class; raise an `InputError` if its arrays do not fit."""
         if len(images) != len(classes) or images.shape[1:3] != classes.shape[1:]:
             raise InputError(
                 f"The corpus has images {images.shape} but class maps {classes.shape}: write it again with "
@@ -46,7 +46,7 @@ class TaggedPictures:
 
 @dataclass(frozen=True)
 class Windows:
-    """B rectangles, each in one picture of the corpus, in pixels."""
+    """B rectangles, each in one image of the corpus, in pixels."""
 
     picture: NDArray[np.int64]  # [B]
     top: NDArray[np.int64]  # [B]
@@ -55,7 +55,7 @@ class Windows:
     width: NDArray[np.int64]  # [B]
 
     def places(self) -> list[tuple[int, slice, slice]]:
-        """Return the index that cuts each window out of the corpus' arrays."""
+        """Return the index of each window in the corpus' arrays."""
         return [
             (int(n), slice(top, top + height), slice(left, left + width))
             for n, top, left, height, width in zip(self.picture, self.top, self.left, self.height, self.width)
@@ -74,7 +74,7 @@ def tag_shares(
 
 
 def aim_at_objects(rng: Rng, pictures: TaggedPictures, count: int, sides: tuple[int, int]) -> Windows:
-    """Draw square windows, each around a point of a class; every class is aimed at equally often."""
+    """Return random square windows, each around a point of a class; all classes are equally frequent."""
     present = [k for k, members in enumerate(pictures.shows) if len(members)]
     aimed = np.asarray(present)[rng.integers(len(present), size=count)]
     picture = np.asarray([_one_of(rng, pictures.shows[k]) for k in aimed])
@@ -93,7 +93,7 @@ def _one_of(rng: Rng, candidates: NDArray[np.int64]) -> int:
 def read_tags(
     pictures: TaggedPictures, windows: Windows, min_share: float
 ) -> NDArray[np.bool_]:  # [B, K], at least one per window that shows any class
-    """Return which classes cover `min_share` or more of each window; the largest always counts."""
+    """Return the classes that cover `min_share` or more of each window; the largest class always counts."""
     cuts = (pictures.classes[place].reshape(1, -1) for place in windows.places())
     shares = np.concatenate([tag_shares(cut, len(pictures.shows)) for cut in cuts])
     largest = shares == shares.max(1, keepdims=True)
@@ -106,7 +106,7 @@ def cut_out(
     size: tuple[int, int],
     flip: NDArray[np.bool_],  # [B]
 ) -> Tensor:  # [B, 3, *size] float32 in 0..1
-    """Cut the windows out of their pictures and resize them, mirrored where `flip` says so."""
+    """Return the windows cut out of their images and resized, mirrored where `flip` is set."""
     cuts = []
     for place, mirrored in zip(windows.places(), flip):
         cut = torch.from_numpy(pictures.images[place].copy()).permute(2, 0, 1)[None]
@@ -120,7 +120,7 @@ def jitter_colours(
     generator: torch.Generator,
     strength: float = 0.3,
 ) -> Tensor:  # [B, 3, H, W] in 0..1
-    """Change saturation, contrast, brightness and tint of each picture at random, as one matrix per picture."""
+    """Return images with random saturation, contrast, brightness and tint, applied as one matrix per image."""
 
     def factors(channels: int, spread: float) -> Tensor:
         return 1 + spread * (2 * torch.rand(len(images), channels, 1, generator=generator) - 1)
@@ -133,7 +133,7 @@ def jitter_colours(
 
 
 def normalise(images: Tensor) -> Tensor:  # [B, 3, H, W] 0..1 -> CLIP's mean 0, deviation 1
-    """Subtract CLIP's mean and divide by its deviation."""
+    """Return images minus CLIP's mean, divided by its standard deviation."""
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
     return (images - mean) / std
 
@@ -147,6 +147,6 @@ class CaptionBatch:
     single: Tensor  # [K, L] int64: one sentence for each class alone
     named: Tensor  # [B, K] bool: what each caption names
     visible: Tensor  # [B, K] bool: the tags
-    maps: Tensor  # [B, K, h, w] what the tag network sees where
-    prior: Tensor  # [K] share of all places that the maps give to each class
-    true_of: Tensor  # [B pictures, B captions] bool: the caption names only what this picture shows
+    maps: Tensor  # [B, K, h, w] the tag network's activation maps
+    prior: Tensor  # [K] share of each class over all places of the maps
+    true_of: Tensor  # [B images, B captions] bool: the caption names only classes of the image

@@ -1,4 +1,4 @@
-"""The truth in the place of a teacher: what the same networks reach with the same budget when labels are right."""
+"""Ground truth in place of a teacher, for the upper bound: the same networks with the same budget."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from labelfree.scene import Frame
 
 
 class TruthLabels:
-    """Ground-truth labels as a `PixelNamer`; only for the ceiling that results are read against."""
+    """Ground-truth labels as a `PixelNamer`; only for the upper bound."""
 
     def __init__(self, text: Tensor) -> None:
         self.text = text  # [K, E]
         self.notices: tuple[str, ...] = ()
 
     def labels(self, frame: Frame, size: tuple[int, int]) -> NDArray[np.uint8]:
-        """Return the truth of a frame at `size`."""
+        """Return the ground truth of a frame at `size` (height, width); raise an `InputError` if it is missing."""
         truth = frame.load_labels()
         if truth is None:
-            raise InputError(f"Frame '{frame.name}' has no ground truth: the oracle needs it.")
+            raise InputError(f"Frame '{frame.name}' has no ground truth: choose frames with labels for --oracle.")
         return resize_nearest(truth, size)
 
     def features(self, frame: Frame, size: tuple[int, int]) -> NDArray[np.float16] | None:
-        """Return None: the truth has no features."""
+        """Return None, since ground truth has no features."""
         return None
 
     def describe(self) -> str:
-        """Return one line for reports."""
+        """Return the name for reports."""
         return "ground truth"
 
     def fingerprint(self) -> str:
-        """Return a constant: the truth depends on the frame alone."""
+        """Return a constant, since ground truth depends on the frame alone."""
         return "truth"

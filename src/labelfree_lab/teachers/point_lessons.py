@@ -1,7 +1,7 @@
-"""What the lab's 3D backbones learn from: clouds with the tag network's image features at their points.
+"""Training data of the lab's 3D backbones: clouds with the tag network's image features at their points.
 
-No label enters: the features are those of the world's image backbone, which saw image-level tags only, carried to the
-points by the lab's geometry, as SLidR (Sautier et al., CVPR 2022) carries self-supervised image features to LiDAR.
+No labels are used. The features are those of the world's image backbone, which was trained on image-level tags only.
+They are projected onto the points, as SLidR (Sautier et al., CVPR 2022) does with self-supervised image features.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ STRIDE = 8
 
 @dataclass(frozen=True, eq=False)
 class Lesson:
-    """One room or street: its cloud and what the images' backbone says of the points it sees."""
+    """One room or street: its cloud and the image features of the points that images see."""
 
     points: NDArray[np.float32]  # [N, 3] metres, z up
     colours: NDArray[np.float32]  # [N, C] the 3D network's input
@@ -51,17 +51,17 @@ class Lesson:
 
 @dataclass(frozen=True)
 class LessonPlan:
-    """Where lessons come from."""
+    """The world, backbone and views of lessons."""
 
     world: World
     backbone: Path
-    """Folder of the image backbone, as `train_backbone` writes it."""
+    """Folder of the image backbone, written by `train_backbone`."""
     views: int = 4
-    """Images of a room; a street always has its six cameras."""
+    """Images of a room; a street always has those of its six cameras."""
 
 
 def write_lessons(folder: Path, plan: LessonPlan, seeds: Sequence[int], processes: int = 1) -> list[Path]:
-    """Write one file per room or street; those that are there already are left as they are."""
+    """Write one file per room or street and return their paths; existing files are kept."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{plan.world.name.removesuffix('s')}-{seed:07d}.npz" for seed in seeds]
     missing = [(seed, path) for seed, path in zip(seeds, paths) if not path.is_file()]
@@ -76,7 +76,7 @@ def write_lessons(folder: Path, plan: LessonPlan, seeds: Sequence[int], processe
 
 
 def read_lesson(path: Path) -> Lesson:
-    """Read one room or street."""
+    """Return the lesson of one room or street."""
     with np.load(path) as kept:
         return Lesson(kept["points"], kept["colours"], kept["seen"], kept["features"])
 
@@ -90,7 +90,7 @@ def _write_lesson(plan: LessonPlan, job: tuple[int, Path]) -> None:
 
 
 def build_lesson(plan: LessonPlan, seed: int) -> Lesson:
-    """Return the cloud of a room or street with the image features carried to its points."""
+    """Return the cloud of a room or street with image features at its points."""
     street = plan.world == STREETS
     scene = street_scene(seed) if street else room_scene(seed, plan.views)
     pairing = PairingConfig(rule="lidar", z_buffer=True) if street else PairingConfig(tolerance_m=0.1)
@@ -107,7 +107,7 @@ def build_lesson(plan: LessonPlan, seed: int) -> Lesson:
 
 
 def room_scene(seed: int, views: int) -> Scene:
-    """Render a room's walk and fuse its depth maps."""
+    """Return a room as a scene: the rendered views of a walk and the cloud fused from their depth maps."""
     size, room = LabSize(), build_room(seed)
     cameras = walk(room, views, size.image_size)
     frames = [view_frame(render(room, camera, seed=index), index) for index, camera in enumerate(cameras)]
@@ -116,7 +116,7 @@ def room_scene(seed: int, views: int) -> Scene:
 
 
 def street_scene(seed: int) -> Scene:
-    """Return one key frame of the drive through a street, the seed's own one of them."""
+    """Return one key frame of the drive through a street; the seed selects it."""
     name = f"street-{seed}"
     drive = drive_through(seed, name, DriveSize(image_size=STREETS.picture_size, sweeps_between=0))
     return key_frame_scene(name, drive.rig, drive.key_frame(seed % len(drive)))
@@ -124,7 +124,7 @@ def street_scene(seed: int) -> Scene:
 
 @torch.inference_mode()
 def image_features(frame: Frame, backbone: Path) -> Tensor:  # [E, h, w]
-    """Return the tag network's last features of a frame."""
+    """Return the last features of the tag network's backbone for a frame."""
     image = torch.from_numpy(np.array(frame.load_image())).permute(2, 0, 1)[None].float() / 255.0
     features: Tensor = _backbone(backbone)(normalise(image).contiguous(memory_format=torch.channels_last))
     return features[0].float()

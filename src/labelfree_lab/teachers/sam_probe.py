@@ -1,4 +1,4 @@
-"""How good rooms-sam's raw masks are on pictures it has not seen: a grid of points, no filters, class-agnostic truth."""
+"""Evaluation of a tiny SAM's raw masks on held-out images: a grid of points, no filters, class-agnostic instances."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from labelfree_lab.teachers.sam_targets import hard_ious, instance_masks
 from labelfree_lab.teachers.tiny_sam import MASK_STRIDE, decode_points, neck_features, padded_side
 
 LEAST_SHARE = 0.01
-"""Instances that cover less of the picture do not count."""
+"""Smallest share of the image that an instance must cover to count."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """Held-out pictures and their instance maps."""
+    """Held-out images and their instance maps."""
 
     images: NDArray[np.uint8]  # [n, H, W, 3]
     instances: NDArray[np.uint16]  # [n, H, W]
@@ -29,7 +29,7 @@ class Probe:
 
 @torch.inference_mode()
 def probe_scores(model: torch.nn.Module, probe: Probe) -> dict[str, float]:
-    """Return mean IoUs of the best and of the picked mask, and how well the predicted IoU ranks masks."""
+    """Return mean IoUs of the best and of the picked masks, and error and correlation of the predicted IoU."""
     rows = [_picture_scores(model, probe, n) for n in range(len(probe.images))]
     best, kept, picked, error, ranking = (np.concatenate([row[k] for row in rows]) for k in range(5))
     return {
@@ -68,7 +68,7 @@ def _grid(side: int, height: int, width: int) -> Tensor:  # [side^2, 2] (x, y)
 
 
 def _iou_table(logits: Tensor, ids: Tensor) -> Tensor:  # [M, h, w], [H, W] -> [M, T]
-    """Return the IoU of every mask with every instance that is large enough."""
+    """Return the IoU of every mask with every instance above `LEAST_SHARE`."""
     names, areas = ids.unique(return_counts=True)
     names = names[(names > 0) & (areas > LEAST_SHARE * ids.numel())]
     true = (instance_masks(ids[None], names[None], MASK_STRIDE)[0] > 0.5).flatten(1).float()

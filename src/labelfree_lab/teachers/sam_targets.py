@@ -1,6 +1,6 @@
-"""What rooms-sam learns from: class-agnostic instance maps turned into point prompts, masks and losses.
+"""Training targets of a tiny SAM: point prompts, masks and losses from class-agnostic instance maps.
 
-Instance ids say which pixels belong together and nothing else; 0 marks pixels of no instance.
+Instance ids only state which pixels belong together; 0 marks pixels without an instance.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from torch.nn import functional
 Rng = np.random.Generator
 
 NEAR = 3
-"""Tokens at most this many patches apart are neighbours in the affinity loss."""
+"""Largest distance in patches between neighbouring tokens in the affinity loss."""
 
 
 @dataclass(frozen=True)
 class Prompts:
-    """P points in each of B pictures and the instance each lies on."""
+    """P points in each of B images and the instance of each point."""
 
     points: NDArray[np.float32]  # [B, P, 2] (x, y) in pixels
     instances: NDArray[np.int64]  # [B, P]
@@ -34,7 +34,7 @@ def draw_prompts(
     area_power: float = 0.5,
     least_pixels: int = 16,
 ) -> Prompts:
-    """Draw pixels so that an instance is hit with a chance proportional to its area to the power `area_power`."""
+    """Return random pixels; the probability of an instance is proportional to its area to the power `area_power`."""
     flat = instances.reshape(len(instances), -1).astype(np.int64)
     places = np.stack([_draw_places(rng, row, count, area_power, least_pixels) for row in flat])
     width = instances.shape[-1]
@@ -49,7 +49,7 @@ def _draw_places(
     weight = np.where(areas >= least_pixels, np.maximum(areas, 1) ** (area_power - 1), 0.0)
     weight[0] = 0.0
     cumulative = np.cumsum(weight[flat])
-    if cumulative[-1] == 0:  # a picture without instances
+    if cumulative[-1] == 0:  # an image without instances
         return rng.integers(flat.size, size=count)
     places = np.searchsorted(cumulative, rng.random(count) * cumulative[-1], side="right")
     return np.minimum(places, flat.size - 1)
@@ -77,9 +77,9 @@ def affinity_loss(
     scale: Tensor,  # []
     shift: Tensor,  # []
 ) -> Tensor:
-    """Return how badly the cosine of two tokens tells whether they lie on one instance; ln 2 is chance.
+    """Return the binary cross-entropy of whether two tokens belong to one instance, by their cosine; chance is ln 2.
 
-    Both answers weigh the same, once over all pairs and once over pairs of neighbours, where borders are decided.
+    Both answers weigh the same, once over all pairs and once over pairs of neighbours, which determine the borders.
     """
     rows, columns = features.shape[-2:]
     tokens = functional.normalize(features.flatten(2), dim=1)
@@ -105,10 +105,10 @@ def _balanced(loss: Tensor, same: Tensor, counted: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class MaskLosses:
-    """What one batch of decoded masks costs."""
+    """The losses and IoUs of one batch of decoded masks."""
 
     masks: Tensor
-    """[] the best of the three masks, and a little of all."""
+    """[] loss of the best of the three masks, plus a small share of all."""
     scores: Tensor
     """[] squared error of the predicted IoU."""
     best_iou: Tensor
@@ -123,7 +123,7 @@ def mask_losses(
     targets: Tensor,  # [B, P, h, w] in 0..1
     share_for_all: float = 0.1,
 ) -> MaskLosses:
-    """Compare all M masks of a prompt with the whole instance: SAM's minimum over masks, cross-entropy and dice."""
+    """Return the losses of M masks per prompt against the whole instance: SAM's minimum over cross-entropy and dice."""
     per_mask = mask_costs(logits, targets)
     with torch.no_grad():
         ious = hard_ious(logits, targets)
@@ -137,7 +137,7 @@ def mask_losses(
 
 
 def mask_costs(logits: Tensor, targets: Tensor) -> Tensor:  # [B, P, M, h, w], [B, P, h, w] -> [B, P, M]
-    """Return cross-entropy plus dice of each mask; a focal loss in place of the former collapsed to empty masks."""
+    """Return cross-entropy plus dice loss of each mask; with a focal loss, training collapsed to empty masks."""
     target = targets[:, :, None]
     inside = torch.sigmoid(logits)
     entropy = (functional.softplus(logits) - logits * target).mean((-2, -1))

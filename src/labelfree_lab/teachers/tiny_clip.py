@@ -1,4 +1,4 @@
-"""The lab's tiny CLIP: `transformers.CLIPModel`, the real classes, at a size that a CPU trains in half an hour."""
+"""The lab's tiny CLIP: a `transformers.CLIPModel` of a size that a CPU trains in half an hour."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
 
 IMAGE_SIDE = 64
-"""Side of a training picture, and so of a window of dense labelling."""
+"""Side of a training image and of a window of dense labelling, in pixels."""
 
 PATCH = 8
 
 
 def tiny_clip_config(vocabulary_size: int, layers: int = 4) -> CLIPConfig:
-    """Return CLIP's real architecture at a 1 M parameter size; exact GELU, because it is much faster on CPUs."""
+    """Return CLIP's architecture with 1 M parameters and exact GELU, which is much faster on CPUs."""
     from transformers import CLIPConfig
 
     text = {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -34,7 +34,7 @@ def tiny_clip_config(vocabulary_size: int, layers: int = 4) -> CLIPConfig:
 
 
 def new_tiny_clip(config: CLIPConfig, seed: int) -> CLIPModel:
-    """Make a randomly initialised model, the same for the same seed; eager attention trains faster on CPUs."""
+    """Return a randomly initialised model, the same for the same seed; eager attention trains faster on CPUs."""
     from transformers import CLIPModel
 
     torch.manual_seed(seed)
@@ -46,7 +46,7 @@ def image_features(
     model: CLIPModel,
     pixels: Tensor,  # [B, 3, H, W] normalised
 ) -> tuple[Tensor, Tensor]:  # [B, E], [B, n, E]
-    """Return the embedding of the CLS token and those of `dense_values`, the paper's variant; they share all layers."""
+    """Return the embeddings of the CLS token and of the patches, read by their values as in the paper."""
     vision = model.vision_model
     hidden = vision.pre_layrnorm(vision.embeddings(pixels))
     for layer in vision.encoder.layers[:-1]:

@@ -1,4 +1,4 @@
-"""The lab's tiny SAM: `transformers.SamModel`, the real classes, at a size that a CPU trains in an hour."""
+"""The lab's tiny SAM: a `transformers.SamModel` of a size that a CPU trains in an hour."""
 
 from __future__ import annotations
 
@@ -19,23 +19,26 @@ if TYPE_CHECKING:
     from transformers import SamConfig, SamModel
 
 IMAGE_SIDE = 128
-"""Side of the padded square of rooms, whose pictures are 96x128."""
+"""Side in pixels of the padded square of rooms, whose images are 96x128."""
 
 PATCH = 8
 POSITIONS = "vision_encoder.pos_embed"
 MASK_STRIDE = 2
-"""The decoder upscales its 8-pixel grid four times."""
+"""Pixels per cell of a mask; the decoder enlarges its grid of 8-pixel cells four times."""
 
 
 def padded_side(size: tuple[int, int]) -> int:
-    """Return the side of the square that pictures of a (height, width) are padded to: the longer one of theirs."""
+    """Return the side of the square to which images of a (height, width) are padded: their longer side.
+
+    Raises an `InputError` if a side is not a multiple of the patch size.
+    """
     if size[0] % PATCH or size[1] % PATCH:
-        raise InputError(f"pictures are {size[0]}x{size[1]}: tiny SAMs learn from sides that are multiples of {PATCH}.")
+        raise InputError(f"Images are {size[0]}x{size[1]}: give sides that are multiples of {PATCH} pixels.")
     return max(size)
 
 
 def tiny_sam_config(hidden: int = 128, layers: int = 4, channels: int = 64, image_side: int = IMAGE_SIDE) -> SamConfig:
-    """Return the architecture: attention is global everywhere, since windows buy nothing on so few tokens."""
+    """Return the architecture; attention is global everywhere, since windows save nothing with few tokens."""
     from transformers import SamConfig, SamMaskDecoderConfig, SamPromptEncoderConfig, SamVisionConfig
 
     vision = SamVisionConfig(
@@ -50,7 +53,7 @@ def tiny_sam_config(hidden: int = 128, layers: int = 4, channels: int = 64, imag
         use_rel_pos=False,
         window_size=0,
         global_attn_indexes=list(range(layers)),
-        initializer_range=0.02,  # the default of 1e-10 would never leave zero
+        initializer_range=0.02,  # the default of 1e-10 stays at zero in training
     )
     prompt = SamPromptEncoderConfig(hidden_size=channels, image_size=image_side, patch_size=PATCH)
     decoder = SamMaskDecoderConfig(
@@ -60,7 +63,7 @@ def tiny_sam_config(hidden: int = 128, layers: int = 4, channels: int = 64, imag
 
 
 def new_tiny_sam(config: SamConfig, seed: int) -> SamModel:
-    """Make a randomly initialised model, the same for the same seed; eager attention trains faster on CPUs."""
+    """Return a randomly initialised model, the same for the same seed; eager attention trains faster on CPUs."""
     from transformers import SamModel
 
     torch.manual_seed(seed)
@@ -68,8 +71,8 @@ def new_tiny_sam(config: SamConfig, seed: int) -> SamModel:
     model = SamModel(config)
     with torch.no_grad():
         _spread_weights(model)
-    # One matrix, shared by pictures and prompts and never trained. Its library default is so large that neighbouring
-    # points get unrelated codes; SAM's own code draws it with deviation 1.
+    # One matrix, shared by images and prompts and never trained. The library's default is so large that neighbouring
+    # points get unrelated codes; SAM's own code draws it with standard deviation 1.
     positions = model.shared_image_embedding.positional_embedding
     model.prompt_encoder.shared_embedding.positional_embedding = positions.requires_grad_(False)
     nn.init.normal_(positions, std=1.0)
@@ -78,7 +81,10 @@ def new_tiny_sam(config: SamConfig, seed: int) -> SamModel:
 
 @torch.no_grad()
 def start_from(model: SamModel, folder: Path) -> None:
-    """Give a model the weights of another tiny SAM, whose positions are resized to its own grid."""
+    """Load the weights of another tiny SAM, with position embeddings resized to the model's grid.
+
+    Raises an `InputError` if the folder holds another network.
+    """
     weights = {name: value.float() for name, value in read_weights(folder).items()}
     if {name: value.dim() for name, value in weights.items()} != {n: v.dim() for n, v in model.state_dict().items()}:
         raise InputError(f"{folder}: not a tiny SAM such as labelfree_lab.teachers.train_sam writes; start without it.")
@@ -90,7 +96,7 @@ def start_from(model: SamModel, folder: Path) -> None:
 
 
 def _spread_weights(model: SamModel) -> None:
-    """Draw weights that keep the variance of what passes through them, in place of a fixed small deviation."""
+    """Initialise weights so that they keep the variance of their inputs, in place of a fixed small deviation."""
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
             nn.init.xavier_uniform_(module.weight)
@@ -100,7 +106,7 @@ def _spread_weights(model: SamModel) -> None:
             nn.init.normal_(module.weight, std=0.7)
     nn.init.trunc_normal_(model.vision_encoder.pos_embed, std=0.2)
     nn.init.constant_(model.mask_decoder.iou_prediction_head.proj_out.bias, 0.5)
-    # A point should attend to its own place from the first step on: equal queries and keys, orthogonal rows.
+    # With equal, orthogonal queries and keys, a point attends to its own position from the first step on.
     transformer = model.mask_decoder.transformer
     for attention in (*(layer.cross_attn_token_to_image for layer in transformer.layers),):
         nn.init.orthogonal_(attention.q_proj.weight, gain=1.5)
@@ -108,7 +114,7 @@ def _spread_weights(model: SamModel) -> None:
 
 
 def neck_features(model: SamModel, pixels: Tensor) -> Tensor:  # [B, 3, H, W] -> [B, D, h, w]
-    """Run the image encoder with gradients (`get_image_embeddings` has none), on the padded square or its top rows."""
+    """Return image features with gradients, unlike `get_image_embeddings`, of the padded square or its top rows."""
     encoder = model.vision_encoder
     rows, columns = pixels.shape[-2] // PATCH, pixels.shape[-1] // PATCH
     hidden = encoder.patch_embed.projection(pixels).permute(0, 2, 3, 1) + encoder.pos_embed[:, :rows, :columns]
@@ -122,7 +128,7 @@ def decode_points(
     features: Tensor,  # [B, D, h, w]
     points: Tensor,  # [B, P, 2] (x, y) in pixels
 ) -> tuple[Tensor, Tensor]:  # [B, P, 3, 4h, 4w] logits, [B, P, 3] predicted IoU
-    """Decode P prompts of one point each per picture."""
+    """Return the masks and predicted IoUs of P prompts per image, each of one point."""
     rows, columns = features.shape[-2:]
     present = torch.ones((*points.shape[:2], 1), dtype=torch.int64, device=points.device)
     sparse, dense = model.prompt_encoder(points[:, :, None], present, None, None)
@@ -138,6 +144,6 @@ def decode_points(
 
 
 def export_tiny_sam(config: SamConfig, weights: Mapping[str, Tensor], out: Path) -> None:
-    """Write config and 16-bit weights in the hub's layout, each file whole or not at all."""
+    """Write config and 16-bit weights in the hub's layout, atomically."""
     write_text(out / "config.json", config.to_json_string())
     write_half_precision(weights, out / "model.safetensors")

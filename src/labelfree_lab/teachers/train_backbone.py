@@ -1,7 +1,7 @@
-"""Train the lab's stand-in for an ImageNet backbone: `python -m labelfree_lab.teachers.train_backbone --corpus DIR ...`.
+"""Train the lab's substitute for an ImageNet backbone: `python -m labelfree_lab.teachers.train_backbone --corpus DIR`.
 
-A narrow ResNet-18 learns which classes are visible in a picture (multi-label tags) and never where. What is shipped is
-the backbone without its tag classifier, the same start for every method of the lab.
+A narrow ResNet-18 is trained to predict which classes are visible in an image (multi-label tags), not where. The
+backbone is shipped without its tag classifier; every method of the lab starts from it.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ WIDTH = 24
 """Channels of the first stage; ResNet-18 has 64."""
 
 SIDE = 64
-"""Side of a training picture."""
+"""Side of a training image in pixels."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How the backbone is trained."""
+    """Settings of the training of the backbone."""
 
     steps: int = 2600
     batch: int = 96
@@ -52,7 +52,7 @@ class Settings:
     warm_up: int = 100
     weight_decay: float = 0.05
     crop_sides: tuple[int, int] = (28, 96)
-    """Sides of the photographs, in pixels of the corpus' pictures."""
+    """Smallest and largest side of the photographs, in pixels of the corpus' images."""
     min_share: float = 0.04
     """Share of a crop that a class must cover to count as visible."""
     probe_every: int = 250
@@ -60,10 +60,10 @@ class Settings:
 
 
 class TagNet(nn.Module):
-    """A backbone, a linear classifier at every place of its last map, and one logit per tag: their soft maximum.
+    """A backbone with a linear classifier at every place of its last map; the logit of a tag is their soft maximum.
 
-    A tag says that a class is somewhere in the picture, so the place that shows it best decides (multiple-instance
-    learning); the classifier's map tells where, although nobody ever told it.
+    A tag means that a class is somewhere in the image, so the place with the highest logit decides (multiple-instance
+    learning). The classifier's map then localises the class, although training had no positions.
     """
 
     def __init__(self, backbone: ResNet, classes: int) -> None:
@@ -79,7 +79,7 @@ class TagNet(nn.Module):
 
 @dataclass(frozen=True)
 class Course:
-    """All that a training run is given besides the model."""
+    """The data, settings and folders of a training run."""
 
     pictures: TaggedPictures
     tuning: TaggedPictures
@@ -91,20 +91,20 @@ class Course:
 
 
 def new_tag_net(seed: int, classes: int) -> TagNet:
-    """Make a randomly initialised network, the same for the same seed."""
+    """Return a randomly initialised network, the same for the same seed."""
     torch.manual_seed(seed)
     return TagNet(ResNet("resnet18", WIDTH, 32), classes).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def load_tag_net(checkpoint: Path, classes: int) -> TagNet:
-    """Load a trained tag network, frozen."""
+    """Return a trained tag network, frozen."""
     model = TagNet(ResNet("resnet18", WIDTH, 32), classes)
     load_checkpoint(checkpoint, model)
     return model.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def normalise(pixels: Tensor) -> Tensor:  # [B, 3, H, W] in 0..1
-    """Subtract ImageNet's mean colour and divide by its deviation, as `Segmenter2D` does."""
+    """Return images minus ImageNet's mean, divided by its standard deviation, as `Segmenter2D` does."""
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
     return (pixels - mean) / std
 
@@ -112,7 +112,7 @@ def normalise(pixels: Tensor) -> Tensor:  # [B, 3, H, W] in 0..1
 def draw_batch(
     pictures: TaggedPictures, settings: Settings, step: int
 ) -> tuple[Tensor, Tensor]:  # [B, 3, H, W] normalised, [B, K] float32 tags
-    """Draw the crops of one step and their tags; the same for the same seed and step."""
+    """Return the crops of one step and their tags, the same for the same seed and step."""
     rng = np.random.default_rng((settings.seed, step))
     windows = aim_at_objects(rng, pictures, settings.batch, settings.crop_sides)
     tags = torch.from_numpy(read_tags(pictures, windows, settings.min_share)).float()
@@ -123,7 +123,7 @@ def draw_batch(
 
 
 def train(model: TagNet, course: Course) -> None:
-    """Train to the last step, going on from the checkpoint; `out` always holds the latest probed weights."""
+    """Train to the last step, or resume from the checkpoint; `out` holds the weights of the last probe."""
     settings, checkpoint = course.settings, course.work / "checkpoint.pt"
     optimiser = torch.optim.AdamW(model.parameters(), lr=settings.peak_rate, weight_decay=settings.weight_decay)
     first = load_checkpoint(checkpoint, model, optimiser)
@@ -160,7 +160,7 @@ def train_step(
 
 @torch.inference_mode()
 def tag_precision(model: TagNet, pictures: TaggedPictures, settings: Settings) -> NDArray[np.float64]:  # [K]
-    """Return the average precision of each tag over whole pictures; `nan` for tags that none or all carry."""
+    """Return the average precision of each tag over whole images; `nan` for tags that no image or all images have."""
     model.eval()
     count, height, width = pictures.classes.shape
     whole = Windows(np.arange(count), *(np.full(count, side) for side in (0, 0, height, width)))
@@ -174,7 +174,7 @@ def average_precision(
     scores: NDArray[np.float32],  # [B]
     truth: NDArray[np.bool_],  # [B]
 ) -> float:
-    """Return the mean, over the true ones, of the share of true ones among all that score as high or higher."""
+    """Return the mean precision at the rank of each true item; `nan` if none or all are true."""
     if truth.all() or not truth.any():
         return float("nan")
     ranked = truth[np.argsort(-scores, kind="stable")]
@@ -182,7 +182,7 @@ def average_precision(
 
 
 def export(model: TagNet, out: Path) -> None:
-    """Write the backbone in 16 bit with torchvision's names, and the numbers needed to build it."""
+    """Write the backbone in 16 bit with torchvision's names, and its configuration."""
     config = {"model_type": "resnet18", "width": WIDTH, "mean": IMAGENET_MEAN, "std": IMAGENET_STD}
     write_text(out / "config.json", json.dumps(config, indent=2) + "\n")
     write_half_precision(model.backbone.state_dict(), out / "model.safetensors")
@@ -192,7 +192,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", type=Path, required=True, help="folder written by labelfree_lab.teachers.corpus")
-    parser.add_argument("--tuning", type=Path, required=True, help="such a folder with rooms or streets of its own")
+    parser.add_argument("--tuning", type=Path, required=True, help="a corpus of other rooms or streets")
     parser.add_argument("--out", type=Path, default=None, help="folder for weights and log (default: the package's)")
     parser.add_argument("--work", type=Path, required=True, help="folder for the checkpoint")
     parser.add_argument("--steps", type=int, default=Settings.steps)

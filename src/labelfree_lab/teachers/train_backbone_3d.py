@@ -1,8 +1,8 @@
 """Train the start of a 3D network of the lab: `python -m labelfree_lab.teachers.train_backbone_3d --work DIR`.
 
-A MinkUNet learns to say at each point what the lab's image backbone says of the pixels that see it (cosine distance,
-through a linear layer that is thrown away). Without such a start a 3D network that learns from two dozen rooms and very
-noisy names learns next to nothing; the 2D network has its own. It is the same start for every method of the lab.
+A MinkUNet is trained to predict at each point the lab's image features of the pixels that see it (cosine distance,
+through a linear layer that is discarded). Without such a start, a 3D network learns very little from two dozen rooms
+with noisy labels; the 2D network has its own start. Every method of the lab uses the same one.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ from labelfree_lab.teachers.worlds import ROOMS, STREETS, WORLDS
 SHAPE = Segmenter3DConfig(
     "MinkUNet14A", (16, 32, 48, 64, 64, 48, 32, 32), first_width=16, first_kernel=3, voxel_m=0.15, texture=True
 )
-"""The 3D network of rooms; `recipes/rooms.yaml` says the same."""
+"""The 3D network of rooms; `recipes/rooms.yaml` has the same values."""
 SHAPES = {ROOMS.name: SHAPE, STREETS.name: replace(SHAPE, in_channels=1, voxel_m=0.3)}
-"""The street's is the same on intensity; `recipes/streets.yaml` says so."""
+"""That of streets reads intensity; `recipes/streets.yaml` has the same values."""
 TUNING = 12
-"""Rooms or streets that the curve is measured on."""
+"""Number of held-out rooms or streets that the curve is measured on."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How the 3D backbone is trained."""
+    """Settings of the training of a 3D backbone."""
 
     steps: int = 5400
     rooms_per_step: int = 2
@@ -60,14 +60,14 @@ class Settings:
 
 
 class Student(nn.Module):
-    """The network and the layer that is thrown away; features are standardised channel by channel before comparing."""
+    """The network and a linear layer that is discarded later; features are standardised per channel."""
 
     mean: Tensor
     deviation: Tensor
 
     def __init__(
         self,
-        features: Tensor,  # [M, E] a sample of what is to be learned
+        features: Tensor,  # [M, E] a sample of the target features
         shape: Segmenter3DConfig = SHAPE,
     ) -> None:
         super().__init__()
@@ -78,12 +78,12 @@ class Student(nn.Module):
         self.register_buffer("deviation", features.std(0).clamp_min(1e-6))
 
     def forward(self, voxels: Voxels) -> Tensor:  # [V, E]
-        """Return what the network says the image backbone says."""
+        """Return the predicted image features of the voxels."""
         said: Tensor = self.head(self.network(voxel_features(voxels, self.shape), voxels.geometry))
         return said
 
     def loss(self, voxels: Voxels, point: Tensor, features: Tensor) -> Tensor:  # points [n], features [n, E]
-        """Return the mean cosine distance over points."""
+        """Return the mean cosine distance between predicted and target features."""
         wanted = (features.float() - self.mean) / self.deviation
         directions = voxel_directions(wanted, voxels.inverse[point], len(voxels))
         return feature_distillation(self(voxels), directions, torch.tensor(float(len(point))))
@@ -92,7 +92,7 @@ class Student(nn.Module):
 def join_lessons(
     lessons: Sequence[Lesson], rng: np.random.Generator | None, voxel_m: float = SHAPE.voxel_m
 ) -> tuple[Voxels, Tensor, Tensor]:
-    """Return voxels, seen points and their features of a few lessons, each turned and mirrored if `rng` is given."""
+    """Return voxels, seen points and their features of a few lessons; `rng` rotates and mirrors each."""
     points = [lesson.points if rng is None else move_points(lesson.points, AugmentConfig(), rng) for lesson in lessons]
     counts = [len(part) for part in points]
     first = np.repeat(np.cumsum([0, *counts[:-1]]), [len(lesson.seen) for lesson in lessons])
@@ -107,7 +107,7 @@ def join_lessons(
 
 
 def train(student: Student, rooms: Sequence[Path], tuning: Sequence[Path], settings: Settings, work: Path) -> None:
-    """Train to the last step, going on from the checkpoint."""
+    """Train to the last step, or resume from the checkpoint."""
     optimiser = torch.optim.AdamW(student.parameters(), lr=settings.peak_rate, weight_decay=settings.weight_decay)
     first = load_checkpoint(work / "checkpoint.pt", student, optimiser)
     started, losses = time.perf_counter(), []
@@ -141,20 +141,20 @@ def train_step(
 
 @torch.inference_mode()
 def probe(student: Student, rooms: Sequence[Path]) -> float:
-    """Return the mean loss over rooms the network has not seen."""
+    """Return the mean loss over held-out rooms or streets."""
     student.eval()
     lessons = (join_lessons([read_lesson(path)], None, student.shape.voxel_m) for path in rooms)
     return float(np.mean([float(student.loss(*lesson)) for lesson in lessons]))
 
 
 def export(student: Student, out: Path) -> None:
-    """Write the network in 16 bit with MinkowskiEngine's names, and the numbers needed to build it."""
+    """Write the network in 16 bit with MinkowskiEngine's names, and its configuration."""
     write_text(out / "config.json", json.dumps({"network": "MinkUNet", **asdict(student.shape)}, indent=2) + "\n")
     write_half_precision(student.network.state_dict(), out / "model.safetensors")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Read the command line, write what is missing of the rooms or streets, and train."""
+    """Read the command line, write missing lessons and train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--world", choices=tuple(WORLDS), default=ROOMS.name)
     parser.add_argument("--backbone", type=Path, default=None, help="the image backbone (default: the package's)")
@@ -163,7 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rooms", type=int, default=1600, help="rooms, or streets")
     parser.add_argument("--steps", type=int, default=Settings.steps)
     parser.add_argument("--seed", type=int, default=Settings.seed)
-    parser.add_argument("--processes", type=int, default=2, help="processes that render")
+    parser.add_argument("--processes", type=int, default=2, help="number of processes that render")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(arguments)
     world = WORLDS[options.world]

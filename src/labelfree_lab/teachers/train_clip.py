@@ -1,11 +1,10 @@
 """Train a tiny CLIP of the lab from tagged photographs: `python -m labelfree_lab.teachers.train_clip --corpus DIR ...`.
 
-The text says which things are in a picture and never where. The CLS token learns by CLIP's own contrastive loss. The
-value path that dense labelling reads (last block's values, output projection, post-LN, visual projection) would stay
-without meaning at this size, which in the real model it has; and a tiny ViT learns from tags alone far too slowly for
-an afternoon on a CPU. So each patch follows the class activation map of the lab's tag network (`train_backbone`), a
-convolutional network that was itself trained on nothing but tags, among the classes that the picture's tags name. No
-dense label is ever read, and the maps are as noisy as such maps are.
+Captions name the classes in an image, never their positions. The CLS token is trained with CLIP's contrastive loss.
+At this size, that loss does not train the value path that dense labelling reads (last block's values, output
+projection, post-LN, visual projection), and a tiny ViT learns too slowly from tags alone on a CPU. So each patch is
+also trained towards the class activation maps of the lab's tag network (`train_backbone`), a convolutional network
+that was trained on tags only. The maps are restricted to the tags of the image. No dense label is read.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Settings:
-    """How rooms-clip is trained."""
+    """Settings of the training of a tiny CLIP."""
 
     steps: int = 2500
     batch: int = 128
@@ -54,15 +53,15 @@ class Settings:
     warm_up: int = 100
     weight_decay: float = 0.05
     crop_sides: tuple[int, int] = (24, 80)
-    """Sides of the photographs, in pixels of the corpus' pictures."""
+    """Smallest and largest side of the photographs, in pixels of the corpus' images."""
     min_share: float = 0.04
     """Share of a photograph that a class must cover to count as visible."""
     whole_weight: float = 0.5
-    """Weight of CLIP's own loss, on the CLS token."""
+    """Weight of CLIP's loss, on the CLS token."""
     patch_weight: float = 1.0
     """Weight of the patches' loss against the tag network's maps."""
     album: int = 16_000
-    """Photographs that are taken once and seen many times, mirrored and in other colours."""
+    """Number of photographs; each is used many times, mirrored and in other colours."""
     probe_every: int = 300
     seed: int = 0
 
@@ -73,7 +72,7 @@ def caption_loss(
     scale: Tensor,
     true_of: Tensor,  # [B, B] bool
 ) -> Tensor:
-    """Return the symmetric InfoNCE loss; captions that happen to be true of another picture are no negatives of it."""
+    """Return the symmetric InfoNCE loss; captions that are true of another image are not its negatives."""
     logits = scale * functional.normalize(images.float(), dim=-1) @ functional.normalize(texts.float(), dim=-1).T
     own = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
     logits = logits.masked_fill(true_of & ~own, -torch.inf)
@@ -104,7 +103,7 @@ def draw_batch(
     step: int,
     wording: Wording = ROOMS,
 ) -> CaptionBatch:
-    """Draw the photographs and captions of one step; the same for the same seed and step."""
+    """Return the photographs and captions of one step, the same for the same seed and step."""
     rng = np.random.default_rng((settings.seed, step))
     rows = rng.choice(len(album), settings.batch, replace=False)
     visible, mirrored = album.visible[rows], rng.random(settings.batch) < 0.5
@@ -128,7 +127,7 @@ def draw_batch(
 
 @dataclass(frozen=True)
 class Course:
-    """All that a training run is given besides the model."""
+    """The data, settings and folders of a training run."""
 
     pictures: TaggedPictures
     tuning: TaggedPictures
@@ -144,11 +143,11 @@ class Course:
     wording: Wording = ROOMS
 
     def batch(self, step: int) -> CaptionBatch:
-        """Draw the batch of a step."""
+        """Return the batch of a step."""
         return self._draw(self.pictures, self.album, step)
 
     def tuning_batch(self, step: int) -> CaptionBatch:
-        """Draw such a batch of held-out pictures."""
+        """Return a batch of held-out images."""
         return self._draw(self.tuning, self.tuning_album, step)
 
     def _draw(self, pictures: TaggedPictures, album: Album, step: int) -> CaptionBatch:
@@ -157,7 +156,7 @@ class Course:
 
 
 def train(model: CLIPModel, course: Course) -> None:
-    """Train to the last step, going on from the checkpoint; `out` always holds the best weights so far."""
+    """Train to the last step, or resume from the checkpoint; `out` holds the weights of the last probe."""
     settings, checkpoint = course.settings, course.work / "checkpoint.pt"
     optimiser = new_optimiser(model, settings)
     first = load_checkpoint(checkpoint, model, optimiser)
@@ -179,7 +178,7 @@ def train(model: CLIPModel, course: Course) -> None:
 
 
 def look(model: CLIPModel, course: Course, done: int, batches: int = 4) -> dict[str, float]:
-    """Measure dense labels and retrieval on the tuning pictures."""
+    """Return the values of dense labels and retrieval on the tuning images."""
     scores = probe_scores(model, course.tokenizer, course.tuning, course.vocabulary)
     found = sum(retrieval_at_1(model, course.tuning_batch(k)) for k in range(batches)) / batches
     return {"step": done, "retrieval_at_1": 100 * found, **scores}
@@ -213,7 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", type=Path, required=True, help="folder written by labelfree_lab.teachers.corpus")
-    parser.add_argument("--tuning", type=Path, required=True, help="such a folder with rooms or streets of its own")
+    parser.add_argument("--tuning", type=Path, required=True, help="a corpus of other rooms or streets")
     parser.add_argument("--out", type=Path, default=None, help="folder for weights and log (default: the package's)")
     parser.add_argument("--work", type=Path, required=True, help="folder for the checkpoint")
     parser.add_argument(
@@ -223,18 +222,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=Settings.seed)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args(arguments)
+    # Data and model
     torch.set_num_threads(options.threads)
     pair = open_pair(options.corpus, options.tuning)
     world, names = pair[0].world, pair[0].class_names
     tokenizer = build_tokenizer(names, world.wording)
     model = new_tiny_clip(tiny_clip_config(len(tokenizer)), options.seed)
     pictures, held_out = (TaggedPictures.index(c.images, c.classes, len(names)) for c in pair)
+    # Photographs with activation maps
     settings = Settings(steps=options.steps, seed=options.seed)
     tag_net, rng = load_tag_net(options.tag_net, len(names)), np.random.default_rng(options.seed)
     album, tuning_album = (
         fill_album(rng, source, tag_net, count, settings.crop_sides, settings.min_share)
         for source, count in ((pictures, settings.album), (held_out, 4 * settings.batch))
     )
+    # Training
     course = Course(
         pictures,
         held_out,

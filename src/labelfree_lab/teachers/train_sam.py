@@ -1,8 +1,10 @@
-"""Train a tiny SAM of the lab from class-agnostic masks: `python -m labelfree_lab.teachers.train_sam --corpus DIR --out DIR`.
+"""Train a tiny SAM of the lab: `python -m labelfree_lab.teachers.train_sam --corpus DIR --work DIR ...`.
 
-Every picture gets a handful of point prompts; the best of the three masks of a prompt is pulled towards the whole
-instance under the point, and the predicted IoU of all three towards the IoU they reach. A second loss asks the neck
-features which pairs of patches lie on one instance, which reaches the encoder sooner than the decoder's gradient does.
+It is trained on class-agnostic instance masks.
+
+Each image gets a few point prompts. The best of a prompt's three masks is trained towards the whole instance at the
+point, and the predicted IoU of all three towards their true IoU. A second loss predicts from the neck features which
+pairs of patches belong to one instance; it trains the encoder faster than the decoder's gradient does.
 """
 
 from __future__ import annotations
@@ -47,12 +49,12 @@ PROBE_PICTURES = 24
 
 @dataclass(frozen=True)
 class Settings:
-    """How rooms-sam is trained."""
+    """Settings of the training of a tiny SAM."""
 
     steps: int = 5000
     batch: int = 16
     prompts: int = 8
-    """Point prompts per picture."""
+    """Point prompts per image."""
     peak_rate: float = 1e-3
     warm_up: int = 150
     weight_decay: float = 0.02
@@ -60,22 +62,22 @@ class Settings:
     score_weight: float = 4.0
     """Weight of the squared error of the predicted IoU, which the filters of everything mode rely on."""
     padded_every: int = 10
-    """One batch in so many is padded to the square, as in use; the others save the quarter that padding costs."""
+    """Steps between batches that are padded to a square, as in inference; padding costs a quarter of the time."""
     padded_from: float = 0.8
-    """Share of the training from which on every batch is padded."""
+    """Share of the steps after which every batch is padded."""
     average: float = 0.998
-    """Decay of the running mean of the weights, which is what is shipped."""
+    """Decay of the running mean of the weights; the mean is shipped."""
     probe_every: int = 500
     seed: int = 0
 
     def is_padded(self, step: int) -> bool:
-        """Tell whether the batch of this step includes the padding below the picture."""
+        """Return whether the batch of a step includes the padding below the image."""
         return step >= self.padded_from * self.steps or step % self.padded_every == 0
 
 
 @dataclass(frozen=True)
 class PromptBatch:
-    """B pictures with P prompts each."""
+    """B images with P prompts each."""
 
     pixels: Tensor  # [B, 3, H, W] normalised
     points: Tensor  # [B, P, 2] (x, y)
@@ -84,7 +86,7 @@ class PromptBatch:
 
 
 class Learner(nn.Module):
-    """Tiny-SAM with the two numbers that turn a cosine of neck features into a probability."""
+    """A tiny SAM with the scale and shift that map a cosine of neck features to a logit."""
 
     def __init__(self, sam: SamModel, settings: Settings) -> None:
         super().__init__()
@@ -96,7 +98,7 @@ class Learner(nn.Module):
     def forward(
         self, pixels: Tensor, points: Tensor, targets: Tensor, owners: Tensor
     ) -> tuple[Tensor, Tensor]:  # [], [5]
-        """Return the loss and, for the log, its parts: masks, scores, affinity, best IoU, picked IoU."""
+        """Return the loss and its parts for the log: masks, scores, affinity, best IoU, picked IoU."""
         features = neck_features(self.sam, pixels)
         logits, scores = decode_points(self.sam, features, points)
         rows = targets.shape[-2]
@@ -115,7 +117,7 @@ def draw_batch(
     settings: Settings,
     step: int,
 ) -> PromptBatch:
-    """Draw the pictures and prompts of one step; the same for the same seed and step."""
+    """Return the images and prompts of one step, the same for the same seed and step."""
     rng = np.random.default_rng((settings.seed, step))
     chosen = np.sort(rng.choice(len(images), settings.batch, replace=len(images) < settings.batch))
     flip = rng.random(settings.batch) < 0.5
@@ -149,7 +151,7 @@ def train_step(
     batch: PromptBatch,
     step: int,
 ) -> Tensor:  # [5], see Learner.forward
-    """Take one optimiser step; `forward` is the learner, compiled or not."""
+    """Take one optimiser step and return the parts of its loss; `forward` is the learner, compiled or not."""
     settings = learner.settings
     for group in optimiser.param_groups:
         group["lr"] = settings.peak_rate * warm_cosine(step, settings.steps, settings.warm_up)
@@ -163,19 +165,19 @@ def train_step(
 
 @torch.no_grad()
 def follow(average: Learner, learner: Learner, step: int) -> None:
-    """Move the running mean of the weights towards the current ones, faster in the beginning."""
+    """Update the running mean of the weights, faster in the beginning."""
     decay = min(learner.settings.average, (1 + step) / (10 + step))
     torch._foreach_lerp_(list(average.parameters()), list(learner.parameters()), 1 - decay)
 
 
 @dataclass(frozen=True)
 class Places:
-    """Where a training run leaves its files."""
+    """The folders of a training run."""
 
     work: Path
-    """Checkpoint and the log of every 25 steps."""
+    """Folder of the checkpoint and of the log of every 25 steps."""
     out: Path
-    """Shipped weights and the log of every probe."""
+    """Folder of the shipped weights and of the log of every probe."""
 
 
 def train(
@@ -186,7 +188,7 @@ def train(
     places: Places,
     compiled: bool = False,
 ) -> Learner:
-    """Train to the last step, going on from the checkpoint; return (and export at each probe) the mean weights."""
+    """Train to the last step, or resume from the checkpoint; return the mean weights, exported at each probe."""
     settings, average = learner.settings, copy.deepcopy(learner)
     optimiser = new_optimiser(learner, settings)
     both = nn.ModuleList([learner, average])
@@ -217,10 +219,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", type=Path, required=True, help="folder written by labelfree_lab.teachers.corpus")
-    parser.add_argument("--tuning", type=Path, help="such a folder with rooms or streets of its own, for the curve")
+    parser.add_argument("--tuning", type=Path, help="a corpus of other rooms or streets, for the curve")
     parser.add_argument("--out", type=Path, default=None, help="folder for weights and log (default: the package's)")
     parser.add_argument("--work", type=Path, required=True, help="folder for the checkpoint")
-    parser.add_argument("--start", type=Path, default=None, help="folder of another tiny SAM to begin with")
+    parser.add_argument("--start", type=Path, default=None, help="folder of another tiny SAM to start from")
     parser.add_argument("--steps", type=int, default=Settings.steps)
     parser.add_argument("--probe-every", type=int, default=Settings.probe_every, help="steps between exports")
     parser.add_argument("--seed", type=int, default=Settings.seed)

@@ -1,4 +1,4 @@
-"""What the teachers' training commands leave behind: a JSONL log, a checkpoint to go on from, the shipped weights."""
+"""Output of the teachers' training commands: a JSONL log, a checkpoint to resume from, the shipped weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from labelfree.training.checkpoint import read_state, write_state
 
 
 def append_record(path: Path, record: Mapping[str, float | int | str]) -> None:
-    """Add one line to the log; floats keep five significant digits."""
+    """Append one line to the log; floats keep five significant digits."""
     rounded = {key: float(f"{value:.5g}") if isinstance(value, float) else value for key, value in record.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as log:
@@ -24,12 +24,12 @@ def append_record(path: Path, record: Mapping[str, float | int | str]) -> None:
 
 
 def save_checkpoint(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, step: int) -> None:
-    """Write everything that the next step depends on; the random draws of a step depend on its number alone."""
+    """Write model, optimiser and step; random draws need no state, since they depend on the step alone."""
     write_state(path, {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": step})
 
 
 def load_checkpoint(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer | None = None) -> int:
-    """Restore the model and, if given, the optimiser and return the number of steps done; 0 if there is none."""
+    """Restore the model and, if given, the optimiser; return the number of steps done, 0 without a checkpoint."""
     state = read_state(path)
     if state is None:
         return 0
@@ -40,7 +40,7 @@ def load_checkpoint(path: Path, model: nn.Module, optimiser: torch.optim.Optimiz
 
 
 def write_half_precision(weights: Mapping[str, Tensor], path: Path) -> None:
-    """Write weights as 16-bit safetensors, replacing the file in one go."""
+    """Write weights as 16-bit safetensors, atomically."""
     halves = {
         name: tensor.detach().half().contiguous() if tensor.is_floating_point() else tensor.contiguous()
         for name, tensor in weights.items()

@@ -1,4 +1,4 @@
-"""The lab's two worlds, as far as the commands that train their teachers have to tell them apart."""
+"""The lab's two worlds, as the commands that train their teachers need them."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from labelfree_lab.teachers import captions
 
 @dataclass(frozen=True)
 class World:
-    """Rooms or streets."""
+    """A world of the lab: rooms or streets."""
 
     name: str
-    """As `--world` takes it, and what settings call its teachers."""
+    """Name in `--world` and in the settings of its teachers."""
     class_names: tuple[str, ...]
     wording: captions.Wording
     picture_size: tuple[int, int]
-    """(height, width) of the corpus' pictures."""
+    """(height, width) of the corpus' images."""
     teacher_seeds: int
-    """The first seed of what teachers are trained on."""
+    """First seed of the teachers' training data."""
     tuning_seeds: int
-    """The first seed of what they are measured on while they are trained."""
+    """First seed of the data on which teachers are measured during training."""
 
     def weights(self, part: str) -> Path:
-        """Return where one of its teachers is kept."""
+        """Return the folder of one of its shipped teachers or backbones."""
         return weights_folder(self.name, part)
 
 

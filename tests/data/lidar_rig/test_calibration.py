@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from kitti_drive import KITTI, PROJECTION, ROOT, VELODYNE_TO_CAMERA, drive
 
+from helpers.kitti_drive import KITTI, PROJECTION, ROOT, VELODYNE_TO_CAMERA, drive
 from labelfree.cli.main import main
 from labelfree.data.collection import open_scenes
 from labelfree.data.lidar_rig.description import read_rig

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from kitti_drive import ROOT, drive, object_benchmark
 
+from helpers.kitti_drive import ROOT, drive, object_benchmark
 from labelfree.cli.main import main
 from labelfree.data.collection import layout_of, open_scenes
 from labelfree.data.layout import ReadOptions
@@ -31,7 +31,7 @@ def test_it_is_recognised_with_its_cameras(inside: str, tmp_path: Path, capsys: 
     said = capsys.readouterr().out
     assert "layout kitti-object" in said
     assert "2 sweeps of 7,481 published" in said
-    assert "2 pictures" in said
+    assert "2 images" in said
     ours, described = open_scenes(tmp_path / inside), open_scenes(EXAMPLE, folder)
     assert ours.names == described.names
     np.testing.assert_array_equal(ours[1].frames[0].world_to_camera, described[1].frames[0].world_to_camera)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from kitti_drive import KITTI, PROJECTION, ROOT, VELODYNE_TO_CAMERA, drive
 from PIL import Image
 
+from helpers.kitti_drive import KITTI, PROJECTION, ROOT, VELODYNE_TO_CAMERA, drive
 from labelfree.data.checking.check import check_collection
 from labelfree.data.collection import open_scenes
 from labelfree.data.layout import ReadOptions
@@ -91,7 +91,7 @@ def test_every_limit_and_survey(tmp_path: Path) -> None:
     assert open_scenes(strict, tmp_path, ReadOptions(every=2, limit=1)).names == ("000000",)
     (tmp_path / "image_2" / "000002.png").unlink()
     survey = LIDAR.survey(strict, tmp_path, ReadOptions(), lambda done, total: None)
-    assert [(count.what, count.found) for count in survey.counts] == [("sweeps", 4), ("pictures", 4)]
+    assert [(count.what, count.found) for count in survey.counts] == [("sweeps", 4), ("images", 4)]
     assert len(survey.problems) == 1
     assert "image_2/000002.png" in survey.problems[0]
     assert open_scenes(strict, tmp_path, ReadOptions(skip_broken=True)).names == ("000000", "000001", "000003")
@@ -105,7 +105,7 @@ def test_what_is_absent_is_done_without_if_asked(tmp_path: Path) -> None:
     (tmp_path / "image_2" / "000001.png").unlink()
     scenes = open_scenes(KITTI, tmp_path)
     assert scenes.names == ("000000", "000002")
-    assert "1 sweeps without a picture are left out" in scenes.notes[0]
+    assert "1 sweeps without an image are left out" in scenes.notes[0]
     survey = LIDAR.survey(KITTI, tmp_path, ReadOptions(), lambda done, total: None)
     assert [count.found for count in survey.counts] == [2, 2]
     assert survey.problems == ()
@@ -249,15 +249,15 @@ def other_size(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (cut, r"000000\.bin: 6396 bytes are no whole number of points of 4 float32"),
+        (cut, r"000000\.bin: 6396 bytes are not a whole number of points of 4 float32"),
         (empty, r"000000\.bin: is empty"),
         (all_empty_returns, r"000000\.bin: none of its 50 points is a return"),
         (fewer_labels, r"000000\.label: holds 398 labels for 400 points"),
         (strange_label, r"000000\.label: label 77 is neither among 'classes' nor among 'ignored'"),
         (no_labels, r"labels/000000\.label: sweep '000000' has no such file"),
         (no_picture, r"image_2/000000\.png: sweep '000000' has no such file"),
-        (no_picture_at_all, r"nothing matches image_2/.*; restore the files, or take camera 'image_2' out"),
-        (no_labels_at_all, r"nothing matches labels/\*\.label; restore the files, or take point_labels out"),
+        (no_picture_at_all, r"nothing matches image_2/.*; restore the files, or remove camera 'image_2'"),
+        (no_labels_at_all, r"nothing matches labels/\*\.label; restore the files, or remove point_labels"),
         (no_calibration, r"calib\.txt: no such file"),
         (not_rigid, r"'image_2': the rotation of its pose is off"),
         (other_size, r"000000\.png: is 620x188 pixels but the centre of camera 'image_2' lies at 600, 180"),

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from kitti_drive import ROOT, drive, object_benchmark
 
+from helpers.kitti_drive import ROOT, drive, object_benchmark
 from labelfree.cli.main import main
 from labelfree_lab.layouts.nuimages import write_nuimages
 from labelfree_lab.layouts.nuscenes import write_nuscenes

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from kitti_drive import KITTI, drive
 
+from helpers.kitti_drive import KITTI, drive
 from labelfree.data.captures.layout import CAPTURES
 from labelfree.data.checking.check import check_collection
 from labelfree.data.collection import layout_of, open_scenes
@@ -57,7 +57,7 @@ def test_splits(dataset: Path) -> None:
         open_scenes(dataset, options=ReadOptions(split="mini"))
     for name in ("00", "08"):
         shutil.rmtree(dataset / "dataset" / "sequences" / name)
-    with pytest.raises(InputError, match=r"holds sequences 11, and split 'val' is 08"):
+    with pytest.raises(InputError, match=r"holds sequences 11, but split 'val' is 08"):
         open_scenes(dataset, options=ReadOptions(split="val"))
 
 
@@ -78,7 +78,7 @@ def test_survey_counts_against_the_published_sweeps(dataset: Path) -> None:
     survey = SEMANTIC_KITTI.survey(dataset, None, ReadOptions(split="val"), lambda done, total: None)
     assert [(count.what, count.found, count.official) for count in survey.counts] == [
         ("sweeps", 2, 4071),
-        ("pictures", 2, None),
+        ("images", 2, None),
     ]
     path = dataset / "dataset" / "sequences" / "08" / "velodyne" / "000001.bin"
     path.write_bytes(path.read_bytes()[:-3])

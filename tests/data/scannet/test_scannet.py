@@ -130,7 +130,7 @@ def test_labels_that_need_the_label_file_are_left_unread_without_it(tree: Path) 
     (tree / TSV).unlink()
     scenes = open_scenes(tree)
     assert scenes[0].labels is None
-    assert f"2 scans have labels that need {TSV}, which is not there: they are not read" in scenes.notes
+    assert f"2 scans have labels that need {TSV}, which is missing: they are not read" in scenes.notes
     assert scenes.sources[0].faults() == ()
 
 
@@ -364,11 +364,11 @@ def nothing_found(tree: Path) -> None:
     ("damage", "words"),
     [
         (cut_sens, r"\.sens: ends inside frame 2 of 3"),
-        (garbled_sens, r"\.sens: is no \.sens file of version 4"),
+        (garbled_sens, r"\.sens: is not a \.sens file of version 4"),
         (no_sens, r"has neither scene0000_00\.sens nor frames, in scannet_frames_25k"),
         (no_mesh, r"_vh_clean_2\.ply: is missing"),
         (other_mesh, r"labels\.ply: has \d+ vertices, the mesh \d+"),
-        (short_segments, r"segs\.json: is of \d+ vertices, the mesh has \d+"),
+        (short_segments, r"segs\.json: has \d+ vertices, the mesh \d+"),
         (strange_group, r"aggregation\.json: object label 'spaceship' is not in"),
         (garbled_tsv, r"combined\.tsv: is not ScanNet's label file"),
         (not_json, r"aggregation\.json: is not JSON"),
@@ -376,7 +376,7 @@ def nothing_found(tree: Path) -> None:
         (no_pose, r"000100\.txt: no such file"),
         (no_depth, r"000100\.png: is missing"),
         (no_intrinsics, r"intrinsics_depth\.txt: is missing"),
-        (nothing_found, r"none of the frames that are taken has a finite pose"),
+        (nothing_found, r"none of the selected frames has a finite pose"),
     ],
 )
 def test_damage_is_one_sentence_with_the_file(damage: Callable[[Path], None], words: str, tree: Path) -> None:
@@ -393,7 +393,7 @@ def test_strange_pixel_labels_are_named_when_read(by_sens: Path) -> None:
     with zipfile.ZipFile(path, "w") as archive, archive.open("label-filt/0.png", "w") as file:
         Image.fromarray(np.full((4, 4), 4000, np.uint16)).save(file, format="PNG")
     frame = open_scenes(by_sens)[0].frames[0]
-    with pytest.raises(InputError, match=r"label-filt/0\.png: label 4000 is no id of ScanNet's"):
+    with pytest.raises(InputError, match=r"label-filt/0\.png: label 4000 is not a ScanNet id"):
         frame.load_labels()
 
 

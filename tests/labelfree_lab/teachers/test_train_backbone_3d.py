@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -66,15 +65,6 @@ def test_joined_lessons_keep_features_at_their_points() -> None:
     assert torch.equal(seen[150:], torch.from_numpy(lessons[1].seen) + 300)
     own, _, _ = join_lessons([lessons[1]], None)
     torch.testing.assert_close(voxels.features[voxels.inverse[seen[150:]]], own.features[own.inverse[lessons[1].seen]])
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """As the command trains: with more, sums of gradients come in another order each time."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.usefixtures("one_thread")

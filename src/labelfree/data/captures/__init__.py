@@ -1,1 +1,1 @@
-"""Captures in the posed RGB-D layout: images, poses, intrinsics, optional depth and points."""
+"""Read captures in the posed RGB-D layout: images, poses, intrinsics, optional depth and points."""

@@ -1,4 +1,4 @@
-"""Captures in the posed RGB-D layout: a scene's folder, a folder of scenes, or a description of their files."""
+"""Open captures in the posed RGB-D layout: a scene's folder, a folder of scenes, or a description of their files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from labelfree.vocabulary import Vocabulary
 
 
 def open_captures(path: Path, root: Path | None, options: ReadOptions) -> OpenedDataset:
-    """Open one capture, or a folder of captures, by a description or by the default names of files."""
+    """Open one capture or a folder of captures, by a description or by the default file names."""
     if options.split is not None:
         raise InputError(f"{path}: a capture has no splits; leave '{options.split}' out.")
     description, base = _resolve(path, root)
@@ -70,12 +70,12 @@ def _scene_folders(base: Path, description: Description) -> list[Path]:
 
 
 def _nothing_found(base: Path, description: Description, path: Path) -> str:
-    looked = f"{base}: no scene here: neither it nor a folder in it has pictures '{description.images}'"
+    looked = f"{base}: no scene here: neither it nor a folder in it has images '{description.images}'"
     if path.is_dir():
         sweeps = "LiDAR sweeps need one with layout: lidar (docs/datasets.md)"
         hint = f"; {sweeps}" if any(base.glob("*.bin")) else f"; {ALONE}" if images_of(base) is not None else ""
         return f"{looked}; lay the files out as docs/own-data.md shows, or describe them in a YAML file{hint}."
-    return f"{looked}; give the capture's folder with --root DIR, or mend key 'images' of {path}."
+    return f"{looked}; give the capture's folder with --root DIR, or fix key 'images' of {path}."
 
 
 def _classes(sources: tuple[CaptureSource, ...]) -> tuple[str, ...] | None:
@@ -91,12 +91,12 @@ def _classes(sources: tuple[CaptureSource, ...]) -> tuple[str, ...] | None:
         first, second = list(found.values())[:2]
         raise InputError(f"{second}: its classes differ from those of {first}; scenes opened together must share them.")
     if not found and "classes" in sources[0].description.stated:
-        raise InputError(f"{sources[0].near(stated)}: no such file of class names; mend key 'classes'.")
+        raise InputError(f"{sources[0].near(stated)}: no such file of class names; fix key 'classes'.")
     return next(iter(found), None)
 
 
 def survey_captures(path: Path, root: Path | None, options: ReadOptions, progress: SurveyProgress) -> Survey:
-    """Look at every file of the captures."""
+    """Check every file of the captures and count scenes and images."""
     opened = leave_out_broken(path, open_captures(path, root, options), options)
     problems, frames = list[str](), 0
     for place, source in enumerate(opened.sources):
@@ -107,9 +107,9 @@ def survey_captures(path: Path, root: Path | None, options: ReadOptions, progres
         progress(place + 1, len(opened.sources))
     calibrations = calibrations_of(opened.sources)
     notes = tuple(dict.fromkeys((*opened.notes, *doubt_notes(calibrations), *calibration_notes(calibrations))))
-    counts = (Count("scenes", len(opened.sources)), Count("pictures", frames))
+    counts = (Count("scenes", len(opened.sources)), Count("images", frames))
     return Survey(CAPTURES.name, counts, tuple(problems), notes, frames, opened.classes)
 
 
 CAPTURES = Layout("posed-rgbd", lambda path: True, open_captures, survey_captures)
-"""What everything is that no other layout recognises."""
+"""The fallback for data that no other layout recognises."""

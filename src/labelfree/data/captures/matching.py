@@ -1,4 +1,4 @@
-"""Which picture, depth map, label map and pose belong to one frame; nothing is ever shifted silently."""
+"""Match the image, depth map, label map and pose of each frame; a mismatch is an error, never a silent shift."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from labelfree.data.poses import StoredPose, read_pose_file, read_pose_rows
 from labelfree.errors import InputError
 
 MAX_TIME_GAP_S = 0.02
-"""Timestamps this close belong together, as in the tools of the TUM RGB-D benchmark."""
+"""Largest gap in seconds between matching timestamps, as in the tools of the TUM RGB-D benchmark."""
 
 
 @dataclass(frozen=True)
 class FrameFiles:
-    """Everything one frame is made of."""
+    """The files and the pose of one frame."""
 
     name: str
     image: Path
@@ -33,7 +33,7 @@ class MatchedFrames:
 
     frames: tuple[FrameFiles, ...]
     notes: tuple[str, ...] = ()
-    """What was left out and why, one sentence each."""
+    """Frames and files left out and the reason, one sentence each."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,14 @@ class _Columns:
     depths: dict[str, Path] | None
     poses: dict[str, StoredPose]
     broken: dict[str, str]
-    """Why a pose file cannot be read."""
+    """Reason why a pose file cannot be read, by frame name."""
 
 
 def match_frames(folder: Path, description: Description) -> MatchedFrames:
-    """Put the files of a capture together by frame name; a frame that lacks one is an error or left out."""
+    """Match the files of a capture by frame name.
+
+    Raises an `InputError` if a frame lacks a file, unless the description skips incomplete frames.
+    """
     names, columns = _find(folder, description)
     images, depths = columns.images, columns.depths
     if columns.broken:
@@ -73,9 +76,9 @@ def match_frames(folder: Path, description: Description) -> MatchedFrames:
 
 
 def look_at_parts(folder: Path, description: Description, taken: slice) -> tuple[list[str], list[Path]]:
-    """Return a sentence for each missing or unreadable part of the frames that are taken, and the images that exist.
+    """Return a sentence for each missing or unreadable part of the selected frames, and the image files that exist.
 
-    Missing parts are none where incomplete frames are left out.
+    Missing parts are not reported if the description skips incomplete frames.
     """
     names, columns = _find(folder, description)
     faults, files = list(columns.broken.values()), list[Path]()
@@ -92,7 +95,7 @@ def look_at_parts(folder: Path, description: Description, taken: slice) -> tuple
 def _find(folder: Path, description: Description) -> tuple[list[str], _Columns]:
     images = Pattern(description.images).find(folder)
     if not images:
-        raise InputError(f"{folder}: no picture matches '{description.images}'; check the folder or key 'images'.")
+        raise InputError(f"{folder}: no image matches '{description.images}'; check the folder or key 'images'.")
     depths = _find_depths(folder, description, images)
     names = natural_order({*images, *(depths or {})})
     return names, _Columns(images, depths, *_find_poses(folder, description, names, images))
@@ -109,7 +112,7 @@ def _find_depths(folder: Path, description: Description, images: dict[str, Path]
             )
         return None
     if not set(found) & set(images) and all(is_number(name) for name in (*found, *images)):
-        # Two clocks, as in TUM: the depth map takes the name of the picture nearest in time.
+        # Two clocks, as in TUM: match each image to the depth map nearest in time.
         times = np.array([float(name) for name in found])
         paths = list(found.values())
         nearest = {name: _nearest(times, float(name)) for name in images}
@@ -123,9 +126,9 @@ def _find_labels(folder: Path, description: Description, names: list[str]) -> tu
     pattern = Pattern(description.labels)
     found = pattern.find(folder) if pattern.names_frames else pattern.find_for(folder, names)
     if not found and "labels" in description.stated:
-        raise InputError(f"{folder}: no label picture matches '{description.labels}'; check key 'labels'.")
+        raise InputError(f"{folder}: no label map matches '{description.labels}'; check key 'labels'.")
     stray = [name for name in found if name not in set(names)]
-    note = f"{len(stray)} label pictures such as {found[stray[0]]} belong to no frame." if stray else ""
+    note = f"{len(stray)} label maps such as {found[stray[0]]} belong to no frame." if stray else ""
     return found, (note,) if note else ()
 
 
@@ -138,7 +141,7 @@ def _find_poses(
         if not files:
             raise InputError(
                 f"{folder}: no pose file matches '{description.poses}' and there is no trajectory.log or poses.txt; a "
-                "3D capture needs a pose for each image: check key 'poses'; --layout images takes its images alone."
+                "3D capture needs a pose for each image: check key 'poses'; --layout images reads its images alone."
             )
         found, broken = dict[str, StoredPose](), dict[str, str]()
         for name in names:
@@ -159,7 +162,7 @@ def _find_poses(
 
 
 def _by_time(rows: list[StoredPose], names: list[str]) -> dict[str, StoredPose]:
-    """Match TUM rows to numeric names by time; nothing if the names are no times of these rows."""
+    """Match TUM rows to numeric frame names by time; empty if the names are not timestamps of these rows."""
     if any(row.time is None for row in rows) or not all(is_number(name) for name in names):
         return {}
     times = np.array([row.time for row in rows], dtype=np.float64)
@@ -174,7 +177,7 @@ def _nearest(times: np.ndarray[tuple[int], np.dtype[np.float64]], time: float) -
 
 def _fault(name: str, columns: _Columns, folder: Path, description: Description) -> str | None:
     if name not in columns.images:
-        there = "" if columns.depths is None else f" (its depth map {columns.depths[name].name} is there)"
+        there = "" if columns.depths is None else f" (its depth map {columns.depths[name].name} exists)"
         return f"{folder / Pattern(description.images).fill(name)}: the image of frame '{name}' is missing{there}"
     if columns.depths is not None and name not in columns.depths:
         path = folder / Pattern(description.depth or "").fill(name)
@@ -193,13 +196,13 @@ def _fault(name: str, columns: _Columns, folder: Path, description: Description)
 def _count_mismatch(path: Path, rows: int, description: Description, names: list[str]) -> str:
     gap = _gap(names) if rows > len(names) else ""
     return (
-        f"{path}: {rows} poses for {len(names)} pictures matching '{description.images}'{gap}; rows belong to pictures "
-        "in order of name, so restore the missing pictures or delete the rows that have none."
+        f"{path}: {rows} poses for {len(names)} images matching '{description.images}'{gap}; rows belong to images "
+        "in order of name, so restore the missing images or delete the rows without an image."
     )
 
 
 def _gap(names: list[str]) -> str:
-    """Say which picture seems to be missing from names that count in regular steps."""
+    """Return which image seems to be missing among names that count in regular steps; empty if none."""
     if len(names) < 4 or not all(name.isdigit() for name in names):
         return ""
     numbers = np.array([int(name) for name in names])

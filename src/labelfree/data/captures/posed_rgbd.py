@@ -1,4 +1,4 @@
-"""Posed RGB-D folders: pictures, depth maps and poses of one scene, in the default layout or a described one."""
+"""Read posed RGB-D folders: images, depth maps and poses of one scene, in the default or a described layout."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ USUAL_INTRINSICS = (
     *("intrinsic.txt", "intrinsics.txt", "K.txt", "camera_intrinsics.txt", "camera-intrinsics.txt"),
     *DEPTH_INTRINSICS,
 )
-"""Files beside a capture that are compared with the intrinsics that are used."""
+"""Other files of a capture that are compared with the intrinsics in use."""
 
 
 @dataclass(frozen=True)
 class CaptureSource:
-    """Where one scene lies and how it is laid out; nothing is read before it is asked for."""
+    """One capture on disk and its layout; files are read only on request."""
 
     name: str
     folder: Path
     shared: Path
-    """Folder searched next for files that scenes share: intrinsics and class names."""
+    """Folder that is searched second, for files that scenes share: intrinsics and class names."""
     description: Description
     every: int = 1
     """Take every n-th frame."""
     limit: int | None = None
-    """Take at most so many frames."""
+    """Take at most this many frames."""
     cache_dir: Path | None = None
-    """Where a fused cloud is kept."""
+    """Folder in which a fused cloud is kept."""
 
     def match(self) -> MatchedFrames:
-        """Return the files of each frame; raises if one is missing or a pose cannot be read."""
+        """Return the files of each frame; raises an `InputError` if one is missing or a pose cannot be read."""
         matched = match_frames(self.folder, self.description)
         return MatchedFrames(matched.frames[:: self.every][: self.limit], matched.notes)
 
@@ -68,7 +68,7 @@ class CaptureSource:
         return tuple(found)
 
     def frames(self, matched: MatchedFrames | None = None) -> tuple[Frame, ...]:
-        """Return the frames, of files already matched if given; only the header of the first picture is read."""
+        """Return the frames, from files already matched if given; only the header of the first image is read."""
         files = (matched or self.match()).frames
         size = picture_size(files[0].depth or files[0].image)
         stated = self.description.intrinsics
@@ -80,11 +80,11 @@ class CaptureSource:
         )
 
     def calibration(self) -> Calibration:
-        """Return where the intrinsics come from, compared with other files that usually hold intrinsics."""
+        """Return the source of the intrinsics, compared with other files that usually contain intrinsics."""
         images = Pattern(self.description.images).find(self.folder)
         depths = Pattern(self.description.depth).find(self.folder) if self.description.depth else {}
         if not images:
-            raise InputError(f"{self.folder}: no picture matches '{self.description.images}'.")
+            raise InputError(f"{self.folder}: no image matches '{self.description.images}'.")
         name = next(iter(images))
         shown = picture_size(images[name])
         grid = picture_size(next(iter(depths.values()))) if depths else shown
@@ -101,14 +101,17 @@ class CaptureSource:
         return Calibration(where + scaled, f"{stated if isinstance(stated, str) else where}{scaled}", found)
 
     def cloud_path(self) -> Path | None:
-        """Return the point cloud's file, None if the depth maps stand for it."""
+        """Return the point cloud's file; None if the cloud is fused from depth maps."""
         path = self.folder / self.description.cloud if self.description.cloud else None
         if path is None or not (path.is_file() or "cloud" in self.description.stated):
             return None
         return path
 
     def build(self) -> Scene:
-        """Return the scene: its cloud read or, without one, fused from the depth maps."""
+        """Return the scene; its cloud is read or, without a file, fused from the depth maps.
+
+        Raises an `InputError` if there is neither a cloud nor a depth map.
+        """
         frames = self.frames()
         path = self.cloud_path()
         if path is not None:
@@ -122,7 +125,7 @@ class CaptureSource:
         return Scene(self.name, cloud.points, frames, cloud.colours, cloud.intensity, cloud.labels)
 
     def no_cloud(self) -> str:
-        """Return the sentence that says that there is nothing in 3D."""
+        """Return the error message for a capture without 3D data."""
         return f"{self.folder}: neither a point cloud ('{self.description.cloud}') nor depth maps; a scene needs one."
 
     def _frame(self, files: FrameFiles, intrinsics: NDArray[np.float64], size: tuple[int, int]) -> Frame:
@@ -152,12 +155,12 @@ class CaptureSource:
             return matrix
         if abs(own[1] * size[0] / (own[0] * size[1]) - 1) > ASPECT_TOLERANCE:
             raise InputError(
-                f"intrinsics_size {list(own)} (height, width) has another shape than the pictures of "
-                f"{list(size)}; give the size of the picture that the intrinsics belong to."
+                f"intrinsics_size {list(own)} (height, width) has another shape than the images of "
+                f"{list(size)}; give the size of the image that the intrinsics belong to."
             )
         return scaled_intrinsics(matrix, own, size)
 
     def near(self, file: str) -> Path:
-        """Return the file in the scene's folder or else in the shared one."""
+        """Return the file in the scene's folder, or in the shared folder if only that one has it."""
         own = self.folder / file
         return own if own.is_file() or not (self.shared / file).is_file() else self.shared / file

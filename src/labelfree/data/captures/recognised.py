@@ -1,4 +1,4 @@
-"""Poses and intrinsics of captures under the names that common tools give them, where the default ones are missing."""
+"""Find images, poses and intrinsics under the file names of common tools where the default files are missing."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from labelfree.data.patterns import Pattern
 from labelfree.data.poses import is_trajectory_log
 
 POSES = ("trajectory.log", "poses.txt", "trajectory.txt", "traj.txt", "groundtruth.txt")
-"""Files of all poses as Redwood, Open3D, TUM and Replica name them; any other `.log` of poses counts if it is one."""
+"""Names of pose files of Redwood, Open3D, TUM and Replica; a single other `.log` with poses is also accepted."""
 IMAGES = ("images", "rgb", "image")
-"""Folders of colour images."""
+"""Names of folders of colour images."""
 INTRINSICS = ("intrinsics.txt", "K.txt", "intrinsic.json", "camera_intrinsic.json", "camera_primesense.json")
-"""Those in JSON as Open3D writes them."""
+"""Names of intrinsics files; JSON files are in Open3D's format."""
 
 
 def recognised_images(description: Description, base: Path) -> tuple[Description, tuple[str, ...]]:
-    """Return the description with the pattern by which scenes are found: the default one, or another tool's folder."""
+    """Return the description with the pattern that finds images, and notes if it is not the default pattern."""
     if "images" in description.stated:
         return description, ()
     own = Pattern(description.images)
@@ -31,9 +31,9 @@ def recognised_images(description: Description, base: Path) -> tuple[Description
 
 
 def recognised(description: Description, folder: Path, shared: Path) -> tuple[Description, tuple[str, ...]]:
-    """Return the description with the names that a scene's files have, and which of them are not the default ones.
+    """Return the description with the names of a scene's pose and intrinsics files, and notes on non-default names.
 
-    Only what the description does not state is looked for, and only where the default file is missing.
+    A file is searched only if the description does not name it and the default file is missing.
     """
     found, notes = description, list[str]()
     poses = None if "poses" in description.stated else _poses(description, folder)

@@ -1,4 +1,4 @@
-"""Writing scenes in the default posed RGB-D layout."""
+"""Write scenes in the default posed RGB-D layout."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ def write_scene(
     label_maps: Sequence[NDArray[np.integer[Any]]] | None = None,  # F x [H, W]
     classes: Sequence[str] | None = None,
 ) -> None:
-    """Write one scene in the default layout: the folder appears whole, and replaces only another such scene."""
+    """Write one scene in the default layout; the folder appears at once and replaces only another such scene.
+
+    Depth is stored in millimetres. Raises an `InputError` if counts differ or the folder contains other files.
+    """
     folder = Path(folder)
     counts = {len(images), len(depths_m), len(world_to_camera), len(images if label_maps is None else label_maps)}
     if len(counts) != 1:
@@ -58,7 +61,7 @@ def _holds_only_a_scene(folder: Path) -> bool:
 
 def _millimetres(depth_m: NDArray[np.floating[Any]]) -> NDArray[np.uint16]:
     millimetres = np.rint(np.nan_to_num(depth_m, posinf=0) * 1000)
-    # What 16 bits cannot hold is missing, not near.
+    # Depth beyond 16 bits is stored as missing.
     return np.where((millimetres > 0) & (millimetres <= _LARGEST_DEPTH_MM), millimetres, 0).astype(np.uint16)
 
 

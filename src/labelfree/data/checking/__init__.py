@@ -1,1 +1,1 @@
-"""Checks of a capture before any work."""
+"""Check a capture before work begins."""

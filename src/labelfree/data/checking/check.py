@@ -1,4 +1,4 @@
-"""`labelfree check`: look at everything in a capture before any work begins, and say in one sentence what is wrong."""
+"""Check a capture before work begins and report each problem in one sentence (`labelfree check`)."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ from labelfree.scene import Frame, Scene
 from labelfree.vocabulary import IGNORE_LABEL
 
 PROBE_FRAMES = 20
-"""Frames whose misfit is measured in the quick check; all files are decoded in any case."""
+"""Frames whose misfit is measured in the quick check; all files are decoded nevertheless."""
 GOOD_AGREEMENT = 0.7
-"""Above this share of agreeing points no other reading is tried; real hand-held captures reach 0.85."""
+"""Share of agreeing points above which no other reading is tried; real hand-held captures reach 0.85."""
 POOR_AGREEMENT = 0.35
-"""Below this share poses, depth and intrinsics contradict each other: wrong readings reach 0.05 to 0.55."""
+"""Share below which poses, depth and intrinsics contradict each other; wrong readings reach 0.05 to 0.55."""
 FAR_BETTER = 0.2
-"""How much larger a share another reading must reach to be believed, besides being the best one."""
+"""Margin by which the best other reading must exceed the stated one to be reported."""
 DECODED_SCENES = 4
-"""Scenes of a dataset that are decoded and measured, evenly spaced."""
+"""Number of evenly spaced scenes of a dataset that are decoded and measured."""
 IMAGES_ONLY = "images only: predict and evaluate, no training"
 _FEWEST_POINTS = 200
 _FAR_AWAY_M = 10_000.0
@@ -56,7 +56,7 @@ _FAR_AWAY_M = 10_000.0
 
 @dataclass(frozen=True)
 class CheckContext:
-    """What the sentences need to know beyond the frames."""
+    """Names of the parts of a capture for the sentences of a report, and the stated convention."""
 
     convention: PoseConvention = field(default_factory=PoseConvention)
     poses: str = "The poses"
@@ -66,7 +66,7 @@ class CheckContext:
     num_classes: int | None = None
 
     def of(self, subject: Subject) -> str:
-        """Return the words for a part of the capture."""
+        """Return the name of a part of the capture for messages."""
         return {Subject.POSES: self.poses, Subject.DEPTH: self.depth, Subject.INTRINSICS: self.intrinsics}[subject]
 
 
@@ -77,30 +77,30 @@ class CheckReport:
     scene: str
     frames: int = 0
     points: int | None = None
-    """Points of the cloud file; None if the depth maps stand for it."""
+    """Points of the cloud file; None if the cloud is fused from depth maps."""
     rows: tuple[Agreement, ...] = ()
-    """Measured frames."""
+    """Agreement of each measured frame."""
     problems: tuple[str, ...] = ()
-    """What must be mended, one sentence each; the misfit is only measured if the files are sound."""
+    """What must be fixed, one sentence each; the misfit is measured only if the files have no problems."""
     warnings: tuple[str, ...] = ()
-    """What may be wanted, one sentence each."""
+    """What may be intended, one sentence each."""
     calibration: str = ""
-    """Where the intrinsics come from, if they can come from several files."""
+    """Source of the intrinsics, if they can come from several files."""
 
     @property
     def agree(self) -> float | None:
-        """Share of the points in view that lie within 5 cm of the depth maps."""
+        """Return the share of the points in view that lie within 5 cm of the depth maps; None if none was measured."""
         seen = sum(row.in_view for row in self.rows if row.misfit_cm is not None)
         return sum(row.pairs for row in self.rows) / seen if seen else None
 
     @property
     def misfit_cm(self) -> float | None:
-        """Median over the measured frames."""
+        """Return the median misfit in centimetres over the measured frames; None if none was measured."""
         values = [row.misfit_cm for row in self.rows if row.misfit_cm is not None]
         return float(np.median(values)) if values else None
 
     def render(self, max_rows: int = 20) -> str:
-        """Return the report as plain text: problems, warnings, a table of frames, a last line with the verdict."""
+        """Return the report as plain text: problems, warnings, a table of frames and a last line with the verdict."""
         cloud = "cloud fused from depth" if self.points is None else f"{self.points} points"
         lines = [f"{self.scene}: {self.frames} frames, {cloud}"]
         lines += [f"  calibration: {self.calibration}"] if self.calibration else []
@@ -113,14 +113,14 @@ class CheckReport:
             lines.append(f"  ... and {len(self.rows) - max_rows} more frames")
         if self.agree is not None and self.misfit_cm is not None:
             lines.append(f"  agreement {self.agree:.0%} within 5 cm, median misfit {self.misfit_cm:.1f} cm")
-        return "\n".join([*lines, "  needs mending" if self.problems else "  sound"])
+        return "\n".join([*lines, "  needs fixing" if self.problems else "  sound"])
 
 
 def check_collection(collection: SceneCollection, probes: int | None = PROBE_FRAMES) -> tuple[CheckReport, ...]:
-    """Check every scene; `probes` frames of each are measured, all with None. Nothing is fused or cached.
+    """Check every scene; measure `probes` frames of each, or all frames if None. Nothing is fused or cached.
 
-    Of a dataset in a layout of its own, which may have tens of thousands of scenes, a few are decoded and measured; of
-    the others the files' names, headers and sizes are looked at.
+    A dataset in its own layout may have tens of thousands of scenes: a few are decoded and measured. Of the others,
+    only the files' names, headers and sizes are checked.
     """
     num_classes = None if collection.classes is None else len(collection.classes)
     last = max(1, len(collection.sources) - 1)
@@ -134,16 +134,16 @@ def check_collection(collection: SceneCollection, probes: int | None = PROBE_FRA
 
 
 def render_reports(reports: Sequence[CheckReport], max_rows: int = 20) -> str:
-    """Return what there is to say of each scene; sound ones of which only the files were looked at are counted."""
+    """Return the reports as plain text; scenes without problems whose files were not decoded are only counted."""
     told = [report for report in reports if report.frames or report.problems or report.warnings]
     lines = [report.render(max_rows) for report in told]
     if len(told) < len(reports):
-        lines.append(f"{len(reports) - len(told)} more scenes: all files are there, not decoded")
+        lines.append(f"{len(reports) - len(told)} more scenes: files are complete, images not decoded")
     return "\n".join(lines)
 
 
 def raise_problems(reports: Sequence[CheckReport], told: str = "labelfree check lists them") -> None:
-    """Raise the first problem of any scene as an `InputError` that says how many more there are and where."""
+    """Raise an `InputError` with the first problem of any scene and the number of the others."""
     problems = [problem for report in reports for problem in report.problems]
     if problems:
         more = f" (and {len(problems) - 1} more: {told})" if len(problems) > 1 else ""
@@ -153,7 +153,7 @@ def raise_problems(reports: Sequence[CheckReport], told: str = "labelfree check 
 def check_capture(
     source: CaptureSource, probes: int | None = PROBE_FRAMES, num_classes: int | None = None
 ) -> CheckReport:
-    """Check a scene that is not built yet."""
+    """Check a capture that is not built yet: match, decode and measure its files."""
     stated, path = source.description.intrinsics, source.cloud_path()
     context = CheckContext(
         source.description.convention,
@@ -185,7 +185,7 @@ def check_capture(
 
 
 def check_dataset_scene(source: SceneSource, probes: int | None = PROBE_FRAMES, decode: bool = True) -> CheckReport:
-    """Check a scene of a dataset with a layout of its own: its files, and what is in them if they are to be decoded."""
+    """Check the files of a scene of a dataset in its own layout and, with `decode`, their content."""
     problems, calibration = faults_of(source), next(iter(calibrations_of([source])), None)
     report = _content_of(source, problems, probes, decode)
     if calibration is None:
@@ -200,7 +200,7 @@ def _content_of(source: SceneSource, problems: tuple[str, ...], probes: int | No
     try:
         scene = source.build()
         if not scene.frames:
-            alone = "it has no pictures: a trained network can label it, but nothing can be trained on it"
+            alone = "it has no images: a trained network can label it, but nothing can be trained on it"
             return CheckReport(source.name, 0, len(scene), warnings=(alone,))
         if not scene.images_only:
             return check_scene(scene, probes=probes)
@@ -220,7 +220,7 @@ def _undecoded(frame: Frame) -> str | None:
 
 
 def check_scene(scene: Scene, cloud_is_fused: bool = False, probes: int | None = PROBE_FRAMES) -> CheckReport:
-    """Check a scene in memory; a cloud fused from its own depth maps says nothing about the poses and is not used."""
+    """Check a scene in memory; a cloud fused from its own depth maps cannot test the poses and is not used."""
     points = None if cloud_is_fused else scene.points_world
     return check_frames(scene.name, scene.frames, points, CheckContext(), probes)
 
@@ -232,10 +232,10 @@ def check_frames(
     context: CheckContext,
     probes: int | None = PROBE_FRAMES,
 ) -> CheckReport:
-    """Decode every file, then measure how points fall onto depth maps."""
+    """Decode every file, then measure how well points agree with depth maps."""
     points = None if points_world is None else len(points_world)
     if not frames:
-        return CheckReport(name, 0, points, problems=(f"Scene '{name}' has no frames; check its pictures.",))
+        return CheckReport(name, 0, points, problems=(f"Scene '{name}' has no frames; check its images.",))
     facts = gather_facts(frames)
     problems = [fact.error for fact in facts if fact.error is not None]
     problems = problems or size_problems(frames, facts)
@@ -281,7 +281,7 @@ def _judge(
         ], []
     return [
         f"{context.poses}: only {share:.0%} of the points in view agree with the depth maps within 5 %: poses, depth "
-        "and intrinsics contradict each other; check that each pose is that of its picture, and the intrinsics."
+        "and intrinsics contradict each other; check that each pose is that of its image, and the intrinsics."
     ], []
 
 
@@ -292,9 +292,9 @@ def _judge_without_depth(
         return []
     for reading in other_readings(probes[0], probes[0].frame.size, context.convention):
         if sum(row.in_view for row in measure(probes, cloud, reading, context.convention)):
-            return [f"{context.of(reading.about)}: {reading.remedy} (as it is, no point falls into any picture)."]
+            return [f"{context.of(reading.about)}: {reading.remedy} (as it is, no point falls into any image)."]
     return [
-        f"{context.cloud}: no point falls into any picture; cloud and poses must share one coordinate system in metres."
+        f"{context.cloud}: no point falls into any image; cloud and poses must share one coordinate system in metres."
     ]
 
 
@@ -315,15 +315,13 @@ def _odd_frames(rows: Sequence[Agreement]) -> list[str]:
     ]
     names = ", ".join(f"'{name}'" for name in odd[:5]) + (", ..." if len(odd) > 5 else "")
     return (
-        [f"{len(odd)} of {len(rows)} checked frames disagree with the rest: {names}; look at their poses."]
-        if odd
-        else []
+        [f"{len(odd)} of {len(rows)} checked frames disagree with the rest: {names}; check their poses."] if odd else []
     )
 
 
 def _far_away(frames: Sequence[Frame], points_world: NDArray[np.floating[Any]] | None) -> list[str]:
     if points_world is None or points_world.dtype != np.float32:
-        return []  # fused in float64, or read in it
+        return []  # float64 is fine enough
     farthest = max(float(np.abs(frame.camera_to_world[:3, 3]).max()) for frame in frames)
     if farthest < _FAR_AWAY_M:
         return []

@@ -1,4 +1,4 @@
-"""How well points fall onto depth maps, and whether another reading of the poses or units would do far better."""
+"""Measure how well points agree with depth maps, under the stated and other readings of poses and units."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ from labelfree.method.pairing import DEPTH_TOLERANCE_M, project
 from labelfree.scene import Frame
 
 HIDDEN_M = 0.5
-"""A point this far behind the surface is hidden, not wrong; the misfit is taken over points up to this far."""
+"""Distance behind the surface beyond which a point is hidden; the misfit is measured over nearer points."""
 RELATIVE_TOLERANCE = 0.05
-"""Share of the depth within which readings of different scale are compared."""
+"""Tolerance, as a share of the depth, for comparing readings of different scale."""
 POINTS_PER_FRAME = 1000
 CLOUD_POINTS = 100_000
 _SATURATED = 65535
 _PARTNER_ANGLE_DEG = 10.0
 _PARTNER_DISTANCE_M = 0.3
 SCENE_DEPTH_M = (0.15, 30.0)
-"""Median depth of a capture that is believed."""
+"""Plausible range of the median depth of a capture."""
 _DEPTH_SCALES = (1.0, 256.0, 1000.0, 4000.0, 5000.0, 6553.5)
 _INTRINSICS_SCALES = (2 / 3, 3 / 4, 4 / 5, 5 / 4, 4 / 3, 3 / 2)
-"""Pictures whose intrinsics would still look plausible; others are found by their principal point."""
+"""Image sizes whose intrinsics still look plausible; other sizes are found by their principal point."""
 
 
 @dataclass(frozen=True, eq=False)
 class Probe:
-    """A frame whose depth map is compared with points seen elsewhere, and whose own points are lent to the others."""
+    """A frame whose depth map is compared with the points of other frames and which contributes points to them."""
 
     frame: Frame
     depth_m: Tensor | None  # [H, W] float64
     pixels: NDArray[np.float64]  # [n, 3] (u, v, 1) of a sample
     depths: NDArray[np.float64]  # [n]
     judged: bool = True
-    """Whether it is measured itself, or only lends points."""
+    """Whether the frame itself is measured; otherwise it only contributes points."""
 
 
 class Subject(StrEnum):
-    """Part of a capture that can be misread."""
+    """Parts of a capture that can be misread."""
 
     POSES = "poses"
     DEPTH = "depth"
@@ -54,7 +54,7 @@ class Subject(StrEnum):
 
 @dataclass(frozen=True)
 class Reading:
-    """One way to read the numbers of a capture."""
+    """One interpretation of the numbers of a capture."""
 
     convention: PoseConvention
     depth_factor: float = 1.0
@@ -63,33 +63,33 @@ class Reading:
     intrinsics_scale: tuple[float, float] = (1.0, 1.0)
     """Factors on the first and second row of the intrinsics."""
     about: Subject = Subject.POSES
-    """What would have been misread if this reading is the right one."""
+    """The part that was misread if this reading is correct."""
     remedy: str = ""
-    """What to say if this reading is the right one."""
+    """The fix to report if this reading is correct."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How the points in view of one frame agree with its depth map."""
+    """The agreement of the points in view of one frame with its depth map."""
 
     name: str
     in_view: int
-    """Points inside the picture that are not hidden behind its surface."""
+    """Points inside the image that are not hidden behind its surface."""
     pairs: int = 0
     """Points within 5 cm of the surface."""
     near_relative: int = 0
-    """Points within 5 % of its depth."""
+    """Points within 5 % of the surface's depth."""
     misfit_cm: float | None = None
-    """Median distance of the points within half a metre."""
+    """Median distance in centimetres over the points within half a metre."""
 
     @property
     def agree(self) -> float | None:
-        """Share of the points in view that pair."""
+        """Return the share of the points in view that pair; None if no point is in view."""
         return self.pairs / self.in_view if self.in_view else None
 
 
 def choose_probes(frames: Sequence[Frame], count: int | None, cloud_given: bool) -> list[Probe]:
-    """Take frames evenly over the capture and, without a cloud, next to each one that sees the same from elsewhere."""
+    """Choose evenly spaced frames and, without a cloud, a neighbour of each that has another pose."""
     step = 1.0 if count is None else max(len(frames) / count, 1.0)
     chosen = sorted({int(index * step) for index in range(math.ceil(len(frames) / step))} & set(range(len(frames))))
     partners = set[int]()
@@ -104,7 +104,7 @@ def measure(
     reading: Reading,
     stated: PoseConvention,
 ) -> list[Agreement]:
-    """Return the agreement of every judged frame under a reading."""
+    """Return the agreement of every measured frame under a reading."""
     cameras = [_camera(probe.frame, reading, stated) for probe in probes]
     lent = [] if cloud is not None else [_lend(p, c, reading) for p, c in zip(probes, cameras)]
     found = []
@@ -118,12 +118,12 @@ def measure(
 
 
 def overall(found: Sequence[Agreement]) -> float:
-    """Return the share of all points in view that lie within 5 % of the depth map's depth."""
+    """Return the share of all points in view that lie within 5 % of the depth in the depth map."""
     return sum(a.near_relative for a in found) / max(sum(a.in_view for a in found), 1)
 
 
 def other_readings(probe: Probe, colour_size: tuple[int, int], stated: PoseConvention) -> list[Reading]:
-    """Return the usual mistakes: direction or axes or unit of the poses, depth units, intrinsics of another picture."""
+    """Return readings for the usual mistakes: direction, axes or unit of poses, depth unit, size of intrinsics."""
     frame = probe.frame
     readings = _pose_readings(stated)
     median_m = float(np.median(probe.depths)) if len(probe.depths) else 0.0
@@ -137,9 +137,7 @@ def other_readings(probe: Probe, colour_size: tuple[int, int], stated: PoseConve
     for rows, columns in sizes:
         if (rows, columns) != frame.size:
             scale_by = (width / columns, height / rows)
-            remedy = (
-                f"intrinsics look like those of a {columns}x{rows} picture: set intrinsics_size: [{rows}, {columns}]"
-            )
+            remedy = f"intrinsics look like those of a {columns}x{rows} image: set intrinsics_size: [{rows}, {columns}]"
             readings.append(Reading(stated, intrinsics_scale=scale_by, about=Subject.INTRINSICS, remedy=remedy))
     return readings
 
@@ -173,7 +171,7 @@ def _probe(frame: Frame, judged: bool) -> Probe:
     depth_m = frame.load_depth_m()
     if depth_m is None:
         return Probe(frame, None, np.empty((0, 3)), np.empty(0), judged)
-    depth_m[depth_m >= np.float32(_SATURATED / frame.depth_scale)] = 0  # how some sensors write missing
+    depth_m[depth_m >= np.float32(_SATURATED / frame.depth_scale)] = 0  # some sensors write this for missing depth
     rows, columns = np.nonzero(depth_m)
     if len(rows) > POINTS_PER_FRAME:
         sample = np.random.default_rng(0).choice(len(rows), POINTS_PER_FRAME, replace=False)

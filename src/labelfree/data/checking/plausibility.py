@@ -1,4 +1,4 @@
-"""What a capture's pictures and intrinsics say about themselves: decodable, of matching shape, of believable scale."""
+"""Check the images and intrinsics of a capture by themselves: decodable, of matching shape, of plausible scale."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from labelfree.scene import Frame
 from labelfree.vocabulary import IGNORE_LABEL
 
 FRAME_DEPTH_M = (0.03, 100.0)
-"""Median depth of a single frame that is believed: one may stand close to a wall."""
+"""Plausible range of the median depth of one frame, which may be close to a wall."""
 CENTRE_RANGE = (0.3, 0.7)
-"""Principal point as a share of width and height."""
+"""Plausible range of the principal point as a share of width and height."""
 FIELD_OF_VIEW_DEG = (25.0, 130.0)
 FOCAL_RATIO = 1.2
 _NICE_SCALES = (1 / 8, 1 / 5, 1 / 4, 1 / 3, 1 / 2, 2 / 3, 3 / 4, 4 / 3, 3 / 2, 2, 8 / 3, 3, 4, 5, 6, 7.5, 8)
 _DEPTH_LIMIT = 65535
 _SAMPLE = 3
-"""Statistics look at every third row and column."""
+"""Step between the rows and columns used for statistics."""
 
 
 @dataclass(frozen=True)
 class FrameFacts:
-    """What one frame's files hold, after decoding all of them."""
+    """Properties of one frame's files, after decoding all of them."""
 
     name: str
     error: str | None = None
@@ -39,14 +39,14 @@ class FrameFacts:
     depth_size: tuple[int, int] | None = None
     depth_bits: int = 0
     median_depth: float | None = None
-    """Stored units; None if no pixel has depth."""
+    """In stored units; None if no pixel has depth."""
     stretched: bool = False
-    """Whether the depth map looks stretched to the full range of 16 bits."""
+    """Whether the depth map appears stretched to the full range of 16 bits."""
     highest_label: int | None = None
 
 
 def gather_facts(frames: Sequence[Frame]) -> list[FrameFacts]:
-    """Decode every file of every frame."""
+    """Decode every file of every frame and return the properties of each frame."""
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
         return list(pool.map(_facts, frames))
 
@@ -57,7 +57,7 @@ def _facts(frame: Frame) -> FrameFacts:
         depth = None if frame.depth is None else frame.depth.load()
         labels = frame.load_labels()
         if depth is not None and depth.ndim != 2:
-            frame.load_depth_m()  # says what is wrong with it
+            frame.load_depth_m()  # raises an error with the reason
     except InputError as error:
         return FrameFacts(frame.name, error=str(error))
     facts = FrameFacts(frame.name, colour_size=image.shape[:2])
@@ -84,7 +84,7 @@ def _facts(frame: Frame) -> FrameFacts:
 
 
 def size_problems(frames: Sequence[Frame], facts: Sequence[FrameFacts]) -> list[str]:
-    """Return a sentence if pictures of one frame, or depth maps of the capture, do not have matching shapes."""
+    """Return a sentence if the images of one frame, or the depth maps of the capture, have different shapes."""
     for frame, fact in zip(frames, facts):
         if fact.depth_size is not None and fact.depth_size != frame.size:
             return [
@@ -93,16 +93,16 @@ def size_problems(frames: Sequence[Frame], facts: Sequence[FrameFacts]) -> list[
             ]
         (height, width), (rows, columns) = frame.size, fact.colour_size
         if abs(columns * height / (rows * width) - 1) > ASPECT_TOLERANCE:
-            grid = "depth map is" if frame.depth is not None else "first picture is"
+            grid = "depth map is" if frame.depth is not None else "first image is"
             return [
-                f"{_where(frame.image)}: the picture is {_size(fact.colour_size)}, but the {grid} {_size(frame.size)} "
+                f"{_where(frame.image)}: the image is {_size(fact.colour_size)}, but the {grid} {_size(frame.size)} "
                 "(width x height): they cannot show the same view; crop or rotate one to the other's shape."
             ]
     return []
 
 
 def depth_problems(frames: Sequence[Frame], facts: Sequence[FrameFacts]) -> list[str]:
-    """Return a sentence if depth maps are empty, normalised, or in other units than `depth_scale` says."""
+    """Return a sentence if depth maps are empty, normalised, or in other units than `depth_scale`."""
     with_depth = [(frame, fact) for frame, fact in zip(frames, facts) if fact.depth_size is not None]
     if not with_depth:
         return []
@@ -154,7 +154,7 @@ def _scale_problem(frame: Frame, fact: FrameFacts, stored: float) -> str:
 
 
 def intrinsics_problems(frames: Sequence[Frame], facts: Sequence[FrameFacts], where: str) -> list[str]:
-    """Return a sentence if the pinhole matrix does not fit pictures of this size."""
+    """Return a sentence if the pinhole matrix does not fit images of this size."""
     frame, fact = frames[0], facts[0]
     for other, other_fact in zip(frames, facts):
         if not np.array_equal(other.intrinsics, frame.intrinsics) and not _centred(other):
@@ -163,11 +163,11 @@ def intrinsics_problems(frames: Sequence[Frame], facts: Sequence[FrameFacts], wh
     width, matrix = frame.size[1], frame.intrinsics
     fx, fy, cx, cy = matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2]
     fov = math.degrees(2 * math.atan(width / (2 * fx)))
-    values = f"{where}: fx {fx:.1f}, fy {fy:.1f}, cx {cx:.1f}, cy {cy:.1f} for pictures of {_size(frame.size)}"
+    values = f"{where}: fx {fx:.1f}, fy {fy:.1f}, cx {cx:.1f}, cy {cy:.1f} for images of {_size(frame.size)}"
     if not _centred(frame):
         rows, columns = _implied_size(frame, fact.colour_size)
         return [
-            f"{values} (width x height) look like those of a {columns}x{rows} picture: set intrinsics_size: "
+            f"{values} (width x height) look like those of a {columns}x{rows} image: set intrinsics_size: "
             f"[{rows}, {columns}] (height, width)."
         ]
     if max(fx / fy, fy / fx) > FOCAL_RATIO:
@@ -178,12 +178,12 @@ def intrinsics_problems(frames: Sequence[Frame], facts: Sequence[FrameFacts], wh
 
 
 def label_warnings(facts: Sequence[FrameFacts], num_classes: int | None) -> list[str]:
-    """Return a sentence if ground truth holds class ids beyond the capture's own classes."""
+    """Return a sentence if ground truth contains class ids beyond the capture's own classes."""
     for fact in facts:
         if num_classes is not None and fact.highest_label is not None and fact.highest_label >= num_classes:
             return [
-                f"Frame '{fact.name}': its labels hold class {fact.highest_label}, but the capture names {num_classes} "
-                "classes; evaluation would fail."
+                f"Frame '{fact.name}': its labels hold class {fact.highest_label}, but the capture names "
+                f"{num_classes} classes; evaluation would fail."
             ]
     return []
 
@@ -194,7 +194,7 @@ def _centred(frame: Frame) -> bool:
 
 
 def _implied_size(frame: Frame, colour_size: tuple[int, int]) -> tuple[int, int]:
-    """Guess the picture that the intrinsics belong to: the colour picture, or a usual multiple of this one."""
+    """Return the likely (height, width) that the intrinsics belong to: the colour image's, or a usual multiple."""
     height, width = frame.size
     scale = max(frame.intrinsics[0, 2] / width + frame.intrinsics[1, 2] / height, 1e-3)
     if abs(math.log(colour_size[1] / width / scale)) < 0.15:

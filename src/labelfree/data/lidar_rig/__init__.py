@@ -1,1 +1,1 @@
-"""LiDAR sweeps with cameras, described by a YAML file that says `layout: lidar`."""
+"""Read LiDAR sweeps with cameras, described by a YAML file with `layout: lidar`."""

@@ -1,4 +1,4 @@
-"""Reading calibration as it lies on disk: numbers, KITTI's keyed lines, YAML or JSON with a quaternion or a matrix."""
+"""Read calibration files: plain numbers, KITTI's lines with keys, YAML or JSON with a quaternion or a matrix."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ from labelfree.files.documents import parse_json, parse_yaml, read_text
 Matrix = NDArray[np.float64]
 
 UNIT_TOLERANCE = 0.05
-"""How far the length of a stored quaternion may be from 1."""
+"""Largest deviation of a stored quaternion's length from 1."""
 SHOWN_KEYS, LONGEST_LIST, DEEPER_KEYS = 4, 120, 2
 
 
 def camera_matrices(camera: RigCamera, base: Path) -> tuple[Matrix, Matrix]:  # [3, 3], [4, 4]
-    """Return a camera's intrinsics and the transform from LiDAR to camera; what is not rigid is left to `Frame`.
+    """Return a camera's intrinsics in pixels and the transform from LiDAR to camera, in metres.
 
-    A 3x4 projection K [1 | t], as KITTI gives for each of its rectified cameras, moves the camera by t.
+    A 3x4 projection K [1 | t], as KITTI gives for each rectified camera, moves the camera by t. `Frame` checks that
+    the transform is rigid. Raises an `InputError` if a file, a key or a value is missing or wrong.
     """
     shift = np.eye(4)
     if isinstance(camera.intrinsics, Pinhole):
@@ -36,7 +37,9 @@ def camera_matrices(camera: RigCamera, base: Path) -> tuple[Matrix, Matrix]:  # 
         values, where = _entry(base, camera.intrinsics.file, camera.intrinsics.keys[0])
         intrinsics, shift[:3, 3] = _projection(values, where)
     else:
-        raise InputError(f"{base / camera.intrinsics.file}: intrinsics of camera '{camera.name}' are under one key.")
+        raise InputError(
+            f"{base / camera.intrinsics.file}: intrinsics of camera '{camera.name}' must be under one key."
+        )
     return intrinsics, shift @ _lidar_to_camera(camera, base)
 
 
@@ -50,12 +53,14 @@ def _lidar_to_camera(camera: RigCamera, base: Path) -> Matrix:
     else:
         matrix = pose_matrix([value for value in stated or () if isinstance(value, float)], f"camera '{camera.name}'")
     if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix)) < 1e-6:
-        raise InputError(f"camera '{camera.name}': its extrinsics are no invertible transform; mend the calibration.")
+        raise InputError(
+            f"camera '{camera.name}': its extrinsics are not an invertible transform; fix the calibration."
+        )
     return matrix if camera.lidar_to_camera is not None else np.asarray(np.linalg.inv(matrix), dtype=np.float64)
 
 
 def _step(step: FromFile, base: Path) -> Matrix:
-    """Return the transform that a file holds: under one key, the product of several, or of two parts."""
+    """Return the transform in a file: a rotation and a translation, or the product of the matrices of all keys."""
     if step.rotation is not None and step.translation is not None:
         matrix = np.eye(4)
         matrix[:3, :3] = _rotation(*_entry(base, step.file, step.rotation), step.quaternion)
@@ -82,7 +87,7 @@ def _projection(values: Any, where: str) -> tuple[Matrix, NDArray[np.float64]]:
 
 
 def _rigid(values: Any, where: str, order: QuaternionOrder | None) -> Matrix:
-    """Read 12 or 16 numbers, 9 of a rotation alone, or a rotation with a translation under their usual names."""
+    """Return the transform of 12 or 16 numbers, 9 of a rotation alone, or a rotation and translation by usual name."""
     matrix = np.eye(4)
     if isinstance(values, dict):
         rotation = next((values[key] for key in ("q", "rotation", "quaternion", "orientation") if key in values), None)
@@ -100,7 +105,7 @@ def _rigid(values: Any, where: str, order: QuaternionOrder | None) -> Matrix:
 
 
 def _rotation(values: Any, where: str, order: QuaternionOrder | None) -> Matrix:  # [3, 3]
-    """Read a 3x3 matrix, its 9 values, or a quaternion by name or in the stated order."""
+    """Return the rotation of a 3x3 matrix, 9 values, or a quaternion by name or in the stated order."""
     by_name = isinstance(values, dict)
     flat = _numbers([values[name] for name in "wxyz" if name in values] if by_name else values, where)
     if len(flat) == 9:
@@ -137,7 +142,7 @@ def _holds_keys(values: dict[Any, Any]) -> str:
 
 
 def _entry(base: Path, file: str, nested: str | None) -> tuple[Any, str]:
-    """Return what a file holds under a key, and the words for it."""
+    """Return the value of a file under a key, and its name for messages."""
     path = base / file
     text = read_text(path, strict=False)
     data: Any = parse_json(text, str(path)) if path.suffix == ".json" else _keyed(text) or parse_yaml(text, str(path))
@@ -151,7 +156,7 @@ def _entry(base: Path, file: str, nested: str | None) -> tuple[Any, str]:
 
 
 def _entries(data: Any, depth: int, before: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield what lies so deep at most under nested keys, joined by '/'; the places of a list are keys as well."""
+    """Yield entries down to a depth with their nested keys joined by '/'; indices of lists are keys too."""
     children = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
     for key, value in children:
         yield f"{before}{key}", value
@@ -160,7 +165,7 @@ def _entries(data: Any, depth: int, before: str = "") -> Iterator[tuple[str, Any
 
 
 def _nearby(nested: str, found: dict[str, Any], data: Any) -> Iterator[str]:
-    """Yield the keys that may be meant: those as deep as the wrong one, then deeper ones that end like it."""
+    """Yield candidate keys for a wrong one: those down to its depth, then deeper ones with the same last part."""
     yield from found
     own = nested.rsplit("/", 1)[-1]
     deeper = (key for key, _ in _entries(data, nested.count("/") + DEEPER_KEYS) if key not in found)
@@ -168,7 +173,7 @@ def _nearby(nested: str, found: dict[str, Any], data: Any) -> Iterator[str]:
 
 
 def _keyed(text: str) -> dict[str, list[str]] | None:
-    """Return the lines `KEY: numbers` of a KITTI calibration; None for anything else."""
+    """Return the lines `KEY: numbers` of a KITTI calibration; None for any other text."""
     lines = [line for line in text.splitlines() if line.strip()]
     pairs = [line.split(":", 1) for line in lines]
     if not all(

@@ -1,4 +1,4 @@
-"""The YAML file that describes a folder of LiDAR sweeps and pictures."""
+"""Read the YAML file that describes a folder of LiDAR sweeps and images."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from labelfree.files.names import require_safe_name
 
 LAYOUT = "lidar"
 COLUMNS = ("x", "y", "z", "intensity")
-"""Columns of a point that are used; others may have any name."""
+"""Names of the columns that are used; other columns may have any name."""
 HIGHEST_RAW_ID = 0xFFFF
-"""Raw label ids are 16-bit."""
+"""Highest raw label id, which has 16 bits."""
 
 
 class QuaternionOrder(StrEnum):
@@ -38,53 +38,53 @@ class QuaternionOrder(StrEnum):
 
 @dataclass(frozen=True)
 class FromFile:
-    """A matrix in a file, under a key of it where it holds several, or in two parts under keys of their own."""
+    """A matrix in a file: the whole file, one or more keys of it, or a rotation and a translation under two keys."""
 
     file: str
-    """A name, or a pattern where each sweep has a file of its own."""
+    """File name, or a pattern if each sweep has its own file."""
     keys: tuple[str, ...] = ()
-    """Keys of nested entries are joined by '/'; of several keys the product is taken, the last one applied first."""
+    """Keys of the matrix, nested keys joined by '/'; several matrices are multiplied, the last one is applied first."""
     rotation: str | None = None
-    """Key of the rotation, where rotation and translation are not under one key."""
+    """Key of the rotation, if rotation and translation have separate keys."""
     translation: str | None = None
-    """Key of the translation."""
+    """Key of the translation, in metres."""
     quaternion: QuaternionOrder | None = None
-    """Order of a rotation's four values."""
+    """Order of the four values of a rotation given as quaternion."""
 
     def of_sweep(self, sweep: str) -> FromFile:
-        """Return the file that belongs to a sweep."""
+        """Return the same matrix with the file name of one sweep."""
         return replace(self, file=Pattern(self.file).fill(sweep))
 
 
 Transform = tuple[float, ...] | tuple[FromFile, ...]
-"""12 or 16 values row by row, or files whose matrices are multiplied, the last one applied first."""
+"""12 or 16 values row by row, or files whose matrices are multiplied; the last one is applied first."""
 
 
 @dataclass(frozen=True)
 class RigCamera:
-    """One camera: its pictures and where it looks."""
+    """One camera: its images, intrinsics and extrinsics."""
 
     name: str
     images: str
-    """Pattern of the pictures; what `*` stands for is the sweep's name."""
+    """Pattern of the images; `*` stands for the sweep's name."""
     intrinsics: Pinhole | FromFile
-    """Focal lengths and centre, or a file of them: fx fy cx cy, 3x3, or KITTI's 3x4 projection."""
+    """Focal lengths and centre in pixels, or a file with fx fy cx cy, a 3x3 matrix or KITTI's 3x4 projection."""
     lidar_to_camera: Transform | None = None
-    """Transform that takes LiDAR points to the camera: 12 or 16 values row by row, or from files."""
+    """Transform of LiDAR points to the camera's frame: 12 or 16 values row by row, or files."""
     camera_to_lidar: Transform | None = None
-    """The camera's pose in the LiDAR's frame; one of the two is given."""
+    """The camera's pose in the LiDAR's frame; exactly one of the two transforms is given."""
     intrinsics_size: tuple[int, int] | None = None
-    """(height, width) of the picture that the intrinsics belong to, when it is another one."""
+    """(height, width) of the image that the intrinsics belong to, if it differs from the camera's images."""
     labels: str | None = None
-    """Pattern of ground truth pictures of raw ids; for evaluation only."""
+    """Pattern of ground truth label maps of raw ids; for evaluation only."""
 
     def calibration(self) -> tuple[FromFile, ...]:
-        """Return the files that its matrices are read from."""
+        """Return the files from which the camera's matrices are read."""
         stated = (self.intrinsics, *(self.lidar_to_camera or ()), *(self.camera_to_lidar or ()))
         return tuple(value for value in stated if isinstance(value, FromFile))
 
     def of_sweep(self, sweep: str) -> RigCamera:
-        """Return the camera with the calibration files of one sweep; itself where all sweeps share them."""
+        """Return the camera with the calibration files of one sweep; an equal one if all sweeps share them."""
 
         def own(value: Any) -> Any:
             if isinstance(value, tuple):
@@ -101,29 +101,29 @@ class RigCamera:
 
 @dataclass(frozen=True)
 class RigDescription:
-    """Where sweeps, pictures, calibration and, for evaluation, labels are."""
+    """The layout of a folder of sweeps: points, images, calibration and, for evaluation, labels."""
 
     points: str
     """Pattern of the sweeps: .bin (float32), .npy or .ply."""
     cameras: tuple[RigCamera, ...]
     columns: tuple[str, ...] = COLUMNS
-    """What the float32 values of a point in .bin and .npy files are."""
+    """Names of the float32 values of a point in .bin and .npy files."""
     point_labels: str | None = None
     """Pattern of the points' labels: .label (uint32, lower 16 bits, as SemanticKITTI) or .npy; for evaluation only."""
     classes: Mapping[int, str] | None = None
-    """Class names of raw label ids; ids of one name are merged."""
+    """Class names of raw label ids; ids with the same name are merged."""
     ignored: tuple[int, ...] = ()
-    """Raw label ids that do not take part in the evaluation."""
+    """Raw label ids that are ignored in the evaluation."""
     root: str | None = None
     """Folder of the data, relative to the description; `--root` overrides it."""
     intensity_scale: float = 1.0
-    """Multiplies the intensity: 255 where it is stored in 0..1, to be like nuScenes'."""
+    """Factor of the intensity: 255 where it is stored in 0..1, which gives nuScenes' range."""
     every: int = 1
     """Take every n-th sweep."""
     incomplete: Incomplete = Incomplete.ERROR
-    """What to do where pictures, calibration or labels are absent: `error` names the file, `skip` does without."""
+    """Choice for missing images, calibration or labels: `error` names the file, `skip` leaves the part out."""
     max_range_m: float = 200.0
-    """Points farther away are dropped, as are returns at the origin and such that are not finite."""
+    """Range in metres; points farther away, at the origin or not finite are dropped."""
 
     def names(self) -> tuple[str, ...] | None:
         """Return the class names, in the order of their first raw id."""
@@ -136,12 +136,12 @@ FILE_KEYS = ("file", "key", "rotation", "translation", "quaternion")
 
 
 def is_rig(path: Path) -> bool:
-    """Whether a file says `layout: lidar`."""
+    """Return whether a file contains the line `layout: lidar`."""
     return says_layout(path, LAYOUT)
 
 
 def says_layout(path: Path, layout: str) -> bool:
-    """Whether a description file says `layout:` and a name."""
+    """Return whether a description file contains the line `layout:` with this name."""
     if path.suffix.lower() not in {".yaml", ".yml"} or not path.is_file():
         return False
     with open_file(path) as file:
@@ -150,7 +150,7 @@ def says_layout(path: Path, layout: str) -> bool:
 
 
 def read_rig(path: Path) -> RigDescription:
-    """Read a description; what is unknown, missing or of the wrong kind is named."""
+    """Read a description file; raises an `InputError` for an unknown or missing key or a wrong value."""
     data = read_yaml(path)
     if not isinstance(data, dict):
         raise InputError(f"{path}: expected keys such as 'points' and 'cameras', found {type(data).__name__}.")
@@ -251,14 +251,14 @@ def _value(key: str, value: Any, where: str) -> Any:
 
 
 def raw_classes(value: Any, where: str) -> dict[int, str]:
-    """Return the class name of each raw label id."""
+    """Return the class name of each raw label id; raises an `InputError` for other values."""
     if not isinstance(value, dict) or not all(_is_raw_id(raw) for raw in value):
         raise InputError(f"{where} is {shown(value)}, expected a name for each raw label id.")
     return {int(raw): str(name) for raw, name in value.items()}
 
 
 def raw_ignored(value: Any, where: str) -> tuple[int, ...]:
-    """Return the raw label ids that do not take part in the evaluation."""
+    """Return the ignored raw label ids; raises an `InputError` for other values."""
     if not isinstance(value, list) or not all(_is_raw_id(raw) for raw in value):
         raise InputError(f"{where} is {shown(value)}, expected a list of raw label ids.")
     return tuple(value)

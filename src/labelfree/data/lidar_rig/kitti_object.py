@@ -1,6 +1,6 @@
-"""KITTI's object benchmark by its folder: `training` and `testing` with a calibration file for each sweep.
+"""Open KITTI's object benchmark by its folder: `training` and `testing` with a calibration file per sweep.
 
-How a split lies on disk is said in `kitti_object.yaml`, which is the description that users may copy and change.
+The layout of a split is described in `kitti_object.yaml`, which users may copy and change.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ OFFICIAL = {"training": 7_481, "testing": 7_518}
 
 
 def recognises(path: Path) -> bool:
-    """Whether a folder is a split or holds splits."""
+    """Return whether a folder is a split or contains splits."""
     return path.is_dir() and bool(_splits(path))
 
 
 def is_split(folder: Path) -> bool:
-    """Whether a folder holds sweeps with boxes or a calibration file for each, unlike KITTI's odometry benchmark."""
+    """Return whether a folder contains sweeps with boxes or one calibration file each, unlike KITTI odometry."""
     own = any((folder / name).is_dir() for name in ("calib", "label_2"))
     return own and (folder / SWEEPS).is_dir() and not (folder / "calib.txt").is_file()
 
@@ -45,13 +45,16 @@ def _splits(path: Path) -> dict[str, Path]:
 
 @cache
 def description() -> RigDescription:
-    """Return how a split is laid out."""
+    """Return the description of a split's layout."""
     with resources.as_file(resources.files("labelfree.data.lidar_rig").joinpath("kitti_object.yaml")) as file:
         return read_rig(file)
 
 
 def open_kitti_object(path: Path, root: Path | None, options: ReadOptions) -> OpenedDataset:
-    """Open the sweeps of a split, or of both; `every` and `limit` count the sweeps of each split."""
+    """Open the sweeps of one split or both; `every` and `limit` count the sweeps of each split.
+
+    Raises an `InputError` if the split or its sweeps are missing.
+    """
     sources, notes = _sweeps(path, root, options)
     return OpenedDataset(sources, None, notes)
 
@@ -74,12 +77,12 @@ def _sweeps(path: Path, root: Path | None, options: ReadOptions) -> tuple[tuple[
             raise InputError(f"{folder / SWEEPS}: holds no sweeps (*.bin); unpack the split again.")
         sources += sweeps_of(rig, options, name if len(wanted) > 1 else None)
         notes += said
-    found = f"KITTI object: {len(sources)} sweeps of {' and '.join(wanted)}; label_2 holds boxes, which are not read"
+    found = f"KITTI object: {len(sources)} sweeps of {' and '.join(wanted)}; the boxes in label_2 are not read"
     return tuple(sources), (found, *notes)
 
 
 def survey_kitti_object(path: Path, root: Path | None, options: ReadOptions, progress: SurveyProgress) -> Survey:
-    """Count the sweeps of a split against the published number, and look at every file's size."""
+    """Count the sweeps of a split beside the published number and check every file."""
     sources, notes = _sweeps(path, root, options)
     found = survey_sweeps(NAME, sources, notes, None, progress)
     whole = options.every is None and options.limit is None

@@ -1,4 +1,4 @@
-"""Sweeps of a described rig as scenes, and the layout that opens them."""
+"""Read the sweeps of a described rig as scenes."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from labelfree.scene import Frame, Scene
 
 @dataclass(frozen=True)
 class RawLabels:
-    """A picture of raw label ids, read as classes."""
+    """A label map of raw ids in a file, read as classes."""
 
     path: Path
     table: NDArray[np.int64] = field(repr=False, compare=False)
 
     def load(self) -> NDArray[Any]:
-        """Return uint8 [H, W]."""
+        """Return the classes, uint8 [H, W]; raises an `InputError` if the file has several channels or unknown ids."""
         raw = MapFile(self.path).load()
         if raw.ndim != 2:
-            raise InputError(f"{self.path}: expected label ids [H, W], found a picture of shape {list(raw.shape)}.")
+            raise InputError(f"{self.path}: expected label ids [H, W], found an image of shape {list(raw.shape)}.")
         return classes_of(raw.astype(np.int64), self.table, str(self.path))
 
     def digest(self) -> str:
@@ -45,7 +45,7 @@ class RawLabels:
         return MapFile(self.path).digest()
 
     def check(self, thorough: bool) -> None:
-        """Raise an `InputError` if the image is not whole."""
+        """Raise an `InputError` if the file is truncated or damaged."""
         check_image(self.path, thorough)
 
     def describe(self) -> str:
@@ -55,47 +55,47 @@ class RawLabels:
 
 @dataclass(frozen=True)
 class Rig:
-    """A described folder: its files by sweep, its calibration read once."""
+    """A described folder: its files by sweep and its calibration, which is read once."""
 
     description: RigDescription
     base: Path
 
     @cached_property
     def sweeps(self) -> dict[str, Path]:
-        """Files by the sweep's name."""
+        """Return the point files by sweep name."""
         return Pattern(self.description.points).find(self.base)
 
     @cached_property
     def taken(self) -> list[str]:
-        """Names of the sweeps: all, or where incomplete ones are skipped those that have a picture if any has."""
+        """Return the names of the sweeps; if incomplete ones are skipped, only those with at least one image."""
         if self.description.incomplete is Incomplete.ERROR or not self.description.cameras:
             return list(self.sweeps)
         return [name for name in self.sweeps if any(name in found for found in self.pictures.values())]
 
     @cached_property
     def point_labels(self) -> dict[str, Path] | None:
-        """Label files by the sweep's name."""
+        """Return the label files by sweep name; None if the description names none."""
         stated = self.description.point_labels
         return None if stated is None else Pattern(stated).find_for(self.base, self.sweeps)
 
     @cached_property
     def pictures(self) -> dict[str, dict[str, Path]]:
-        """Pictures of each camera by the sweep's name."""
+        """Return the images of each camera by sweep name."""
         cameras = self.description.cameras
         return {camera.name: Pattern(camera.images).find_for(self.base, self.sweeps) for camera in cameras}
 
     @cached_property
     def pixel_labels(self) -> dict[str, dict[str, Path]]:
-        """Label pictures of each camera that has some, by the sweep's name."""
+        """Return the label maps by sweep name, for each camera with labels."""
         stated = ((camera.name, camera.labels) for camera in self.description.cameras)
         return {name: Pattern(labels).find_for(self.base, self.sweeps) for name, labels in stated if labels is not None}
 
     def require_names(self) -> None:
-        """Raise if a pattern finds files, but none of a sweep."""
+        """Raise an `InputError` if a pattern finds files but none has the name of a sweep."""
         _ = self.point_labels, self.pictures, self.pixel_labels
 
     def matrices(self, camera: RigCamera, sweep: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the intrinsics and lidar_to_camera of a camera; what holds for all sweeps is read once."""
+        """Return the intrinsics [3, 3] and lidar_to_camera [4, 4] of a camera; shared calibration is read once."""
         own = camera.of_sweep(sweep)
         return camera_matrices(own, self.base) if own != camera else self._shared[camera.name]
 
@@ -106,26 +106,26 @@ class Rig:
 
     @cached_property
     def table(self) -> NDArray[np.int64]:
-        """From raw label ids to classes."""
+        """Return the table from raw label ids to classes."""
         return class_table(self.description.classes, self.description.ignored)
 
 
 @dataclass(frozen=True)
 class SweepSource:
-    """One sweep; its points lie in the LiDAR's frame, metres."""
+    """One sweep on disk; its points are in the LiDAR's frame, in metres."""
 
     sweep: str
     rig: Rig
     sequence: str | None = None
-    """Of a dataset of several, whose sweeps may share their names."""
+    """Name of the sequence in a dataset of several, whose sweeps may have equal names."""
 
     @property
     def name(self) -> str:
-        """The sweep's name, after its sequence's."""
+        """Return the sweep's name, with the sequence's name in front if there is one."""
         return self.sweep if self.sequence is None else f"{self.sequence}_{self.sweep}"
 
     def build(self) -> Scene:
-        """Return the points that are returns, their labels if there are any, and a frame for each camera."""
+        """Return a scene of valid returns, their labels if there are any, and one frame per camera."""
         sweep = read_sweep(self.rig.sweeps[self.sweep], self.rig.description)
         labels = None
         if self.rig.point_labels is not None:
@@ -135,12 +135,12 @@ class SweepSource:
         return Scene(self.name, sweep.points, frames, None, sweep.intensity, labels)
 
     def submission_file(self, folder: Path, split: str | None) -> Path:
-        """Return `predictions/NAME.label`, in the folder of its sequence if it has one."""
+        """Return the path `predictions/NAME.label`, in the folder of the sequence if there is one."""
         inside = "predictions" if self.sequence is None else f"sequences/{self.sequence}/predictions"
         return folder / inside / f"{self.sweep}.label"
 
     def submit(self, labels: NDArray[np.uint8], folder: Path, split: str | None) -> Path:
-        """Write `predictions/NAME.label` as SemanticKITTI takes it: uint32 raw ids of all stored points, 0 for none."""
+        """Write `predictions/NAME.label` in SemanticKITTI's format: uint32 raw ids of all stored points, 0 for none."""
         sweep = read_sweep(self.rig.sweeps[self.sweep], self.rig.description)
         stored = np.zeros(len(sweep.kept), np.uint32)
         stored[sweep.kept] = raw_ids(self.rig.description)[labels]
@@ -150,7 +150,7 @@ class SweepSource:
         return path
 
     def faults(self, thorough: bool = False) -> tuple[str, ...]:
-        """Return which files are missing, truncated, of a wrong size or empty."""
+        """Return which files are missing, truncated, of a wrong size or empty, one sentence each."""
         return tuple(self._faults(thorough))
 
     def _faults(self, thorough: bool) -> Iterator[str]:
@@ -168,7 +168,7 @@ class SweepSource:
                 yield str(error)
 
     def cameras(self) -> tuple[RigCamera, ...]:
-        """Return the cameras; where incomplete sweeps are taken, those that have a picture of this one."""
+        """Return the cameras; if incomplete sweeps are skipped, those with an image of this sweep."""
         cameras = self.rig.description.cameras
         if self.rig.description.incomplete is Incomplete.ERROR:
             return cameras
@@ -176,11 +176,11 @@ class SweepSource:
 
     def _file(self, files: dict[str, Path], pattern: str | None, told_by: str) -> Path:
         if not files:
-            advice = f"restore the files, or take {told_by} out of the description"
+            advice = f"restore the files, or remove {told_by} from the description"
             raise InputError(f"{self.rig.base}: nothing matches {pattern}; {advice}.")
         if self.sweep not in files:
             missing = self.rig.base / Pattern(pattern or "").fill(self.sweep)
-            raise InputError(f"{missing}: sweep '{self.sweep}' has no such file; restore it or take the sweep out.")
+            raise InputError(f"{missing}: sweep '{self.sweep}' has no such file; restore it or remove the sweep.")
         return files[self.sweep]
 
     def _frame(self, camera: RigCamera) -> Frame:
@@ -201,14 +201,17 @@ class SweepSource:
         if not (0.2 < centre[0] < 0.8 and 0.2 < centre[1] < 0.8):
             raise InputError(
                 f"{path}: is {size[1]}x{size[0]} pixels but the centre of camera '{camera.name}' lies at "
-                f"{intrinsics[0, 2]:.0f}, {intrinsics[1, 2]:.0f}; give intrinsics_size: [height, width] of its picture."
+                f"{intrinsics[0, 2]:.0f}, {intrinsics[1, 2]:.0f}; set intrinsics_size: [height, width] of its image."
             )
         scaled = scaled_intrinsics(intrinsics, own, size)
         return Frame(camera.name, ImageFile(path), scaled, lidar_to_camera, size, None, 1.0, labels)
 
 
 def open_rig(path: Path, root: Path | None, options: ReadOptions) -> OpenedDataset:
-    """Open the sweeps that a description speaks of."""
+    """Open the sweeps that a description names.
+
+    Raises an `InputError` if the description is invalid or no sweep matches its pattern.
+    """
     rig, notes = _rig(path, root, options)
     return OpenedDataset(sweeps_of(rig, options), rig.description.names(), notes)
 
@@ -229,7 +232,7 @@ def _rig(path: Path, root: Path | None, options: ReadOptions) -> tuple[Rig, tupl
 
 
 def rig_at(description: RigDescription, base: Path) -> tuple[Rig, tuple[str, ...]]:
-    """Return the folder as described and what to know; with `incomplete: skip` without what is absent altogether."""
+    """Return the described folder and notes; with `incomplete: skip`, cameras and labels without files are left out."""
     notes = list[str]()
     if description.incomplete is Incomplete.SKIP:
         cameras = tuple(camera for camera in description.cameras if _there(camera, base, notes))
@@ -241,9 +244,9 @@ def rig_at(description: RigDescription, base: Path) -> tuple[Rig, tuple[str, ...
     rig = Rig(description, base)
     rig.require_names()
     if not description.cameras:
-        notes.append(f"{base}: no cameras are described or there, nothing can be trained on it")
+        notes.append(f"{base}: no cameras are described or found, nothing can be trained on it")
     elif len(rig.taken) < len(rig.sweeps):
-        notes.append(f"{base}: {len(rig.sweeps) - len(rig.taken)} sweeps without a picture are left out")
+        notes.append(f"{base}: {len(rig.sweeps) - len(rig.taken)} sweeps without an image are left out")
     return rig, tuple(notes)
 
 
@@ -259,13 +262,13 @@ def _there(camera: RigCamera, base: Path, notes: list[str]) -> bool:
 
 
 def sweeps_of(rig: Rig, options: ReadOptions, sequence: str | None = None) -> tuple[SweepSource, ...]:
-    """Return the sweeps that are taken."""
+    """Return the selected sweeps."""
     taken = rig.taken[:: options.stride(rig.description.every)][: options.limit]
     return tuple(SweepSource(name, rig, sequence) for name in taken)
 
 
 def survey_rig(path: Path, root: Path | None, options: ReadOptions, progress: SurveyProgress) -> Survey:
-    """Look at every sweep, label file and picture's header."""
+    """Check every sweep, label file and image header of a description."""
     rig, notes = _rig(path, root, options)
     sources = sweeps_of(rig, options)
     return survey_sweeps(LAYOUT, sources, notes, rig.description.names(), progress)
@@ -278,13 +281,13 @@ def survey_sweeps(
     classes: tuple[str, ...] | None,
     progress: SurveyProgress,
 ) -> Survey:
-    """Look at the files of sweeps."""
+    """Check the files of sweeps; count sweeps and images."""
     problems, frames = dict[str, None](), 0
     for place, source in enumerate(sources):
-        problems |= dict.fromkeys(faults_of(source, thorough=True))  # What is wrong with every sweep is said once.
+        problems |= dict.fromkeys(faults_of(source, thorough=True))  # a fault of every sweep is listed once
         frames += len(source.cameras())
         progress(place + 1, len(sources))
-    counts = (Count("sweeps", len(sources)), Count("pictures", frames))
+    counts = (Count("sweeps", len(sources)), Count("images", frames))
     return Survey(layout, counts, tuple(problems), notes, frames, classes)
 
 

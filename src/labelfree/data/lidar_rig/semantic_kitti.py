@@ -1,6 +1,6 @@
-"""SemanticKITTI by its folder: sequences of KITTI's odometry benchmark with labels of the points.
+"""Open SemanticKITTI by its folder: sequences of KITTI's odometry benchmark with labels of the points.
 
-How a sequence lies on disk is said in `semantic_kitti.yaml`, which is the description that users may copy and change.
+The layout of a sequence is described in `semantic_kitti.yaml`, which users may copy and change.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ OFFICIAL = {"train": 19_130, "val": 4_071, "test": 20_351}
 
 
 def recognises(path: Path) -> bool:
-    """Whether a folder is a sequence or holds sequences."""
+    """Return whether a folder is a sequence or contains sequences."""
     return path.is_dir() and bool(_sequences(path))
 
 
@@ -45,13 +45,16 @@ def _sequences(path: Path) -> dict[str, Path]:
 
 @cache
 def description() -> RigDescription:
-    """Return how a sequence is laid out."""
+    """Return the description of a sequence's layout."""
     with resources.as_file(resources.files("labelfree.data.lidar_rig").joinpath("semantic_kitti.yaml")) as file:
         return read_rig(file)
 
 
 def open_semantic_kitti(path: Path, root: Path | None, options: ReadOptions) -> OpenedDataset:
-    """Open the sweeps of a split, or all; `every` and `limit` count the sweeps of each sequence."""
+    """Open the sweeps of a split, or all; `every` and `limit` count the sweeps of each sequence.
+
+    Raises an `InputError` if the split is unknown or its sequences are missing.
+    """
     sources, notes = _sweeps(path, root, options)
     return OpenedDataset(sources, description().names(), notes)
 
@@ -80,14 +83,14 @@ def _of_split(path: Path, split: str, there: dict[str, Path]) -> dict[str, Path]
     found = {name: folder for name, folder in there.items() if name in SPLITS[split]}
     if not found:
         raise InputError(
-            f"{path}: holds sequences {', '.join(there)}, and split '{split}' is {', '.join(SPLITS[split])}; leave "
+            f"{path}: holds sequences {', '.join(there)}, but split '{split}' is {', '.join(SPLITS[split])}; leave "
             "--split out or unpack these."
         )
     return found
 
 
 def survey_semantic_kitti(path: Path, root: Path | None, options: ReadOptions, progress: SurveyProgress) -> Survey:
-    """Count the sweeps of a split against the published number, and look at every file's size."""
+    """Count the sweeps of a split beside the published number and check every file."""
     sources, notes = _sweeps(path, root, options)
     found = survey_sweeps(NAME, sources, notes, description().names(), progress)
     whole = options.every is None and options.limit is None

@@ -1,4 +1,4 @@
-"""Reading one turn of a LiDAR and the labels of its points."""
+"""Read one LiDAR sweep and the labels of its points."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from labelfree.files.documents import LARGEST_SWEEP, open_file, read_array
 from labelfree.vocabulary import IGNORE_LABEL
 
 LOWER_16 = 0xFFFF
-"""SemanticKITTI keeps the class in the lower half of a label, the instance in the upper."""
+"""Mask of the class in a SemanticKITTI label, whose upper 16 bits are the instance."""
 
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
-    """What is left of a turn after empty returns are dropped."""
+    """The valid returns of a sweep."""
 
     points: NDArray[np.float32]  # [N, 3] metres, LiDAR's frame
     intensity: NDArray[np.float32] | None  # [N]
@@ -30,7 +30,10 @@ class Sweep:
 
 
 def read_sweep(path: Path, description: RigDescription) -> Sweep:
-    """Return the points of a sweep without returns at the origin, beyond the range or not finite."""
+    """Return the points of a sweep without returns at the origin, beyond the range or not finite.
+
+    Raises an `InputError` if the file has another size than its columns imply or no valid return.
+    """
     if path.suffix == ".ply":
         cloud = read_ply(path, labels=False)
         with np.errstate(over="ignore"):
@@ -57,7 +60,7 @@ def _values(path: Path, columns: tuple[str, ...]) -> NDArray[np.floating]:
     if path.suffix == ".npy":
         values = read_array(path)
         if values.ndim != 2 or values.shape[1] != width:
-            raise InputError(f"{path}: has shape {list(values.shape)}, columns names {width}: mend key 'columns'.")
+            raise InputError(f"{path}: has shape {list(values.shape)}, columns names {width}: fix key 'columns'.")
         return np.asarray(values)
     with open_file(path, "copy the file again", LARGEST_SWEEP) as file:
         size = os.fstat(file.fileno()).st_size
@@ -65,21 +68,24 @@ def _values(path: Path, columns: tuple[str, ...]) -> NDArray[np.floating]:
             raise InputError(f"{path}: is empty; copy the file again.")
         if size % (4 * width):
             raise InputError(
-                f"{path}: {size} bytes are no whole number of points of {width} float32 ({' '.join(columns)}); mend "
-                "key 'columns', or copy the file again."
+                f"{path}: {size} bytes are not a whole number of points of {width} float32 ({' '.join(columns)}); "
+                "fix key 'columns', or copy the file again."
             )
         return np.fromfile(file, dtype=np.float32).reshape(-1, width)
 
 
 def read_point_labels(path: Path, sweep: Sweep, table: NDArray[np.int64]) -> NDArray[np.uint8]:  # [N]
-    """Return the class of each point that is kept."""
+    """Return the class of each valid return.
+
+    Raises an `InputError` if the number of labels is wrong or a raw id is unknown.
+    """
     if path.suffix == ".npy":
         raw = read_array(path).ravel().astype(np.int64)
     else:
         with open_file(path, "copy the file again", LARGEST_SWEEP) as file:
             size = os.fstat(file.fileno()).st_size
             if size % 4:
-                raise InputError(f"{path}: {size} bytes are no whole number of uint32 labels; copy the file again.")
+                raise InputError(f"{path}: {size} bytes are not a whole number of uint32 labels; copy the file again.")
             raw = (np.fromfile(file, dtype=np.uint32) & LOWER_16).astype(np.int64)
     if len(raw) != len(sweep.kept):
         raise InputError(f"{path}: holds {len(raw)} labels for {len(sweep.kept)} points; copy the file again.")
@@ -92,7 +98,7 @@ UNKNOWN = -1
 def class_table(
     classes: Mapping[int, str] | None, ignored: Sequence[int]
 ) -> NDArray[np.int64]:  # [65536] raw id -> class, 255 ignored, -1 unknown
-    """Return what each raw id means; without `classes` the ids are the classes themselves."""
+    """Return the class of each raw id; without `classes` the ids are the classes."""
     if classes is None:
         table = np.arange(LOWER_16 + 1)
         table[IGNORE_LABEL:] = IGNORE_LABEL
@@ -106,7 +112,7 @@ def class_table(
 
 
 def raw_ids(description: RigDescription) -> NDArray[np.uint32]:  # [256] class -> raw id, 0 for 255
-    """Return the first raw id of each class, as labels are written; without `classes` the classes themselves."""
+    """Return the first raw id of each class, for writing labels; without `classes` the classes are the ids."""
     table = np.arange(256, dtype=np.uint32)
     table[IGNORE_LABEL] = 0
     names = description.names()
@@ -117,7 +123,7 @@ def raw_ids(description: RigDescription) -> NDArray[np.uint32]:  # [256] class -
 
 
 def classes_of(raw: NDArray[np.int64], table: NDArray[np.int64], where: str) -> NDArray[np.uint8]:
-    """Return the classes of raw ids; an id that the description does not name is an error."""
+    """Return the classes of raw ids; raises an `InputError` that names the first unknown id."""
     outside = (raw < 0) | (raw > LOWER_16)
     found = table[np.where(outside, 0, raw)]
     wrong = outside | (found == UNKNOWN)

@@ -1,1 +1,1 @@
-"""Captures in nerfstudio's layout: transforms.json with images."""
+"""Read captures in nerfstudio's layout: transforms.json with images."""

@@ -1,8 +1,8 @@
-"""nerfstudio's `transforms.json` with depth, as Polycam, Record3D and ARKit exporters write it.
+"""Read nerfstudio's `transforms.json` with depth, as exported by Polycam, Record3D and ARKit apps.
 
 Source: docs.nerf.studio/quickstart/data_conventions.html. Poses are camera_to_world with OpenGL axes (x right, y up, z
-back); `applied_scale` has multiplied what was metres; `applied_transform` has turned poses and point cloud alike, so
-that nothing needs to be undone.
+back). Translations in metres were multiplied by `applied_scale`, which is undone here. `applied_transform` was applied
+to poses and point cloud alike, so it needs no inverse.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ FILE = "transforms.json"
 DEPTH_UNIT_M = 0.001
 """Metres per unit of 16-bit depth, nerfstudio's default; key `depth_unit_scale_factor` overrides it."""
 SUFFIXES = ("", ".png", ".jpg", ".jpeg", ".JPG", ".PNG")
-"""Tried for a `file_path` that is written without one, as in Blender's scenes."""
+"""Suffixes that are tried for a `file_path` without one, as in Blender's scenes."""
 DISTORTION = ("k1", "k2", "k3", "k4", "p1", "p2")
 SMALL_DISTORTION = 0.02
-"""Coefficients up to this move points of a usual picture by a pixel or two."""
+"""Distortion coefficients up to this move points of a usual image by one or two pixels."""
 KNOWN_CAMERAS = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "PERSPECTIVE")
 FOCAL_KEYS = ("fl_x", "camera_angle_x")
 INTRINSICS_KEYS = (*FOCAL_KEYS, "fl_y", "cx", "cy")
@@ -56,35 +56,35 @@ AXES = PoseConvention(camera_axes=CameraAxes.OPENGL)
 
 @dataclass(frozen=True)
 class NerfstudioSource:
-    """One capture; the file is read when it is first asked for."""
+    """One capture; `transforms.json` is read on first access."""
 
     name: str
     folder: Path
     every: int = 1
     """Take every n-th frame."""
     limit: int | None = None
-    """Take at most so many frames."""
+    """Take at most this many frames."""
     cache_dir: Path | None = None
-    """Where a fused cloud is kept."""
+    """Folder in which a fused cloud is kept."""
 
     @property
     def path(self) -> Path:
-        """The capture's transforms.json."""
+        """Return the path of the capture's `transforms.json`."""
         return self.folder / FILE
 
     @cached_property
     def data(self) -> dict[str, Any]:
-        """What the file holds."""
+        """Return the content of the file; raises an `InputError` if it has no frames or an unknown camera model."""
         data = read_json(self.path, fix="export the capture again")
         if not isinstance(data, dict) or not isinstance(data.get("frames"), list) or not data["frames"]:
             raise InputError(f"{self.path}: has no list 'frames'; export the capture again.")
         camera = data.get("camera_model", "OPENCV")
         if camera not in KNOWN_CAMERAS:
-            raise InputError(f"{self.path}: camera_model is '{camera}': undistort the pictures and write OPENCV.")
+            raise InputError(f"{self.path}: camera_model is '{camera}': undistort the images and write OPENCV.")
         return data
 
     def faults(self, thorough: bool = False) -> tuple[str, ...]:
-        """Return which files are missing, empty or truncated and which frames cannot be read."""
+        """Return which files are missing, empty or truncated and which frames cannot be read, one sentence each."""
         try:
             entries = self._entries()
         except InputError as error:
@@ -110,17 +110,17 @@ class NerfstudioSource:
         return tuple(found)
 
     def _broken(self, entry: dict[str, Any], thorough: bool) -> Iterator[str]:
-        """Yield what is wrong with the files of a frame."""
+        """Yield a sentence for each damaged or missing file of a frame."""
         for find in (lambda: ImageFile(self._file(entry["file_path"])), lambda: self._depth(entry)):
             try:
-                raster = find()
+                raster = find()  # type: ignore[no-untyped-call]
                 if raster is not None:
                     check_raster(raster, thorough)
             except InputError as error:
                 yield str(error)
 
     def calibration(self) -> Calibration:
-        """Return whether the intrinsics are the file's or each frame's, and where two statements disagree."""
+        """Return whether the intrinsics are stated for the file or for each frame, and which statements disagree."""
         entries = self._entries()
         own = sum(any(key in entry for key in INTRINSICS_KEYS) for entry in entries)
         shared = any(key in self.data for key in INTRINSICS_KEYS)
@@ -128,11 +128,11 @@ class NerfstudioSource:
         if own and shared:
             kind += ", else the file's"
         if any(self._camera(entry, key) is None for entry in entries for key in ("cx", "cy")):
-            kind += "; cx or cy is not stated, the centre of the image is taken"
+            kind += "; cx or cy is not stated, the centre of the image is used"
         return Calibration(f"{self.path}: {kind}", f"{FILE}: {kind}", tuple(self._doubts(entries)))
 
     def _doubts(self, entries: list[dict[str, Any]]) -> Iterator[str]:
-        """Yield how the first frame with two different statements of its intrinsics contradicts itself."""
+        """Yield a sentence for the first frame whose intrinsics are stated twice with different values."""
         for entry in entries:
             name, file = entry["name"], entry["file_path"]
             shown = picture_size(self._file(file))
@@ -155,19 +155,27 @@ class NerfstudioSource:
                 return
 
     def notes(self) -> tuple[str, ...]:
-        """Return what a user should know about the file."""
+        """Return a note on lens distortion, if there is any.
+
+        Raises an `InputError` if a coefficient is not a number.
+        """
         stated = (self._camera(entry, key) for entry in self._entries() for key in DISTORTION)
         try:
             worst = max((abs(float(value or 0)) for value in stated), default=0.0)
         except (TypeError, ValueError) as error:
-            raise InputError(f"{self.path}: its lens distortion ({', '.join(DISTORTION)}) is no number.") from error
+            raise InputError(
+                f"{self.path}: its lens distortion ({', '.join(DISTORTION)}) is not a number; fix the file."
+            ) from error
         if worst == 0:
             return ()
-        what = "small enough to be left out" if worst <= SMALL_DISTORTION else "left out: undistort the pictures first"
+        what = "small enough to be ignored" if worst <= SMALL_DISTORTION else "ignored: undistort the images first"
         return (f"{self.path}: lens distortion of up to {worst:g} is {what}",)
 
     def build(self) -> Scene:
-        """Return the frames and the cloud, read or fused from the depth maps."""
+        """Return the scene; its cloud is read or, without a file, fused from the depth maps.
+
+        Raises an `InputError` if there is neither a cloud nor a depth map, or a frame cannot be read.
+        """
         frames = tuple(self._frame(entry, entry["name"]) for entry in self._entries())
         path = self._cloud_path()
         if path is not None:
@@ -182,18 +190,18 @@ class NerfstudioSource:
         return Scene(self.name, points, frames, cloud.colours, cloud.intensity, cloud.labels)
 
     def frame_count(self) -> int:
-        """Return how many frames are taken."""
+        """Return the number of selected frames."""
         return len(self._entries())
 
     def _entries(self) -> list[dict[str, Any]]:
-        """Return the frames that are taken, each with a `name` of its own, in the natural order of their files."""
+        """Return the selected frames in the natural order of their files, each with a unique `name`."""
         found: dict[str, dict[str, Any]] = {}
         for place, entry in enumerate(self.data["frames"]):
             file = entry.get("file_path") if isinstance(entry, dict) else None
             if not isinstance(file, str) or not file:
                 raise InputError(f"{self.path}: frame {place} has no 'file_path'; export the capture again.")
             if file in found:
-                raise InputError(f"{self.path}: '{file}' stands twice; keep one of the two.")
+                raise InputError(f"{self.path}: '{file}' appears twice; keep one of the two.")
             found[file] = entry
         stems = {file: Path(file).stem for file in found}
         unique = len(set(stems.values())) == len(stems)
@@ -221,7 +229,7 @@ class NerfstudioSource:
         if not isinstance(unit, (int, float)) or not 0 < unit < math.inf:
             raise InputError(f"{self.path}: depth_unit_scale_factor is {unit!r}: expected a positive number of metres.")
         per_metre = 1 / unit
-        if isinstance(depth, ArrayFile):  # floating depth is metres already
+        if isinstance(depth, ArrayFile):  # floating-point depth is in metres
             per_metre = 1.0 if np.issubdtype(depth.dtype(), np.floating) else per_metre
         try:
             return Frame(name, ImageFile(picture), scaled, AXES.decode(self._pose(entry, name)), grid, depth, per_metre)
@@ -237,7 +245,7 @@ class NerfstudioSource:
             matrix = np.vstack([matrix, [0, 0, 0, 1]])
         if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
             raise InputError(
-                f"{self.path}: frame '{name}' has a transform_matrix that is no finite 4 x 4; take the frame out."
+                f"{self.path}: frame '{name}' has a transform_matrix that is not a finite 4x4 matrix; remove the frame."
             )
         matrix[:3, 3] /= self._scale
         return matrix
@@ -245,7 +253,7 @@ class NerfstudioSource:
     def _intrinsics(
         self, entry: dict[str, Any], name: str, shown: tuple[int, int]
     ) -> tuple[NDArray[np.float64], tuple[int, int]]:
-        """Return the matrix and the (height, width) of the picture it belongs to."""
+        """Return the matrix in pixels and the (height, width) of the image that it belongs to."""
         try:
             of = (int(self._camera(entry, "h") or shown[0]), int(self._camera(entry, "w") or shown[1]))
             angle = self._camera(entry, "camera_angle_x")
@@ -259,10 +267,10 @@ class NerfstudioSource:
             if not np.isfinite(matrix).all():
                 raise ValueError("not finite")
         except (TypeError, ValueError, OverflowError) as error:
-            raise InputError(f"{self.path}: frame '{name}' has intrinsics that are no numbers ({error}).") from error
+            raise InputError(f"{self.path}: frame '{name}' has intrinsics that are not numbers ({error}).") from error
         if abs(of[1] * shown[0] / (of[0] * shown[1]) - 1) > 0.02:
             raise InputError(
-                f"{self.path}: frame '{name}' states {of[1]}x{of[0]} pixels but its picture has {shown[1]}x{shown[0]}, "
+                f"{self.path}: frame '{name}' states {of[1]}x{of[0]} pixels but its image has {shown[1]}x{shown[0]}, "
                 "another shape; export the capture again."
             )
         return matrix, of
@@ -285,7 +293,7 @@ class NerfstudioSource:
             path = self.folder / (file + suffix)
             if path.is_file():
                 return path
-        raise InputError(f"{self.folder / file}: {FILE} speaks of this file but it is missing; copy it again.")
+        raise InputError(f"{self.folder / file}: {FILE} refers to this file but it is missing; copy it again.")
 
     def _cloud_path(self) -> Path | None:
         stated = self.data.get("ply_file_path")
@@ -299,7 +307,7 @@ class NerfstudioSource:
 
 
 def recognises(path: Path) -> bool:
-    """Whether a folder holds a capture, or folders of captures."""
+    """Return whether a folder is a capture or contains captures."""
     return path.is_dir() and next(_folders(path), None) is not None
 
 
@@ -330,7 +338,7 @@ def _sources(path: Path, root: Path | None, options: ReadOptions) -> tuple[Nerfs
 
 
 def _notes(sources: tuple[NerfstudioSource, ...]) -> tuple[str, ...]:
-    """Return what is to be known about the captures that can be read; what is wrong with the others, `faults` says."""
+    """Return the notes of all captures that can be read; errors of the others are reported by `faults`."""
     found: list[str] = []
     for source in sources:
         with contextlib.suppress(InputError):
@@ -339,7 +347,7 @@ def _notes(sources: tuple[NerfstudioSource, ...]) -> tuple[str, ...]:
 
 
 def survey_nerfstudio(path: Path, root: Path | None, options: ReadOptions, progress: SurveyProgress) -> Survey:
-    """Look for every file that the captures speak of."""
+    """Check every file that the captures refer to; count captures and images."""
     sources = _sources(path, root, options)
     problems: list[str] = []
     frames = 0
@@ -350,7 +358,7 @@ def survey_nerfstudio(path: Path, root: Path | None, options: ReadOptions, progr
             frames += source.frame_count()
         progress(place + 1, len(sources))
     notes = (*_notes(sources), *calibration_notes(calibrations_of(sources)))
-    counts = (Count("captures", len(sources)), Count("pictures", frames))
+    counts = (Count("captures", len(sources)), Count("images", frames))
     return Survey("nerfstudio", counts, tuple(problems), notes, frames)
 
 

@@ -1,1 +1,1 @@
-"""nuScenes as it was downloaded, read without the devkit, which forbids numpy 2."""
+"""Read nuScenes as downloaded, without the devkit, which does not support numpy 2."""

@@ -1,4 +1,4 @@
-"""The tables of nuScenes as arrays: made once, memory-mapped from then on."""
+"""Convert nuScenes' tables to arrays once, and memory-map them afterwards."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from labelfree.files.names import require_safe_name
 LIDAR = "LIDAR_TOP"
 CAMERAS = ("CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_BACK_RIGHT", "CAM_BACK", "CAM_BACK_LEFT", "CAM_FRONT_LEFT")
 TABLES = ("scene", "sample", "sample_data", "ego_pose", "calibrated_sensor", "sensor")
-"""Tables that are read here; annotations and maps are not."""
+"""Tables that are read; annotations and maps are not."""
 CACHED_FROM_BYTES = 1 << 26
-"""Smaller tables are read anew each time."""
+"""Total size of the tables, in bytes, from which the index is cached."""
 FORMAT = 3
-"""Changes with the arrays' meaning."""
+"""Format version of the cached arrays."""
 
 
 @dataclass(frozen=True, eq=False)
 class Arrays:
-    """What the index keeps; S samples, D sensor readings, C calibrations, N characters.
+    """The arrays of an index: S samples, D sensor readings, C calibrations, N characters.
 
-    Readings stand with those of key frames first, by sample, so that going through key frames touches few pages.
+    Readings of key frames come first, ordered by sample, so that iterating over key frames reads few pages.
     """
 
     sample_tokens: NDArray[np.uint64]  # [S, 2] by scene, then time
@@ -56,7 +56,7 @@ class Arrays:
 
 @dataclass(frozen=True, eq=False)
 class NuScenesIndex:
-    """Scenes, key frames and what each sensor read, without a Python object per row."""
+    """Scenes, key frames and sensor readings, without a Python object per row."""
 
     root: Path
     version: str
@@ -69,25 +69,27 @@ class NuScenesIndex:
 
     @cached_property
     def lidar(self) -> int:
-        """Which channel the LiDAR is."""
+        """Return the channel of the LiDAR."""
         return self._channel(LIDAR)
 
     @cached_property
     def cameras(self) -> tuple[int, ...]:
-        """Which channels the six cameras are."""
+        """Return the channels of the six cameras."""
         return tuple(self._channel(name) for name in CAMERAS)
 
     def _channel(self, name: str) -> int:
         if name not in self.channels:
-            raise InputError(f"{self.root / self.version / 'sensor.json'}: has no sensor {name}.")
+            raise InputError(
+                f"{self.root / self.version / 'sensor.json'}: has no sensor {name}; unpack the metadata archive again."
+            )
         return self.channels.index(name)
 
     def sample_name(self, sample: int) -> str:
-        """Return such as scene-0061-007: the drive and the key frame's number in it."""
+        """Return a scene name such as `scene-0061-007`: the drive and the key frame's number in it."""
         return f"{self.scenes[int(self.arrays.sample_scene[sample])]}-{int(self.arrays.sample_order[sample]):03d}"
 
     def reading(self, sample: int, channel: int) -> int:
-        """Return the row of a sensor's reading at a key frame; one that is missing is named."""
+        """Return the row of a sensor's reading at a key frame; raises an `InputError` if it is missing."""
         row = int(self.arrays.key_rows[sample, channel])
         if row < 0:
             token = unpack(self.arrays.sample_tokens[sample])
@@ -98,7 +100,7 @@ class NuScenesIndex:
         return row
 
     def sweeps(self, sample: int, channel: int) -> NDArray[np.int32]:
-        """Return a sensor's readings after the previous key frame up to this one's, which is the last."""
+        """Return a sensor's readings after the previous key frame, up to and including this one's."""
         own, start, end = self.arrays, *self.arrays.channel_start[channel : channel + 2]
         readings = own.by_time[start:end]
         times = own.data_time[readings]
@@ -108,7 +110,7 @@ class NuScenesIndex:
         found: NDArray[np.int32] = readings[
             np.searchsorted(times, before, "right") : np.searchsorted(times, now, "right")
         ]
-        # Drives overlap in time: a sensor as it was mounted for this one tells its readings from theirs.
+        # Drives overlap in time: the calibration of this drive tells its readings from others.
         mounted = own.data_calibration[self.reading(sample, channel)]
         return found[own.data_calibration[found] == mounted]
 
@@ -122,16 +124,16 @@ class NuScenesIndex:
         return unpack(self.arrays.data_tokens[row])
 
     def ego_to_global(self, row: int) -> NDArray[np.float64]:  # [4, 4]
-        """Return the vehicle's pose when a reading was taken."""
+        """Return the vehicle's pose in the world, in metres, at the time of a reading."""
         return rigid(self.arrays.data_pose[row])
 
     def sensor_to_ego(self, row: int) -> NDArray[np.float64]:  # [4, 4]
-        """Return where the sensor of a reading sits on the vehicle."""
+        """Return the pose of a reading's sensor in the vehicle's frame, in metres."""
         return rigid(self.arrays.calibrations[self.arrays.data_calibration[row]])
 
 
 def rigid(pose: NDArray[np.float64]) -> NDArray[np.float64]:  # [7] -> [4, 4]
-    """Return the transform of a translation and a quaternion w x y z."""
+    """Return the transform of a translation x y z and a quaternion w x y z."""
     transform = np.eye(4)
     transform[:3, :3] = quaternion_rotation(pose[3:])
     transform[:3, 3] = pose[:3]
@@ -139,7 +141,10 @@ def rigid(pose: NDArray[np.float64]) -> NDArray[np.float64]:  # [7] -> [4, 4]
 
 
 def open_index(root: Path, version: str) -> NuScenesIndex:
-    """Return the index of a version's tables, from the user's cache if the tables are the same as then."""
+    """Return the index of a version's tables, from the user's cache if the tables are unchanged.
+
+    Raises an `InputError` if a table is missing or contradictory.
+    """
     folder = root / version
     files = [folder / f"{name}.json" for name in TABLES]
     missing = next((path for path in files if not path.is_file()), None)
@@ -154,7 +159,7 @@ def open_index(root: Path, version: str) -> NuScenesIndex:
     index = build_index(root, version)
     try:
         save_index(index, kept)
-    except (OSError, InputError):  # nowhere to keep it: it is made anew each time
+    except (OSError, InputError):  # the cache cannot be written: build the index each time
         return index
     return load_index(root, version, kept) or index
 
@@ -170,13 +175,13 @@ def _digest(files: list[Path]) -> str:
 
 
 def save_index(index: NuScenesIndex, folder: Path) -> None:
-    """Keep an index in a folder, whatever was there before."""
+    """Write an index to a folder and replace its previous content."""
     arrays = {each.name: getattr(index.arrays, each.name) for each in fields(Arrays)}
     save_arrays(folder, {"scenes": index.scenes, "channels": index.channels}, arrays)
 
 
 def load_index(root: Path, version: str, folder: Path) -> NuScenesIndex | None:
-    """Return an index that was kept, its arrays mapped into memory; None if there is none or it is damaged."""
+    """Return a cached index with memory-mapped arrays; None if it is missing or damaged."""
     found = load_arrays(folder, [each.name for each in fields(Arrays)])
     if found is None:
         return None
@@ -185,7 +190,8 @@ def load_index(root: Path, version: str, folder: Path) -> NuScenesIndex | None:
 
 
 def build_index(root: Path, version: str) -> NuScenesIndex:
-    """Read the tables; what contradicts itself in them is named."""
+    """Build the index from the tables; raises an `InputError` that names the first contradiction."""
+    # Read sensors and calibrations
     folder = root / version
     scenes, samples, sensors = (small_table(folder / f"{name}.json") for name in ("scene", "sample", "sensor"))
     path = folder / "calibrated_sensor.json"
@@ -197,10 +203,13 @@ def build_index(root: Path, version: str) -> NuScenesIndex:
             [channel_of[text_field(path, row, "sensor_token")] for row in mounted.values()], int
         )
     except KeyError as error:
-        raise InputError(f"{path}: speaks of sensor {error}, which sensor.json does not have.") from error
+        raise InputError(
+            f"{path}: refers to sensor {error}, which sensor.json does not have; unpack the metadata archive again."
+        ) from error
     calibrations = np.array([pose_of(path, row) for row in mounted.values()]).reshape(-1, 7)
     intrinsics = np.array([intrinsics_of(path, row) for row in mounted.values()]).reshape(-1, 3, 3)
 
+    # Order the samples
     names = tuple(_scene_name(folder / "scene.json", row) for row in scenes.values())
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
@@ -211,6 +220,7 @@ def build_index(root: Path, version: str) -> NuScenesIndex:
     starts = np.r_[0, np.flatnonzero(np.diff(sample_scene)) + 1] if len(ordered) else np.zeros(0, int)
     sample_order = np.arange(len(ordered)) - np.repeat(starts, np.diff(np.r_[starts, len(ordered)]))
 
+    # Join the readings
     pose_tokens, poses = read_poses(folder / "ego_pose.json")
     data = read_readings(folder / "sample_data.json")
     where = folder / "sample_data.json"
@@ -219,10 +229,14 @@ def build_index(root: Path, version: str) -> NuScenesIndex:
     sample_tokens = pack(ordered, folder / "sample.json")
     data_sample = TokenTable.of(folder / "sample.json", sample_tokens).rows(data.samples, where)
     TokenTable.of(where, data.tokens)
+
+    # Sort the readings
     key_frames_first = np.lexsort((calibration_channel[data_calibration], data_sample, ~data.is_key))
     data = data.ordered(key_frames_first)
     data_pose, data_calibration = data_pose[key_frames_first], data_calibration[key_frames_first]
     data_sample, channel = data_sample[key_frames_first], calibration_channel[data_calibration]
+
+    # Find the key frames
     key_rows = np.full((len(ordered), len(channels)), -1, np.int32)
     keys = np.flatnonzero(data.is_key)
     if len(np.unique(data_sample[keys].astype(np.int64) * len(channels) + channel[keys])) != len(keys):
@@ -254,7 +268,10 @@ def _scene_name(path: Path, row: Row) -> str:
 
 
 def _ordered_samples(folder: Path, scenes: dict[str, Row], samples: dict[str, Row]) -> list[str]:
-    """Follow each scene's chain of samples; a chain that turns back, breaks or has another length is named."""
+    """Return the sample tokens in order, by following each scene's chain.
+
+    Raises an `InputError` if a chain contains a loop, a foreign sample or another number of samples than stated.
+    """
     ordered: list[str] = []
     path = folder / "sample.json"
     for scene in scenes.values():
@@ -262,14 +279,23 @@ def _ordered_samples(folder: Path, scenes: dict[str, Row], samples: dict[str, Ro
         token = str(field(folder / "scene.json", scene, "first_sample_token"))
         while token:
             if token in chain:
-                raise InputError(f"{path}: the 'next' of scene {scene['name']} turns back to {token}; it is damaged.")
+                raise InputError(
+                    f"{path}: the 'next' chain of scene {scene['name']} returns to {token}; unpack the metadata "
+                    "archive again."
+                )
             if token not in samples or samples[token].get("scene_token") != scene["token"]:
-                raise InputError(f"{path}: scene {scene['name']} goes on with {token}, which is no sample of it.")
+                raise InputError(
+                    f"{path}: the 'next' chain of scene {scene['name']} contains {token}, which is not a sample of the "
+                    "scene; unpack the metadata archive again."
+                )
             chain[token] = None
             token = str(field(path, samples[token], "next"))
         stated = scene.get("nbr_samples", len(chain))
         if stated != len(chain):
-            raise InputError(f"{path}: scene {scene['name']} has {len(chain)} samples, scene.json says {stated}.")
+            raise InputError(
+                f"{path}: scene {scene['name']} has {len(chain)} samples, scene.json states {stated}; unpack the "
+                "metadata archive again."
+            )
         ordered += chain
     if len(ordered) != len(samples):
         taken = set(ordered)

@@ -1,7 +1,7 @@
-"""Arrays kept in a folder with a checksum of each file: mapped into memory, or refused as a whole.
+"""Store arrays in a folder with a checksum of each file; memory-map them, or reject the folder as a whole.
 
-Every file is read once when the folder is opened, to compare its CRC-32: any single flipped bit is found. That takes
-about a second for each gigabyte in the page cache, and no memory, since the pages are not kept mapped.
+Each file is read once when the folder is opened, to compare its CRC-32, which detects any single flipped bit. This
+takes about a second per gigabyte in the page cache and no memory, because the pages do not stay mapped.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PIECE = 1 << 20
 
 
 def save_arrays(folder: Path, facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write arrays and facts; the folder appears whole, and replaces what was there."""
+    """Write arrays and facts to a folder, which appears at once and replaces an existing one."""
     with atomic_folder(folder) as made:
         for name, array in arrays.items():
             np.save(made / f"{name}.npy", array)
@@ -34,7 +34,7 @@ def save_arrays(folder: Path, facts: Mapping[str, Any], arrays: Mapping[str, NDA
 
 
 def load_arrays(folder: Path, names: Sequence[str]) -> tuple[dict[str, Any], dict[str, NDArray[Any]]] | None:
-    """Return the facts and the arrays of these names; None if a file is missing or its checksum is another."""
+    """Return the facts and the arrays of these names; None if a file is missing or its checksum differs."""
     try:
         checksum, _, text = read_bytes(folder / FACTS).partition(b"\n")
         if checksum != f"{zlib.crc32(text):08x}".encode():

@@ -1,4 +1,4 @@
-"""Opening nuScenes by its folder: which version, which split, with lidarseg or without."""
+"""Open nuScenes by its folder: choose version, split and key frames, with or without lidarseg."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ OFFICIAL = {
     "v1.0-test": (150, 6008, 462901),
     "v1.0-mini": (10, 404, 31206),
 }
-"""Scenes, samples and sensor readings, as published."""
+"""Published numbers of scenes, samples and sensor readings."""
 
 
 @dataclass(frozen=True, eq=False)
 class KeyFrames(Sequence[SceneSource]):
-    """The key frames that are taken; each is made when asked for."""
+    """The selected key frames; each is created on access."""
 
     tables: NuScenesIndex
     samples: NDArray[np.int64]
@@ -58,12 +58,15 @@ class KeyFrames(Sequence[SceneSource]):
 
 
 def recognises(path: Path) -> bool:
-    """Whether a folder holds a version's tables of drives; nuImages' have no `scene.json`."""
+    """Return whether a folder contains the tables of a nuScenes version; nuImages has no `scene.json`."""
     return any((path / version / "scene.json").is_file() for version in VERSIONS)
 
 
 def open_nuscenes(path: Path, root: Path | None, options: ReadOptions) -> OpenedDataset:
-    """Open the key frames of a split, or all; `every` and `limit` count the key frames of each drive."""
+    """Open the key frames of a split, or all; `every` and `limit` count the key frames of each drive.
+
+    Raises an `InputError` if tables are missing or contradictory, or the split has no scene here.
+    """
     keys, notes = _key_frames(path, root, options)
     return OpenedDataset(keys, tuple(MERGED), notes)
 
@@ -85,7 +88,7 @@ def _version(path: Path, split: str | None) -> str:
     if split is None or len(there) == 1:
         if len(there) > 1:
             raise InputError(
-                f"{path}: holds {' and '.join(there)}; say which scenes with --split train, val, test or mini_train."
+                f"{path}: holds {' and '.join(there)}; select scenes with --split train, val, test or mini_train."
             )
         return there[0]
     wanted = "v1.0-mini" if split.startswith("mini") else "v1.0-test" if split == "test" else "v1.0-trainval"
@@ -122,7 +125,7 @@ def _said(index: NuScenesIndex, samples: NDArray[np.int64], labels: PointLabels 
 
 
 def point_labels(path: Path, version: str) -> PointLabels | None:
-    """Return where lidarseg's labels are; None where they were not unpacked."""
+    """Return the location of lidarseg's labels; None if they are not unpacked."""
     folder = path / "lidarseg" / version
     if not folder.is_dir():
         return None
@@ -135,12 +138,12 @@ def point_labels(path: Path, version: str) -> PointLabels | None:
     }
     outside = next((f"'{name}' has the index {index}" for name, index in indexed.items() if not 0 <= index < 256), None)
     if outside is not None:
-        raise InputError(f"{table}: {outside}, lidarseg's are one byte; unpack the lidarseg archive again.")
+        raise InputError(f"{table}: {outside}, lidarseg's ids have one byte; unpack the lidarseg archive again.")
     return PointLabels(folder, merging(indexed or RAW_IDS), max(indexed.values(), default=HIGHEST_RAW_ID))
 
 
 def survey_nuscenes(path: Path, root: Path | None, options: ReadOptions, progress: SurveyProgress) -> Survey:
-    """Count scenes, samples and readings, and look at every key frame's files."""
+    """Count scenes, key frames and readings beside the published numbers, and check every key frame's files."""
     keys, notes = _key_frames(path, root, options)
     index = keys.tables
     whole = options.split is None and options.every is None and options.limit is None

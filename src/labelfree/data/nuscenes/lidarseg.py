@@ -1,4 +1,4 @@
-"""lidarseg: a class for every point of a key frame, 32 raw ids merged into the benchmark's 16."""
+"""Read lidarseg's labels of key frames: 32 raw ids are merged into the benchmark's 16 classes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ MERGED: dict[str, tuple[str, ...]] = {
     "manmade": ("static.manmade",),
     "vegetation": ("static.vegetation",),
 }
-"""The benchmark's classes, in its order, and the categories that each one takes in; all others are ignored."""
+"""The benchmark's classes, in its order, and the categories merged into each; all others are ignored."""
 
 RAW_IDS = {
     name: number
@@ -53,7 +53,7 @@ RAW_IDS = {
         )
     )
 }  # fmt: skip
-"""Raw ids of lidarseg's release, all 32; used for tables whose categories carry no index."""
+"""The 32 raw ids of lidarseg's release; used for tables whose categories have no index."""
 HIGHEST_RAW_ID = len(RAW_IDS) - 1
 
 
@@ -68,11 +68,16 @@ def merging(ids: Mapping[str, int]) -> NDArray[np.uint8]:  # [256] raw id -> cla
 
 
 def read_lidarseg(path: Path, points: int, table: NDArray[np.uint8], highest: int) -> NDArray[np.uint8]:  # [N]
-    """Return the class of each point of a sweep; a file of another length or with unknown ids is named."""
+    """Return the class of each point of a sweep.
+
+    Raises an `InputError` if the number of labels is wrong or an id is higher than `highest`.
+    """
     with open_file(path, "unpack lidarseg's labels of this key frame again", LARGEST_SWEEP) as file:
         raw = np.fromfile(file, dtype=np.uint8)
     if len(raw) != points:
         raise InputError(f"{path}: holds {len(raw)} labels for {points} points; unpack lidarseg again.")
     if len(raw) and raw.max() > highest:
-        raise InputError(f"{path}: label {int(raw.max())} is none of lidarseg's ids 0 to {highest}; unpack it again.")
+        raise InputError(
+            f"{path}: label {int(raw.max())} is not one of lidarseg's ids 0 to {highest}; unpack it again."
+        )
     return table[raw]

@@ -1,4 +1,4 @@
-"""nuScenes' key frames as scenes: one turn of the LiDAR and the six pictures around it, each at its own time."""
+"""Read nuScenes' key frames as scenes: one LiDAR sweep and six camera images, each taken at its own time."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ VALUES = 5
 """float32 values of a LiDAR point: x, y, z, intensity, ring."""
 
 USED = {"use_camera": True, "use_lidar": True, "use_radar": False, "use_map": False, "use_external": True}
-"""What a submission has to declare: cameras in training, and CLIP and SAM, which saw other data."""
+"""Declaration required in a submission: training uses cameras, and CLIP and SAM use external data."""
 
 
 @dataclass(frozen=True, eq=False)
 class PointLabels:
-    """Where the labels of the key frames' points are."""
+    """The folder of the key frames' point labels and the table of their ids."""
 
     folder: Path
     table: NDArray[np.uint8]  # [256] raw id -> class
     highest: int = HIGHEST_RAW_ID
 
     def file(self, token: str) -> Path:
-        """Return the file of a LiDAR reading."""
+        """Return the label file of a LiDAR reading."""
         return self.folder / f"{token}_lidarseg.bin"
 
 
 @dataclass(frozen=True, eq=False)
 class KeyFrameSource:
-    """One key frame; nothing is read before it is asked for.
+    """One key frame on disk; files are read only on request.
 
-    The scene's points lie in the vehicle's frame at the LiDAR's time: metres, x forward, y left, z up, the road near 0.
+    The scene's points are in the vehicle's frame at the LiDAR's time: metres, x forward, y left, z up, road near z = 0.
     """
 
     index: NuScenesIndex
@@ -54,11 +54,11 @@ class KeyFrameSource:
 
     @property
     def name(self) -> str:
-        """The drive and the key frame's number in it."""
+        """Return the scene name, such as `scene-0061-007`: the drive and the key frame's number in it."""
         return self.index.sample_name(self.sample)
 
     def build(self) -> Scene:
-        """Return points with intensity, labels where lidarseg is there, and the six cameras."""
+        """Return the points with intensity, labels if lidarseg is unpacked, and one frame per camera."""
         lidar = self.index.reading(self.sample, self.index.lidar)
         readings = read_sweep(self.index.file(lidar))
         to_ego = self.index.sensor_to_ego(lidar)
@@ -71,14 +71,14 @@ class KeyFrameSource:
         return Scene(self.name, points.astype(np.float32), frames, None, readings[:, 3].copy(), labels)
 
     def submission_file(self, folder: Path, split: str | None) -> Path:
-        """Return `lidarseg/SPLIT/TOKEN_lidarseg.bin`."""
+        """Return the path `lidarseg/SPLIT/TOKEN_lidarseg.bin`; raises an `InputError` without a split."""
         if split is None:
             raise InputError(f"{folder}: nuScenes' benchmark takes labels of a split; name it with --split.")
         token = self.index.token(self.index.reading(self.sample, self.index.lidar))
         return folder / "lidarseg" / split / f"{token}_lidarseg.bin"
 
     def submit(self, labels: NDArray[np.uint8], folder: Path, split: str | None) -> Path:
-        """Write `lidarseg/SPLIT/TOKEN_lidarseg.bin`, 1..16 for each point, and `SPLIT/submission.json` beside it."""
+        """Write `lidarseg/SPLIT/TOKEN_lidarseg.bin` with ids 1..16, and `SPLIT/submission.json`; return the former."""
         path = self.submission_file(folder, split)
         with atomic_file(path) as file:
             file.write(np.where(labels == IGNORE_LABEL, 0, labels + np.uint8(1)).astype(np.uint8).tobytes())
@@ -88,7 +88,7 @@ class KeyFrameSource:
         return path
 
     def faults(self, thorough: bool = False) -> tuple[str, ...]:
-        """Return which files are missing, truncated or of another size than the tables say."""
+        """Return which files are missing, truncated or of another size than in the tables, one sentence each."""
         try:
             return tuple(self._faults(thorough))
         except InputError as error:
@@ -113,7 +113,7 @@ class KeyFrameSource:
             row = self.index.reading(self.sample, channel)
             picture, stated = self.index.file(row), self._size(row)
             if not picture.is_file():
-                yield f"{picture}: the picture of {self.name} is missing; unpack its archive again."
+                yield f"{picture}: the image of {self.name} is missing; unpack its archive again."
                 continue
             try:
                 real = check_image(picture, thorough, "unpack its archive again")
@@ -123,7 +123,7 @@ class KeyFrameSource:
             if real != stated:
                 yield (
                     f"{picture}: is {real[1]}x{real[0]} pixels, sample_data.json says {stated[1]}x{stated[0]}; keep "
-                    "the original pictures, they are resized when read."
+                    "the original images, they are resized when read."
                 )
 
     def _size(self, row: int) -> tuple[int, int]:
@@ -131,7 +131,10 @@ class KeyFrameSource:
         return int(height), int(width)
 
     def _frame(self, channel: int, lidar: int) -> Frame:
-        """Chain the vehicle at the LiDAR's time, the world, the vehicle at the camera's time and the camera."""
+        """Return the frame of a camera, posed in the vehicle's frame at the LiDAR's time.
+
+        The pose chains vehicle at the LiDAR's time, world, vehicle at the camera's time and camera.
+        """
         row = self.index.reading(self.sample, channel)
         camera_to_global = self.index.ego_to_global(row) @ self.index.sensor_to_ego(row)
         ego_to_camera = np.linalg.inv(camera_to_global) @ self.index.ego_to_global(lidar)
@@ -145,7 +148,7 @@ class KeyFrameSource:
 
 
 def read_sweep(path: Path) -> NDArray[np.float32]:  # [N, 5] x, y, z in metres, intensity 0..255, ring
-    """Return a turn of the LiDAR in its own frame; a file of another shape is named."""
+    """Return a LiDAR sweep in the sensor's frame; raises an `InputError` if the file's size is wrong."""
     with open_file(path, "unpack the archive of the LiDAR's file again", LARGEST_SWEEP) as file:
         size = os.fstat(file.fileno()).st_size
         if not size or size % (4 * VALUES):
@@ -157,16 +160,16 @@ def _wrong_size(path: Path, size: int) -> InputError:
     if not size:
         return InputError(f"{path}: is empty; unpack its archive again.")
     return InputError(
-        f"{path}: {size} bytes are no whole number of points of {VALUES} float32 (x y z intensity ring); it is "
-        "truncated or of another dataset."
+        f"{path}: {size} bytes are not a whole number of points of {VALUES} float32 (x y z intensity ring); it is "
+        "truncated or of another dataset; unpack its archive again."
     )
 
 
 def sweep_points(index: NuScenesIndex, sample: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Yield the LiDAR's turns since the previous key frame, in the vehicle's frame at the key frame's time.
+    """Yield (row, points) of the LiDAR sweeps since the previous key frame; the last one is the key frame's own.
 
-    Each comes with its row in the tables; the last one is the key frame itself. Motion of the vehicle is undone, that
-    of other road users is not.
+    Points [N, 5] are in the vehicle's frame at the key frame's time, in metres. The vehicle's motion is compensated,
+    the motion of other road users is not.
     """
     key = index.reading(sample, index.lidar)
     to_key = np.linalg.inv(index.ego_to_global(key))

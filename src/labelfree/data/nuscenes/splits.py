@@ -1,4 +1,4 @@
-"""nuScenes' splits: lists of scenes, never invented."""
+"""Select the scenes of nuScenes' splits by the published lists or the user's own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from labelfree.errors import InputError
 from labelfree.files.documents import read_text
 
 REMAINDERS = {"parametrizing": ("train", "verifying")}
-"""SLidR's 600 training scenes are the official ones without its 100 for verification."""
+"""Splits defined as a difference: SLidR's 600 training scenes are `train` without its 100 for verification."""
 
 
 @cache
@@ -31,17 +31,20 @@ def _expand(ranges: str) -> list[int]:
 
 
 def split_names() -> tuple[str, ...]:
-    """Return the names of the splits that are known."""
+    """Return the names of the known splits."""
     return tuple(_numbers())
 
 
 def split_scenes(root: Path, split: str) -> frozenset[str]:
-    """Return the scenes of a split: those in `ROOT/splits/SPLIT.txt`, one a line, if there, else the published."""
+    """Return the scenes of a split: those in `ROOT/splits/SPLIT.txt` (one per line) if it exists, else the published.
+
+    Raises an `InputError` if the split is unknown or its file empty.
+    """
     own = root / "splits" / f"{split}.txt"
     if own.is_file():
         names = frozenset(read_text(own, strict=False).split())
         if not names:
-            raise InputError(f"{own}: the split is empty; write one scene's name a line.")
+            raise InputError(f"{own}: the split is empty; write one scene name per line.")
         return names
     if split not in _numbers():
         raise InputError(

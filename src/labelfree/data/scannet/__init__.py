@@ -1,1 +1,1 @@
-"""ScanNet as it was downloaded: `.sens` files read directly, `scannet_frames_25k`, meshes, labels, official splits."""
+"""Read ScanNet as downloaded: `.sens` files, `scannet_frames_25k`, meshes, labels and official splits."""

@@ -1,6 +1,6 @@
-"""Frames of a scan in folders: `scannet_frames_25k`, and what ScanNet's own readers export of a `.sens` file.
+"""Read the frames of a scan from folders: `scannet_frames_25k`, and the exports of ScanNet's readers of `.sens`.
 
-The reader in Python writes `color/0.jpg`, `depth/0.png`, `pose/0.txt` and `intrinsic/`; the one in C++ writes
+ScanNet's Python reader writes `color/0.jpg`, `depth/0.png`, `pose/0.txt` and `intrinsic/`. Its C++ reader writes
 `frame-000000.color.jpg`, `.depth.pgm` (or .png), `.pose.txt` and `_info.txt`.
 """
 
@@ -33,22 +33,25 @@ SCAN_KEYS = ("depthWidth", "depthHeight", "fx_depth", "fy_depth", "mx_depth", "m
 
 @dataclass(frozen=True)
 class ExportedFrames:
-    """A folder of frames."""
+    """A folder of exported frames."""
 
     folder: Path
     scan_info: Path
-    """The scan's `.txt`, which may state its calibration and may be absent."""
+    """The scan's `.txt`, which may state its calibration and may be missing."""
     flat: bool = False
-    """Whether a frame's files lie side by side, as the reader in C++ leaves them, or in a folder of each kind."""
+    """Whether all files lie in one folder, as the C++ reader writes them, or in one folder per kind."""
 
     def file(self, kind: str, name: str) -> Path:
-        """Return a frame's file of a kind; where there is none, the one that is expected."""
+        """Return a frame's file of a kind; if it is missing, the expected path."""
         stem = f"{PREFIX}{name}.{kind}" if self.flat else f"{kind}/{name}"
         expected = [self.folder / f"{stem}{ending}" for ending in ENDINGS[kind]]
         return next((path for path in expected if path.is_file()), expected[0])
 
     def names(self) -> list[str]:
-        """Return the frames' names by their numbers."""
+        """Return the names of the frames in the order of their numbers.
+
+        Raises an `InputError` if there are no images.
+        """
         folder, ending = (self.folder, ".color") if self.flat else (self.folder / "color", "")
         stems = {path.stem for path in folder.iterdir() if path.suffix.lower() in ENDINGS["color"]}
         if self.flat:
@@ -56,18 +59,19 @@ class ExportedFrames:
         names = natural_order(stem.removeprefix(PREFIX).removesuffix(ending) if self.flat else stem for stem in stems)
         if not names:
             raise InputError(
-                f"{folder}: has no pictures ({', '.join(ENDINGS['color'])}); unpack the scan's frames again."
+                f"{folder}: has no images ({', '.join(ENDINGS['color'])}); unpack the scan's frames again."
             )
         return names
 
     def calibrated(self) -> bool:
-        """Whether there is a file that could state the intrinsics."""
+        """Return whether there is a file that may state the intrinsics."""
         return any((self.folder / name).is_file() for name in (*DEPTH_INTRINSICS, *COLOUR_INTRINSICS, INFO))
 
     def intrinsics(self, picture: Path, depth_size: tuple[int, int]) -> NDArray[np.float64]:  # [3, 3]
-        """Return the intrinsics on the grid of the depth maps.
+        """Return the intrinsics in pixels of the depth maps.
 
-        Those of the depth camera if they are stated; else those of the colour camera, scaled from the picture's size.
+        Those of the depth camera are used if stated, else those of the colour camera, scaled from the image's size.
+        Raises an `InputError` if none are stated or they do not fit the size of the depth maps.
         """
         matrix = self.stated(picture, depth_size)[0].matrix
         centre = matrix[0, 2] / depth_size[1], matrix[1, 2] / depth_size[0]
@@ -80,20 +84,22 @@ class ExportedFrames:
         return matrix
 
     def depth_scale(self) -> float:
-        """Return the stored depth units per metre: those of `_info.txt`, else 1000."""
+        """Return the stored depth units per metre: the value in `_info.txt`, else 1000."""
         path = self.folder / INFO
         lines = _lines(path)
         if DEPTH_SHIFT not in lines:
             return MILLIMETRES
         scale, *_ = [*_numbers(path, lines, DEPTH_SHIFT), 0.0]
         if not 0 < scale < math.inf:
-            raise InputError(f"{path}: '{DEPTH_SHIFT} = {lines[DEPTH_SHIFT]}' is no positive number; restore the file.")
+            raise InputError(
+                f"{path}: '{DEPTH_SHIFT} = {lines[DEPTH_SHIFT]}' is not a positive number; restore the file."
+            )
         return scale
 
     def stated(self, picture: Path, depth_size: tuple[int, int]) -> list[StatedIntrinsics]:
-        """Return what states the intrinsics on the grid of the depth maps, the one that is used first.
+        """Return all stated intrinsics on the grid of the depth maps; the first one is used.
 
-        Files of the colour camera are left out where the export has one of the depth camera.
+        Files of the colour camera are ignored if the export has one of the depth camera.
         """
         found: list[StatedIntrinsics] = []
 
@@ -101,7 +107,7 @@ class ExportedFrames:
             try:
                 found.append(read())
             except InputError:
-                if not found:  # it would be used
+                if not found:  # this one would be used
                     raise
 
         files = [self.folder / name for name in DEPTH_INTRINSICS if (self.folder / name).is_file()]
@@ -118,7 +124,7 @@ class ExportedFrames:
         return found
 
     def calibration(self, name: str) -> Calibration:
-        """Return which file states the intrinsics; `name` is that of a frame."""
+        """Return the source of the intrinsics, read at the frame `name`, and other sources that disagree."""
         depth = self.file("depth", name)
         used, *others = self.stated(self.file("color", name), picture_size(depth))
         kind = used.where.removeprefix(f"{self.folder}/")
@@ -127,7 +133,7 @@ class ExportedFrames:
         return Calibration(used.where, kind, (*doubts(used, others), *self._unread(used)))
 
     def _unread(self, used: StatedIntrinsics) -> Iterator[str]:
-        """Yield the files that look like intrinsics but have none of the names that are read."""
+        """Yield a sentence for each file that looks like intrinsics but has an unknown name."""
         known = {self.folder / file for file in (*DEPTH_INTRINSICS, *COLOUR_INTRINSICS)}
         for path in sorted({*self.folder.glob("*intrinsic*"), *self.folder.glob("*intrinsic*/*")}):
             if path.is_file() and path not in known and "extrinsic" not in path.name:
@@ -135,11 +141,11 @@ class ExportedFrames:
 
 
 def stated_in_lines(path: Path, keys: tuple[str, ...], depth_size: tuple[int, int]) -> StatedIntrinsics:
-    """Return the intrinsics of the lines `key = value` of a text file, for depth maps of a size."""
+    """Return the intrinsics in the lines `key = value` of a text file, for depth maps of (height, width) pixels."""
     lines = _lines(path)
     width, height, *values = (_numbers(path, lines, key) for key in keys)
     if not (width and height and min(width[0], height[0]) >= 1):
-        raise InputError(f"{path}: '{keys[0]}' and '{keys[1]}' are no image size; restore the file.")
+        raise InputError(f"{path}: '{keys[0]}' and '{keys[1]}' are not an image size; restore the file.")
     matrix = scaled_intrinsics(_matrix(path, values), (int(height[0]), int(width[0])), depth_size)
     return StatedIntrinsics(f"{path} ({keys[2]}...)" if len(keys) > 3 else f"{path} ({keys[2]})", matrix)
 
@@ -155,7 +161,7 @@ def _of_colour(path: Path, picture: Path, depth_size: tuple[int, int]) -> Stated
 
 
 def find_frames(scan: Path, name: str) -> ExportedFrames | None:
-    """Return a scan's frames in its own folder, or in the one that an export was written to inside it."""
+    """Return a scan's frames in its own folder or in a subfolder that an export was written to; None if none."""
     info = scan / f"{name}.txt"
     for place in (scan, *sorted(child for child in scan.iterdir() if child.is_dir())):
         if (place / "color").is_dir():
@@ -166,7 +172,7 @@ def find_frames(scan: Path, name: str) -> ExportedFrames | None:
 
 
 def _lines(path: Path) -> dict[str, str]:
-    """Return the lines `key = value` of a text file; none if there is no such file."""
+    """Return the lines `key = value` of a text file; empty if the file is missing."""
     text = read_text(path, strict=False) if path.is_file() else ""
     pairs = (line.split("=", 1) for line in text.splitlines())
     return {pair[0].strip(): pair[1].strip() for pair in pairs if len(pair) == 2}
@@ -176,11 +182,11 @@ def _numbers(path: Path, lines: dict[str, str], key: str) -> list[float]:
     try:
         return [float(word) for word in lines[key].split()]
     except (KeyError, ValueError) as error:
-        raise InputError(f"{path}: '{key} = {lines.get(key, '')}' is no number; restore the file.") from error
+        raise InputError(f"{path}: '{key} = {lines.get(key, '')}' is not a number; restore the file.") from error
 
 
 def _matrix(path: Path, values: list[list[float]]) -> NDArray[np.float64]:
-    """Return 3x3 of the sixteen values of a 4x4 matrix, or of fx, fy, cx, cy in lines of their own."""
+    """Return the 3x3 matrix of the 16 values of a 4x4 matrix, or of fx, fy, cx, cy in lines of their own."""
     flat = [number for line in values for number in line]
     if len(flat) not in (4, 16) or not np.isfinite(flat).all():
         raise InputError(f"{path}: its depth intrinsics have {len(flat)} values, expected 4 or 16; restore the file.")

@@ -1,4 +1,4 @@
-"""From ScanNet's raw categories and NYU40 ids to the benchmark's 20 classes."""
+"""Map ScanNet's raw categories and NYU40 ids to the benchmark's 20 classes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Table = NDArray[np.int64]  # [65536] raw id -> class, 255 ignored, -1 unknown
 
 
 def nyu40_table() -> Table:
-    """Return the classes of NYU40 ids; 0 is unannotated."""
+    """Return the table from NYU40 ids to classes; id 0 is unannotated and ignored."""
     table = np.full(1 << 16, UNKNOWN, np.int64)
     table[: HIGHEST_NYU40 + 1] = IGNORE_LABEL
     for number, nyu40 in enumerate(NYU40_OF_BENCHMARK):
@@ -40,7 +40,7 @@ def nyu40_table() -> Table:
 
 @dataclass(frozen=True, eq=False)
 class Categories:
-    """What ScanNet's label file says about raw ids and names."""
+    """Classes of ScanNet's raw ids and category names, from its label file."""
 
     path: Path
     of_id: Table
@@ -49,7 +49,7 @@ class Categories:
 
 
 def read_categories(path: Path) -> Categories:
-    """Read `scannetv2-labels.combined.tsv`; a row that is not understood is named."""
+    """Read `scannetv2-labels.combined.tsv`; raises an `InputError` if a row is invalid."""
     nyu40 = nyu40_table()
     of_id, of_name = np.full(1 << 16, UNKNOWN, np.int64), dict[str, int]()
     of_id[0] = IGNORE_LABEL
@@ -65,25 +65,25 @@ def read_categories(path: Path) -> Categories:
 
 
 def classes_of(raw: NDArray[Any], table: Table, where: str) -> NDArray[np.uint8]:
-    """Return the classes of raw ids; an id that is none is named."""
+    """Return the classes of raw ids; raises an `InputError` that names the first unknown id."""
     found = table[raw.astype(np.int64)]
     if (found == UNKNOWN).any():
         wrong = int(raw[found == UNKNOWN][0])
-        raise InputError(f"{where}: label {wrong} is no id of ScanNet's; is this the label file of another dataset?")
+        raise InputError(f"{where}: label {wrong} is not a ScanNet id; use the label file of this dataset.")
     return found.astype(np.uint8)
 
 
 @dataclass(frozen=True)
 class LabelPicture:
-    """A label picture of raw or NYU40 ids, in a file or in a zip archive, read as benchmark classes."""
+    """A label map of raw or NYU40 ids, in a file or a zip archive, read as benchmark classes."""
 
     path: Path
     table: Table = field(repr=False, compare=False)
     member: str | None = None
-    """The picture's name, if `path` is a zip archive."""
+    """The member's name if `path` is a zip archive."""
 
     def load(self) -> NDArray[Any]:
-        """Return uint8 [H, W] at the labels' own resolution."""
+        """Return the classes, uint8 [H, W], at the labels' own resolution."""
         raw = decode_values(self._bytes(), self.describe())
         if raw.ndim != 2 or raw.dtype.kind not in "iu" or raw.min() < 0 or raw.max() >= len(self.table):
             raise InputError(f"{self.describe()}: expected label ids [H, W], found {raw.dtype} {list(raw.shape)}.")
@@ -94,11 +94,11 @@ class LabelPicture:
         return hashlib.sha256(self._bytes()).hexdigest()
 
     def describe(self) -> str:
-        """Return the path."""
+        """Return the path and, in an archive, the member."""
         return str(self.path) if self.member is None else f"{self.path}, {self.member}"
 
     def check(self, thorough: bool) -> None:
-        """Raise an `InputError` if the stored image is not whole; one in an archive is only read with `thorough`."""
+        """Raise an `InputError` if the stored image is damaged; members of archives are read only with `thorough`."""
         if self.member is None:
             check_image(self.path, thorough)
         elif thorough:
@@ -111,10 +111,13 @@ class LabelPicture:
 
 
 def vertex_labels(path: Path, vertices: int) -> NDArray[np.uint8]:  # [N]
-    """Read `_vh_clean_2.labels.ply`, whose vertices carry NYU40 ids."""
+    """Return the classes of the vertices in `_vh_clean_2.labels.ply`, which stores NYU40 ids.
+
+    Raises an `InputError` if the file has no labels or another number of vertices than the mesh.
+    """
     cloud = read_ply(path)
     if cloud.labels is None:
-        raise InputError(f"{path}: its vertices carry no 'label'; download the scan again.")
+        raise InputError(f"{path}: its vertices have no 'label'; download the scan again.")
     if len(cloud.labels) != vertices:
         raise InputError(f"{path}: has {len(cloud.labels)} vertices, the mesh {vertices}; download the scan again.")
     return classes_of(np.where(cloud.labels == IGNORE_LABEL, 0, cloud.labels), nyu40_table(), str(path))
@@ -123,14 +126,17 @@ def vertex_labels(path: Path, vertices: int) -> NDArray[np.uint8]:  # [N]
 def segment_labels(
     segments: Path, aggregation: Path, categories: Categories, vertices: int
 ) -> NDArray[np.uint8]:  # [N]
-    """Label vertices by the objects that annotators made of over-segments."""
+    """Return the classes of vertices from annotated objects, which are groups of over-segments.
+
+    Raises an `InputError` if a file is invalid, a category unknown or the number of vertices wrong.
+    """
     try:
         of_vertex = np.array(_json(segments)["segIndices"], dtype=np.int64)
         groups = [(str(group["label"]), list(map(int, group["segments"]))) for group in _json(aggregation)["segGroups"]]
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{aggregation}: misses or garbles {error}; download the scan again.") from error
+        raise InputError(f"{aggregation}: a key is missing or invalid ({error}); download the scan again.") from error
     if len(of_vertex) != vertices:
-        raise InputError(f"{segments}: is of {len(of_vertex)} vertices, the mesh has {vertices}; download it again.")
+        raise InputError(f"{segments}: has {len(of_vertex)} vertices, the mesh {vertices}; download it again.")
     of_segment = np.full(int(of_vertex.max(initial=0)) + 1, IGNORE_LABEL, np.uint8)
     for name, members in groups:
         if name not in categories.of_name:

@@ -1,4 +1,4 @@
-"""Opening ScanNet by its folder: which scans, which split, frames of 25k or of the `.sens` files."""
+"""Open ScanNet by its folder: find scans, splits, and frames of `scannet_frames_25k` or `.sens` files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ OFFICIAL = {"train": 1201, "val": 312, "test": 100}
 
 
 def recognises(path: Path) -> bool:
-    """Whether a folder holds scans, frames of 25k, or is one of these."""
+    """Return whether a folder contains scans or `scannet_frames_25k`, or is itself one of these."""
     if not path.is_dir():
         return False
     if (path / FRAMES).is_dir() or any((path / name).is_dir() and _scan_folders(path / name) for name in SCANS):
@@ -43,7 +43,7 @@ def _scan_folders(path: Path) -> list[Path]:
 
 
 def _is_scan(folder: Path) -> bool:
-    """Whether a folder, whatever its name, holds a scan's own files or its frames with ScanNet's calibration."""
+    """Return whether a folder of any name contains a scan's files, or its frames with ScanNet's calibration."""
     name = scan_name(folder)
     own = (f"{name}.sens", f"{name}_vh_clean_2.ply")
     exported = find_frames(folder, name)
@@ -51,7 +51,7 @@ def _is_scan(folder: Path) -> bool:
 
 
 def scan_name(folder: Path) -> str:
-    """Return a scan's name: its folder's, unless the files in it have another."""
+    """Return a scan's name: that of its folder, or that of the files in it if the folder has another name."""
     own = folder.resolve().name
     if SCAN.fullmatch(own):
         return own
@@ -60,16 +60,19 @@ def scan_name(folder: Path) -> str:
 
 
 def open_scannet(path: Path, root: Path | None, options: ReadOptions) -> OpenedDataset:
-    """Open the scans of a split, or all that are there."""
+    """Open the scans of a split, or all scans found.
+
+    Raises an `InputError` if there are none or the split is unknown.
+    """
     sources = _sources(path, root, options)
     by_sens = sum(source.files.frames is None for source in sources)
-    note = f"ScanNet: {len(sources)} scans, {len(sources) - by_sens} with frames in folders, {by_sens} by .sens files"
+    note = f"ScanNet: {len(sources)} scans, {len(sources) - by_sens} with frames in folders, {by_sens} with .sens files"
     return OpenedDataset(sources, Vocabulary.parse("scannet20").names, (note, *_without_label_file(sources)))
 
 
 def _without_label_file(sources: tuple[ScanSource, ...]) -> tuple[str, ...]:
     lacking = sum(source.lacks_label_file() for source in sources)
-    return (f"{lacking} scans have labels that need {TSV}, which is not there: they are not read",) if lacking else ()
+    return (f"{lacking} scans have labels that need {TSV}, which is missing: they are not read",) if lacking else ()
 
 
 def _sources(path: Path, root: Path | None, options: ReadOptions) -> tuple[ScanSource, ...]:
@@ -92,7 +95,7 @@ def _sources(path: Path, root: Path | None, options: ReadOptions) -> tuple[ScanS
 
 
 def _places(path: Path) -> tuple[dict[str, Path], dict[str, ExportedFrames]]:
-    """Return the folders with meshes or .sens files and the frames in folders, by scan."""
+    """Return the folders with meshes or `.sens` files, and the frames in folders, by scan."""
     folders = [folder for name in SCANS if (path / name).is_dir() for folder in _scan_folders(path / name)]
     folders += _scan_folders(path)
     if not folders and _is_scan(path):
@@ -110,13 +113,13 @@ def _places(path: Path) -> tuple[dict[str, Path], dict[str, ExportedFrames]]:
 
 
 def survey_scannet(path: Path, root: Path | None, options: ReadOptions, progress: SurveyProgress) -> Survey:
-    """Look at every scan's files: headers of .sens and the chain of their frames, meshes, labels, poses."""
+    """Check every scan's files: `.sens` headers and frames, meshes, labels and poses; count scans and frames."""
     sources = _sources(path, root, options)
     problems: list[str] = []
     frames = lost = 0
     for place, source in enumerate(sources):
         problems += faults_of(source, thorough=True)
-        with contextlib.suppress(InputError):  # which `faults` has named
+        with contextlib.suppress(InputError):  # already in `problems`
             frames, lost = frames + len(source.frames()), lost + source.lost()
         progress(place + 1, len(sources))
     official = OFFICIAL.get(options.split or "", sum(OFFICIAL.values()) if options.split is None else None)

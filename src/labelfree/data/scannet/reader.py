@@ -1,4 +1,4 @@
-"""One ScanNet scan as a scene: mesh vertices, and frames out of `scannet_frames_25k`, an export or the `.sens` file."""
+"""Read a ScanNet scan as a scene: mesh vertices, and frames of `scannet_frames_25k`, an export or the `.sens` file."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ from labelfree.raster import ImageFile, MapFile, Raster
 from labelfree.scene import Frame, Scene
 
 SENS_EVERY = 100
-"""Frames taken of a `.sens` file unless `--every` says otherwise: every 100th, as in `scannet_frames_25k`."""
+"""Step between the frames of a `.sens` file without `--every`, as in `scannet_frames_25k`."""
 
 
 @dataclass(frozen=True)
 class ScanFiles:
-    """Where a scan's parts are; None for what is not there."""
+    """The files of a scan; None for missing parts."""
 
     name: str
     folder: Path | None
@@ -52,12 +52,12 @@ class ScanFiles:
     """`scannetv2-labels.combined.tsv`."""
 
     def part(self, ending: str) -> Path | None:
-        """Return a file of the scan's folder by its ending, if it is there."""
+        """Return the file of the scan's folder with this ending; None if it is missing."""
         path = None if self.folder is None else self.folder / f"{self.name}{ending}"
         return path if path is not None and path.is_file() else None
 
     def mesh(self) -> Path | None:
-        """Return the mesh whose vertices are the points: ScanNet's for the benchmark, else the only one there is."""
+        """Return the mesh whose vertices are the points: the benchmark's, else the only mesh; None if there is none."""
         own = self.part("_vh_clean_2.ply") or self.part("_vh_clean.ply")
         if own is not None or self.folder is None:
             return own
@@ -67,7 +67,7 @@ class ScanFiles:
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """What the exported frames of a scan share."""
+    """Intrinsics, size and depth scale that the exported frames of a scan share."""
 
     intrinsics: NDArray[np.float64]  # [3, 3]
     size: tuple[int, int]  # height, width
@@ -76,10 +76,10 @@ class Grid:
 
 @dataclass(frozen=True)
 class ScanSource:
-    """One scan; nothing is read before it is asked for.
+    """One scan on disk; files are read only on request.
 
-    Coordinates are those of the mesh as distributed, which the poses share: the `axisAlignment` of `.txt` is not
-    applied, so that predictions lie on the mesh.
+    Coordinates are those of the distributed mesh, which the poses share. The `axisAlignment` of `.txt` is not applied,
+    so that predictions lie on the mesh.
     """
 
     files: ScanFiles
@@ -89,11 +89,14 @@ class ScanSource:
 
     @property
     def name(self) -> str:
-        """Such as scene0000_00."""
+        """Return the scan's name, such as `scene0000_00`."""
         return self.files.name
 
     def build(self) -> Scene:
-        """Return the mesh's vertices with colours and labels, and the frames that have a pose."""
+        """Return the mesh's vertices with colours and labels, and the frames that have a pose.
+
+        Without a mesh the depth maps are fused.
+        """
         frames = self.frames()
         mesh = self.files.mesh()
         if mesh is None:
@@ -104,9 +107,9 @@ class ScanSource:
         return Scene(self.name, cloud.points, frames, cloud.colours, None, self._point_labels(mesh, len(cloud.points)))
 
     def frames(self, faults: list[str] | None = None) -> tuple[Frame, ...]:
-        """Return the frames on the depth maps' grid; those without a finite pose are left out.
+        """Return the frames on the depth maps' grid; frames without a finite pose are left out.
 
-        Where `faults` is given, what is wrong with single frames is added to it instead of being raised.
+        If `faults` is given, errors of single frames are appended to it instead of raised.
         """
         if self.files.frames is not None:
             return self._frames_of_folder(self.files.frames, faults)
@@ -118,7 +121,7 @@ class ScanSource:
         )
 
     def calibration(self) -> Calibration:
-        """Return which file states the intrinsics of the frames that are taken."""
+        """Return the source of the intrinsics of the frames, and other sources that disagree."""
         if self.files.frames is not None:
             return self.files.frames.calibration(self.files.frames.names()[0])
         path = self.files.part(".sens")
@@ -133,7 +136,7 @@ class ScanSource:
         return Calibration(used.where, "the header of the .sens file", doubts(used, others))
 
     def lost(self) -> int:
-        """Return how many of the frames that would be taken have no pose."""
+        """Return how many of the selected frames have no finite pose."""
         if self.files.frames is not None:
             names = self.files.frames.names()[:: self.every or 1]
             return sum(self._pose(self.files.frames, name) is None for name in names)
@@ -142,11 +145,11 @@ class ScanSource:
         return sum(not np.isfinite(frame.camera_to_world).all() for frame in frames)
 
     def submission_file(self, folder: Path, split: str | None) -> Path:
-        """Return `NAME.txt`."""
+        """Return the path of the benchmark's label file, `NAME.txt`."""
         return folder / f"{self.name}.txt"
 
     def submit(self, labels: NDArray[np.uint8], folder: Path, split: str | None) -> Path:
-        """Write `NAME.txt`, a line with an NYU40 id for each vertex; 0 where nothing is said."""
+        """Write `NAME.txt` with one NYU40 id per line and vertex, 0 for unlabelled vertices; return its path."""
         nyu40 = np.zeros(256, np.int64)
         nyu40[: len(NYU40_OF_BENCHMARK)] = NYU40_OF_BENCHMARK
         path = self.submission_file(folder, split)
@@ -154,13 +157,13 @@ class ScanSource:
         return path
 
     def lacks_label_file(self) -> bool:
-        """Return whether there is a truth that cannot be read without ScanNet's label file."""
+        """Return whether the scan has ground truth that cannot be read because ScanNet's label file is missing."""
         points = self.files.part("_vh_clean_2.labels.ply") or self.files.part("_vh_clean_2.0.010000.segs.json")
         by_segments = points is not None and points.suffix == ".json"
         return self.files.tsv is None and (by_segments or self.files.part("_2d-label-filt.zip") is not None)
 
     def faults(self, thorough: bool = False) -> tuple[str, ...]:
-        """Return what is missing, truncated or contradictory; images are not decoded."""
+        """Return what is missing, truncated or contradictory, one sentence each; images are not decoded."""
         found: list[str] = []
         try:
             found += frame_faults(self.frames(found), thorough)
@@ -174,7 +177,7 @@ class ScanSource:
         return tuple(dict.fromkeys(found))
 
     def _alternatives(self) -> Iterator[Callable[[], object]]:
-        """Yield how to read the files that others are preferred to."""
+        """Yield readers of the files that are not used because other files are preferred."""
         if self.files.frames is not None and (path := self.files.part(".sens")) is not None:
             yield partial(open_sens, path)
         for ending in ("_vh_clean_2.0.010000.segs.json", ".aggregation.json", "_vh_clean.aggregation.json"):
@@ -190,11 +193,11 @@ class ScanSource:
             self._point_labels(mesh, len(read_ply(mesh, labels=False).points))
         elif self.files.part("_vh_clean_2.labels.ply") or self.files.part("_vh_clean_2.0.010000.segs.json"):
             missing = f"{self.files.folder}/{self.name}_vh_clean_2.ply"
-            raise InputError(f"{missing}: is missing, and there are labels of its vertices; download it again.")
+            raise InputError(f"{missing}: is missing, but labels of its vertices exist; download it again.")
 
     def _point_labels(self, mesh: Path, vertices: int) -> NDArray[np.uint8] | None:
         if not mesh.name.endswith("_vh_clean_2.ply"):
-            return None  # labels are of the vertices of the benchmark's mesh
+            return None  # labels belong to the vertices of the benchmark's mesh
         path = self.files.part("_vh_clean_2.labels.ply")
         if path is not None:
             return vertex_labels(path, vertices)
@@ -203,8 +206,6 @@ class ScanSource:
         if segments is None or aggregation is None or self.files.tsv is None:
             return None
         return segment_labels(segments, aggregation, read_categories(self.files.tsv), vertices)
-
-    # --- frames in folders: scannet_frames_25k, or an export of ScanNet's reader
 
     def _pose(self, exported: ExportedFrames, name: str) -> NDArray[np.float64] | None:
         matrix = read_pose_file(exported.file("pose", name)).matrix
@@ -238,8 +239,6 @@ class ScanSource:
         picture, depth = ImageFile(exported.file("color", name)), MapFile(exported.file("depth", name))
         return self._frame(name, picture, grid.intrinsics, pose, grid.size, depth, grid.depth_scale, truth)
 
-    # --- frames in the .sens file
-
     def _frames_of_sens(self, sens: SensFile) -> tuple[Frame, ...]:
         frames = []
         for index in range(0, len(sens.frames), self.every or SENS_EVERY):
@@ -254,7 +253,7 @@ class ScanSource:
 
     def _some(self, frames: list[Frame], where: Path) -> tuple[Frame, ...]:
         if not frames:
-            raise InputError(f"{where}: none of the frames that are taken has a finite pose; take more with --every.")
+            raise InputError(f"{where}: none of the selected frames has a finite pose; select more with --every.")
         return tuple(frames[: self.limit])
 
     def _frame(
@@ -276,7 +275,7 @@ class ScanSource:
             raise InputError(f"{where}: {error}") from error
 
     def _truth_of_scan(self, number: str) -> LabelPicture | None:
-        """Return a frame's `label-filt` picture of raw ids, unpacked or in its archive, if it is there."""
+        """Return a frame's `label-filt` map of raw ids, unpacked or in its archive; None if it is missing."""
         if self.files.folder is None or self._tables is None:
             return None
         name = f"label-filt/{int(number) if number.isdigit() else number}.png"

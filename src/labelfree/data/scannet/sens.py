@@ -1,4 +1,4 @@
-"""ScanNet's `.sens`: pictures, depth maps and poses of a scan in one file, read frame by frame without unpacking.
+"""Read and write ScanNet's `.sens`: images, depth maps and poses of a scan in one file, read frame by frame.
 
 Format: SensReader of the ScanNet repository, version 4. Numbers are little-endian.
 """
@@ -34,15 +34,15 @@ AFTER_NAME = struct.Struct("<64f2i4If")
 LONGEST_NAME = 4096
 SMALLEST_FRAME = POSE_BYTES + TIMES_BYTES + SIZES.size
 LARGEST_IMAGE = 1 << 26
-"""Pixels of an image or depth map; ScanNet's have 1.3 million."""
+"""Largest number of pixels of an image or depth map; ScanNet's have 1.3 million."""
 LARGEST_MEMBER = 1 << 28
-"""Bytes of a packed image or depth map."""
+"""Largest size in bytes of a compressed image or depth map."""
 DOWNLOAD = "download the scan again"
 
 
 @dataclass(frozen=True, eq=False)
 class SensFrame:
-    """Where one frame lies in the file."""
+    """The position of one frame in the file."""
 
     camera_to_world: NDArray[np.float64]  # [4, 4]; -inf where tracking was lost
     colour: tuple[int, int]  # offset, bytes
@@ -51,7 +51,7 @@ class SensFrame:
 
 @dataclass(frozen=True, eq=False)
 class SensFile:
-    """The header of a file and where its frames lie; pictures stay on disk."""
+    """The header of a file and the positions of its frames; images stay on disk."""
 
     path: Path
     intrinsics_colour: NDArray[np.float64]  # [3, 3]
@@ -59,39 +59,44 @@ class SensFile:
     colour_size: tuple[int, int]  # height, width
     depth_size: tuple[int, int]
     depth_scale: float
-    """Stored units per metre."""
+    """Stored depth units per metre."""
     frames: tuple[SensFrame, ...]
     depth_kind: int = ZLIB_USHORT
 
     def colour(self, index: int) -> SensPicture:
-        """Return a frame's picture, unread."""
+        """Return a frame's image without reading it."""
         return SensPicture(self.path, index, *self.frames[index].colour)
 
     def depth(self, index: int) -> SensDepth:
-        """Return a frame's depth map, unread."""
+        """Return a frame's depth map without reading it."""
         return SensDepth(self.path, index, *self.frames[index].depth, self.depth_size, self.depth_kind)
 
 
 def open_sens_header(path: Path) -> SensFile:
-    """Read the header alone: a file without frames."""
+    """Read only the header; the result has no frames."""
     return open_sens(path, with_frames=False)
 
 
 def open_sens(path: Path, with_frames: bool = True) -> SensFile:
-    """Read the header and go through the frames' sizes; a truncated file is named with the frame it ends in."""
+    """Read the header and the positions of all frames.
+
+    Raises an `InputError` if the file is no `.sens` file of version 4 or is truncated; the message names the frame.
+    """
     with open_file(path, DOWNLOAD) as file:
         size = os.fstat(file.fileno()).st_size
+        # Read the header
         version, name_length = struct.unpack("<IQ", _read(file, 12, path, "its header"))
         if version != VERSION or name_length > LONGEST_NAME:
-            raise InputError(f"{path}: is no .sens file of version {VERSION} (it says {version}); download it again.")
+            raise InputError(f"{path}: is not a .sens file of version {VERSION} (found {version}); download it again.")
         _read(file, name_length, path, "its header")
         values = AFTER_NAME.unpack(_read(file, AFTER_NAME.size, path, "its header"))
         (count,) = struct.unpack("<Q", _read(file, 8, path, "its header"))
         matrices = np.array(values[:64], dtype=np.float64).reshape(4, 4, 4)
         colour_kind, depth_kind, width, height, depth_width, depth_height, shift = values[64:]
+        # Check the header
         if colour_kind not in (JPEG, PNG) or depth_kind not in (ZLIB_USHORT, RAW_USHORT):
             raise InputError(
-                f"{path}: packs colours as {colour_kind} and depth as {depth_kind}, which ScanNet does not."
+                f"{path}: compresses colours as {colour_kind} and depth as {depth_kind}, unlike ScanNet; {DOWNLOAD}."
             )
         for rows, columns in ((height, width), (depth_height, depth_width)):
             if not 0 < rows * columns <= LARGEST_IMAGE:
@@ -100,6 +105,7 @@ def open_sens(path: Path, with_frames: bool = True) -> SensFile:
             raise InputError(f"{path}: states {shift} depth units per metre, expected a positive number; {DOWNLOAD}.")
         if count * SMALLEST_FRAME > size:
             raise InputError(f"{path}: states {count} frames, too many for its {size} bytes; {DOWNLOAD}.")
+        # Find the frames
         frames = tuple(_frame(file, path, index, count, size) for index in range(count if with_frames else 0))
     return SensFile(
         path,
@@ -136,7 +142,7 @@ def _read(file: BinaryIO, count: int, path: Path, what: str) -> bytes:
 
 @dataclass(frozen=True)
 class SensPicture:
-    """One picture in a `.sens` file."""
+    """One image in a `.sens` file."""
 
     path: Path
     index: int
@@ -144,19 +150,19 @@ class SensPicture:
     length: int
 
     def load(self) -> NDArray[Any]:
-        """Return uint8 [H, W, 3]."""
+        """Return the image, uint8 [H, W, 3]."""
         return decode_colours(_bytes(self.path, self.offset, self.length), self.describe())
 
     def check(self, thorough: bool) -> None:
-        """Raise an `InputError` if the packed image is not whole."""
+        """Raise an `InputError` if the compressed image is truncated or damaged."""
         check_bytes(_bytes(self.path, self.offset, self.length), self.describe(), thorough, DOWNLOAD)
 
     def digest(self) -> str:
-        """Return the SHA-256 of the packed bytes."""
+        """Return the SHA-256 of the compressed bytes."""
         return hashlib.sha256(_bytes(self.path, self.offset, self.length)).hexdigest()
 
     def describe(self) -> str:
-        """Return the file and the frame."""
+        """Return the file and the frame's number."""
         return f"{self.path}, frame {self.index}"
 
 
@@ -172,7 +178,7 @@ class SensDepth:
     kind: int
 
     def load(self) -> NDArray[Any]:
-        """Return uint16 [H, W], 0 = missing."""
+        """Return the depth map in stored units, uint16 [H, W], 0 = missing."""
         packed = _bytes(self.path, self.offset, self.length)
         expected = 2 * self.size[0] * self.size[1]
         try:
@@ -187,23 +193,23 @@ class SensDepth:
         return np.frombuffer(raw, dtype="<u2").reshape(self.size)
 
     def check(self, thorough: bool) -> None:
-        """Raise an `InputError` if the packed depth map is empty or, with `thorough`, cannot be unpacked."""
+        """Raise an `InputError` if the depth map is empty or, with `thorough`, cannot be decompressed."""
         if not self.length:
             raise InputError(f"{self.describe()}: is empty (0 bytes); {DOWNLOAD}.")
         if thorough:
             self.load()
 
     def digest(self) -> str:
-        """Return the SHA-256 of the packed bytes."""
+        """Return the SHA-256 of the compressed bytes."""
         return hashlib.sha256(_bytes(self.path, self.offset, self.length)).hexdigest()
 
     def describe(self) -> str:
-        """Return the file and the frame."""
+        """Return the file and the frame's number."""
         return f"{self.path}, depth of frame {self.index}"
 
 
 def _inflated(packed: bytes, expected: int) -> bytes:
-    """Unpack at most one byte more than expected; a stream that goes on or breaks off yields another length."""
+    """Decompress at most one byte more than expected; a longer or truncated stream gives another length."""
     stream = zlib.decompressobj()
     raw = stream.decompress(packed, expected + 1)
     return raw if stream.eof else b""
@@ -223,7 +229,7 @@ def write_sens(
     intrinsics_colour: NDArray[np.float64],  # [3, 3]
     intrinsics_depth: NDArray[np.float64],  # [3, 3]
 ) -> None:
-    """Write a scan as ScanNet's recorder does: JPEG colours, deflated 16-bit millimetres."""
+    """Write a scan in the format of ScanNet's recorder: JPEG colours, zlib-compressed 16-bit depth in millimetres."""
     name = b"StructureSensor"
     matrices = [_four(intrinsics_colour), np.eye(4), _four(intrinsics_depth), np.eye(4)]
     height, width = images[0].shape[:2]
@@ -239,7 +245,7 @@ def write_sens(
             colour, deflated = packed.getvalue(), zlib.compress(np.ascontiguousarray(depth, "<u2").tobytes())
             file.write(pose.astype("<f4").tobytes() + struct.pack("<QQ", index * 33_333, index * 33_333))
             file.write(SIZES.pack(len(colour), len(deflated)) + colour + deflated)
-        file.write(struct.pack("<Q", 0))  # The recorder's inertial measurements, none here.
+        file.write(struct.pack("<Q", 0))  # number of inertial measurements
 
 
 def _four(matrix: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,6 +1,6 @@
-"""ScanNet's splits: the official lists where they lie beside the scans, else the scenes that they divide.
+"""Select the scans of ScanNet's splits by the official lists beside the scans, else by the published scene numbers.
 
-The lists divide scenes, never the scans of one scene: 707 scenes (1,513 scans) into train and val, 100 more for test
+The lists divide scenes, never the scans of one scene: 707 scenes (1,513 scans) are train and val, 100 more are test
 (https://github.com/ScanNet/ScanNet/tree/master/Tasks/Benchmark, version 2).
 """
 
@@ -13,7 +13,7 @@ from labelfree.errors import InputError
 from labelfree.files.documents import read_text
 
 LISTS = (".", "splits", "Tasks/Benchmark", "tasks/benchmark", "scannetv2", "meta_data")
-"""Where the official lists and the label file are looked for."""
+"""Folders that are searched for the official lists and the label file."""
 ANNOTATED_SCENES = 707
 VAL_SCENES = frozenset((
     11, 15, 19, 25, 30, 46, 50, 63, 64, 77, 81, 84, 86, 88, 95, 100, 131, 139, 144, 146, 149, 153, 164, 169, 187,
@@ -28,7 +28,10 @@ SPLITS = ("train", "val", "test")
 
 
 def split_scans(path: Path, split: str, there: Sequence[str]) -> list[str]:
-    """Return which of these scans are in a split: by a list beside them, else by the published division of scenes."""
+    """Return which of these scans are in a split, by a list beside them or else by the published scene numbers.
+
+    Raises an `InputError` if the split is unknown or none of its scans is present.
+    """
     for place in LISTS:
         for file in (f"scannetv2_{split}.txt", f"{split}.txt"):
             if (path / place / file).is_file():
@@ -40,7 +43,7 @@ def split_scans(path: Path, split: str, there: Sequence[str]) -> list[str]:
     if split not in SPLITS:
         raise InputError(
             f"--split is '{split}': ScanNet has {', '.join(SPLITS)}; a split of your own goes into {path / split}.txt, "
-            "one scan a line."
+            "one scan per line."
         )
     found = [name for name in there if split_of(name) == split]
     if not found:
@@ -49,7 +52,7 @@ def split_scans(path: Path, split: str, there: Sequence[str]) -> list[str]:
 
 
 def split_of(scan: str) -> str | None:
-    """Return the published split of a scan such as scene0568_02; None for names that are none of ScanNet's."""
+    """Return the published split of a scan such as scene0568_02; None for other names."""
     number = scan.removeprefix("scene").split("_")[0]
     if not number.isdigit():
         return None

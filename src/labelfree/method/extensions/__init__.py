@@ -1,1 +1,1 @@
-"""Options that are not in the paper; all are off in the paper's settings."""
+"""Implement options that are not in the paper; all are off in the paper's recipes."""

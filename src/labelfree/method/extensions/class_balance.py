@@ -1,8 +1,8 @@
-"""Class-balanced cross-entropy: rare classes of noisy labels weigh more.
+"""Balance the classes of a cross-entropy: rare classes of noisy labels get a larger weight.
 
-Not in the paper, whose mean is plain. A vote inside masks makes frequent classes more frequent and rare ones rarer, and
-an argmax over what a network learns from them does so once more; weights by a power of the inverse frequency (square
-root: Mahajan et al., ECCV 2018) work against both. All systems of a table train with the same power.
+Not in the paper, which takes the plain mean. The vote inside masks makes frequent classes more frequent and rare ones
+rarer, and so does the argmax of a network trained on voted labels. Weights by a power of the inverse frequency (square
+root: Mahajan et al., ECCV 2018) counteract both. All systems of a table are trained with the same power.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from labelfree.vocabulary import IGNORE_LABEL
 
 
 def class_counts(labels: Tensor, num_classes: int) -> Tensor:  # any shape, 255 = ignored -> [K] float
-    """Return how often each class is among the labels."""
+    """Return the number of labels of each class."""
     return torch.bincount(labels[labels != IGNORE_LABEL].flatten().long(), minlength=num_classes).float()
 
 
@@ -22,9 +22,9 @@ def balance_weights(
     counts: Tensor,  # [K]
     power: float,
 ) -> Tensor:  # [K]
-    """Return weights proportional to frequency ** -power that leave the sum over all labels their count.
+    """Return class weights proportional to frequency ** -power; over all labels they sum to the number of labels.
 
-    Power 0 weighs all classes alike, 1 gives every class in the labels the same say.
+    With power 0 all labels have equal weight, with power 1 all classes in the labels have equal total weight.
     """
     wanted = torch.where(counts > 0, counts.clamp(min=1.0) ** -power, torch.zeros_like(counts))
     return wanted * counts.sum() / (wanted * counts).sum().clamp(min=torch.finfo(counts.dtype).tiny)

@@ -1,4 +1,4 @@
-"""MaskCLIP's refinements of dense CLIP labels (Zhou et al., ECCV 2022): prompt denoising and key smoothing."""
+"""Refine dense CLIP labels as in MaskCLIP (Zhou et al., ECCV 2022): prompt denoising and key smoothing."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ def prompt_denoise(
     threshold: float,
     temperature: float = CLIP_TEMPERATURE,
 ) -> Tensor:  # [K, h, w]
-    """Rule out classes that are nowhere in the image more probable than `threshold` (MaskCLIP, section 3.2).
+    """Exclude classes whose probability is below `threshold` everywhere in the image (MaskCLIP, section 3.2).
 
-    If no class reaches the threshold, all stay.
+    Excluded classes get the score -1. If no class reaches the threshold, the scores are returned unchanged.
     """
     confidence = (scores * temperature).softmax(dim=0).flatten(1).amax(dim=1)
     absent = confidence < threshold
@@ -30,7 +30,7 @@ def key_smooth(
 ) -> Tensor:  # [..., L, D]
     """Replace each patch's vector by the mean over all patches, weighted by the cosine of their keys (MaskCLIP).
 
-    The paper's formula: keys are normalised over channels; negative similarities count as none.
+    As in the MaskCLIP paper, keys are normalised over channels and negative similarities count as 0.
     """
     unit_keys = functional.normalize(keys.float(), dim=-1)
     weights = (unit_keys @ unit_keys.transpose(-1, -2)).clamp_min(0)

@@ -1,4 +1,4 @@
-"""A vote inside masks in which every pixel casts its class probabilities."""
+"""Vote inside masks with the class probabilities of every pixel instead of one label each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def soft_mask_winners(
     mask_ids: Tensor,  # [n] int64, 0 = no mask
     num_masks: int,
 ) -> Tensor:  # [T + 1] int64
-    """Return the class with the largest summed probability in each mask (an option; the paper counts labels)."""
+    """Return the class with the largest summed probability in each mask, 255 for an empty mask."""
     sums = probabilities.new_zeros(num_masks + 1, probabilities.shape[1])
     voting = mask_ids != NO_MASK
     sums.index_add_(0, mask_ids[voting], probabilities[voting])
@@ -23,7 +23,7 @@ def soft_refine_labels(
     probabilities: Tensor,  # [n, K]
     mask_ids: Tensor,  # [n] integer, 0 = no mask
 ) -> Tensor:  # [n] int64
-    """Return the labels after a vote in which every pixel casts its probabilities instead of one label (an option)."""
+    """Return the labels after a vote in which every pixel casts its probabilities (the paper counts labels)."""
     mask_ids = mask_ids.long()
     num_masks = int(mask_ids.max()) if mask_ids.numel() else 0
     winners = soft_mask_winners(probabilities, mask_ids, num_masks)

@@ -1,4 +1,4 @@
-"""Sparse 3D convolution in plain PyTorch, on CPUs and CUDA devices."""
+"""Implement sparse 3D convolution in plain PyTorch, on CPUs and CUDA devices."""
 
 from labelfree.nets.sparse.convolution import sparse_conv
 from labelfree.nets.sparse.kernel_map import KernelMap, SparseGeometry

@@ -1,9 +1,9 @@
-"""Sparse convolution as one function with its own gradient; nothing gathered is kept for the backward pass.
+"""Compute sparse convolution as one function with its own gradient; no gathered rows are kept for the backward pass.
 
-Each offset gathers its input rows, multiplies them by its weight into a shared buffer, and the buffer's rows are then
-summed into the output (`rows.sum_rows`). Measured on CPU against index_add per offset and against one matrix product
-over a gathered neighbour table (`benchmarks/sparse_conv.py`): the sums win on large clouds from 16 channels on, the
-table below that, and on small clouds, where starting 27 small operations costs more than multiplying by absent
+The rows of each offset are gathered and multiplied by its weight into a shared buffer. The buffer's rows are then
+summed into the output (`sums.sum_rows`). This was measured on a CPU against index_add per offset and one matrix product
+over a gathered neighbour table (`benchmarks/sparse_conv.py`). The sums are faster on large clouds from 16 channels on.
+The table is faster below that and on small clouds, where 27 small operations cost more than multiplications by missing
 neighbours.
 """
 
@@ -21,9 +21,9 @@ from labelfree.nets.sparse.kernel_map import KernelMap
 from labelfree.nets.sparse.sums import sum_rows
 
 TABLE_CHANNELS = 8
-"""Up to this many input channels the neighbour table is gathered whole."""
+"""Largest number of input channels for which the neighbour table is used."""
 TABLE_VOXELS = 4096
-"""Up to this many output voxels likewise, whatever the channels."""
+"""Largest number of voxels for which the neighbour table is used with any number of channels."""
 TABLE_CHUNK = 2048
 """Output voxels per matrix product over the neighbour table."""
 
@@ -33,7 +33,10 @@ def sparse_conv(
     kernel_map: KernelMap,
     weight: Tensor,  # [K, Cin, Cout]
 ) -> Tensor:  # [Vout, Cout]
-    """Convolve voxel features; under autocast in its type, with sums over offsets accumulated in float32."""
+    """Convolve voxel features; under autocast in its type, with sums over offsets accumulated in float32.
+
+    Raises an `InputError` if features, weight and kernel map do not fit.
+    """
     expected = (kernel_map.num_inputs, kernel_map.volume)
     if (features.shape[0], weight.shape[0]) != expected or features.shape[1] != weight.shape[1]:
         raise InputError(
@@ -43,7 +46,7 @@ def sparse_conv(
     kind = features.device.type
     if torch.is_autocast_enabled(kind) and features.dtype != torch.float64:
         features, weight = features.to(torch.get_autocast_dtype(kind)), weight.to(torch.get_autocast_dtype(kind))
-    return _SparseConv.apply(features.contiguous(), weight, kernel_map)
+    return _SparseConv.apply(features.contiguous(), weight, kernel_map)  # type: ignore[no-untyped-call]
 
 
 class _SparseConv(torch.autograd.Function):
@@ -99,7 +102,7 @@ def _gradients(
     kernel_map: KernelMap,
     grad_weight: Tensor | None,  # [K, Cin, Cout] filled in place
 ) -> Tensor:  # [Vin, Cin]
-    """Return the gradient of the features; each gathered row of `grad` serves both gradients."""
+    """Return the gradient of the features and fill that of the weights; gathered rows of `grad` are used for both."""
     back = kernel_map.transposed
     total: Tensor | None = None
     weights = weight.transpose(1, 2).unbind()
@@ -143,7 +146,7 @@ def _convolve_table(features: Tensor, weight: Tensor, kernel_map: KernelMap) -> 
 
 
 def _features_gradient_table(grad: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:  # [Vin, Cin]
-    """Convolve the gradient with the transposed weights along the transposed map."""
+    """Return the gradient convolved with the transposed weights along the transposed map."""
     back = kernel_map.transposed
     mirrored = weight if kernel_map.centre is None else weight.flip(0)
     return _convolve_table(grad, mirrored.transpose(1, 2), back)
@@ -170,7 +173,7 @@ def _neighbours(padded: Tensor, table: Tensor) -> Tensor:  # [n, K * Cin]
 
 
 def _gather(name: str, values: Tensor, rows: Tensor, every: bool) -> Tensor:  # [M_k, D]
-    """Return the rows in a shared buffer, or `values` itself where the offset takes each row in order."""
+    """Return the rows in a shared buffer, or `values` itself if the offset takes every row in order."""
     if every:
         return values
     return torch.index_select(values, 0, rows, out=_scratch(name, rows.numel(), values.shape[1], values))
@@ -191,10 +194,10 @@ _buffers = _Buffers()
 
 
 def _scratch(name: str, rows: int, width: int, like: Tensor) -> Tensor:  # [rows, width] uninitialised
-    """Return a buffer that the next call of the same name overwrites.
+    """Return a buffer that the next call with the same name overwrites.
 
-    On CPUs it is kept: asking the system for fresh pages costs more than the matrix products that fill them. CUDA's
-    allocator keeps memory by itself. It is made outside inference mode, whose tensors a later training could not fill.
+    On CPUs the buffer is kept, because new memory pages cost more time than the matrix products that fill them. CUDA's
+    allocator keeps memory itself. It is created outside inference mode, so that training can write to it later.
     """
     if like.device.type != "cpu":
         return like.new_empty(rows, width)

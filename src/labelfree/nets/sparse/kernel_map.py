@@ -1,9 +1,10 @@
-"""Which input voxel feeds which output voxel through which weight of a sparse convolution.
+"""Build kernel maps: which input voxel contributes to which output voxel through which weight of a sparse convolution.
 
-Weights are laid out as MinkowskiEngine's `kernel` tensor, [K^3, Cin, Cout]: the first spatial axis varies fastest, so
-that index i is the offset x = i % k, y = (i // k) % k, z = i // k^2, counted from -(k // 2) for odd k and from 0 for
-even k, times the tensor stride. Read in `kernel_region.hpp` (iterator and `set_bounds`) and, for transposed kernels,
-which swap the roles of the strided map, in `coordinate_map_manager.cpp`; not yet run against a published checkpoint.
+Weights are laid out as MinkowskiEngine's `kernel` tensor, [k^3, Cin, Cout]. The first spatial axis varies fastest:
+index i is the offset x = i % k, y = (i // k) % k, z = i // k^2, times the tensor stride. Offsets are counted from
+-(k // 2) for odd k and from 0 for even k. Transposed kernels swap the roles of the strided map. The source is
+MinkowskiEngine's `kernel_region.hpp` (iterator and `set_bounds`) and, for transposed kernels,
+`coordinate_map_manager.cpp`; the layout has not been run against a published checkpoint.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from labelfree.nets.sparse.keys import MARGIN, KeyLayout, key_offset, round_down
 from labelfree.nets.sparse.sums import RowSums, row_sums
 
 GROUP_ROWS = {"cpu": 1 << 18}
-"""Products held at once by one convolution; more rows mean fewer passes over the output."""
+"""Rows of products in memory at once per convolution; more rows mean fewer passes over the output."""
 DEVICE_GROUP_ROWS = 1 << 22
 
 
@@ -34,39 +35,39 @@ class OffsetGroup:
 
 @dataclass(frozen=True, eq=False)
 class KernelMap:
-    """For each kernel offset the pairs (input voxel, output voxel) that it connects."""
+    """The pairs (input voxel, output voxel) that each kernel offset connects."""
 
     inputs: tuple[Tensor, ...]  # per offset [M_k] int32
     outputs: tuple[Tensor, ...]  # per offset [M_k] int32
     num_inputs: int
     num_outputs: int
     centre: int | None = None
-    """Set where inputs and outputs are the same voxels: the offset zero; offsets k and K-1-k then mirror each other."""
+    """Index of the zero offset if inputs and outputs are the same voxels; offsets i and K-1-i are then mirrored."""
 
     @property
     def volume(self) -> int:
-        """Number of kernel offsets, K."""
+        """Return the number of kernel offsets, K."""
         return len(self.inputs)
 
     @property
     def device(self) -> torch.device:
-        """Where the rows lie."""
+        """Return the device of the rows."""
         return self.inputs[0].device
 
     def mirrored(self, offset: int) -> int:
-        """Return the weight index that `offset` of the transposed map stands for."""
+        """Return the weight index of `offset` in the transposed map."""
         return offset if self.centre is None else self.volume - 1 - offset
 
     @cached_property
     def transposed(self) -> KernelMap:
-        """The map from outputs back to inputs; its weights are at `mirrored` offsets."""
+        """Return the map from outputs back to inputs; its weights are at `mirrored` offsets."""
         if self.centre is not None:
             return self
         return KernelMap(self.outputs, self.inputs, self.num_outputs, self.num_inputs)
 
     @cached_property
     def groups(self) -> tuple[OffsetGroup, ...]:
-        """The offsets in groups of a bounded number of products."""
+        """Return the offsets in groups with a bounded number of products."""
         limit = GROUP_ROWS.get(self.device.type, DEVICE_GROUP_ROWS)
         groups, first, rows = [], 0, 0
         for offset in range(self.volume):
@@ -84,8 +85,8 @@ class KernelMap:
 
     @cached_property
     def table(self) -> Tensor:  # [Vout, K] int32
-        """Input voxel at each output voxel and offset, `num_inputs` where there is none."""
-        # filled offset by offset, so that writes stay close together, then turned
+        """Return the input voxel of each output voxel and offset, `num_inputs` where there is none."""
+        # Filled offset by offset, so that writes are contiguous, then transposed.
         table = torch.full((self.volume, self.num_outputs), self.num_inputs, dtype=torch.int32, device=self.device)
         for column, source, target in zip(table, self.inputs, self.outputs):
             column.index_copy_(0, target.long(), source)
@@ -100,7 +101,7 @@ def submanifold_map(
     """Connect each voxel to the occupied voxels of the odd cube around it.
 
     One binary search finds a column of neighbours: keys are sorted with z last, so the next occupied cell of the column
-    is the next key. Half the columns are searched; the other half are the same pairs the other way round.
+    is the next key. Half of the columns are searched; the other half are the same pairs reversed.
     """
     reach, volume = kernel_size // 2, kernel_size**3
     inputs: list[Tensor] = [keys.new_empty(0)] * volume
@@ -146,7 +147,7 @@ def strided_map(
     coarse: Tensor,  # [V'] int64 sorted keys at 2 * `stride`
     stride: int,
 ) -> KernelMap:
-    """Connect each fine voxel to the coarse voxel that holds it: kernel 2, stride 2."""
+    """Connect each fine voxel to the coarse voxel that contains it: kernel 2, stride 2."""
     holder = torch.searchsorted(coarse, round_down(fine, 2 * stride), out_int32=True)
     odd = [(fine & key_offset(*step)) != 0 for step in ((stride, 0, 0), (0, stride, 0), (0, 0, stride))]
     offset = odd[0].long() + 2 * odd[1].long() + 4 * odd[2].long()
@@ -156,7 +157,7 @@ def strided_map(
 
 
 class SparseGeometry:
-    """The voxels of a batch at every stride and the kernel maps between them, each built once and reused."""
+    """The voxels of a batch at every stride and the kernel maps between them, each built once."""
 
     def __init__(
         self,
@@ -180,11 +181,11 @@ class SparseGeometry:
         return self._layout.unpack(self.keys(stride))
 
     def count(self, stride: int) -> int:
-        """Return how many voxels there are at a stride."""
+        """Return the number of voxels at a stride."""
         return self.keys(stride).numel()
 
     def submanifold(self, stride: int, kernel_size: int) -> KernelMap:
-        """Return the map of a stride-1 convolution that keeps the voxels."""
+        """Return the map of a stride-1 convolution; raises an `InputError` for an even or large kernel."""
         if kernel_size % 2 == 0 or (kernel_size // 2) * stride >= MARGIN:
             raise InputError(f"kernel_size is {kernel_size} at stride {stride}: use a small odd size.")
         if (stride, kernel_size) not in self._maps:

@@ -1,4 +1,4 @@
-"""Voxel coordinates packed into one sortable integer."""
+"""Pack voxel coordinates into one sortable integer."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from labelfree.errors import InputError
 AXIS_BITS = 18
 BATCH_BITS = 9
 MARGIN = 64
-"""Free cells around the occupied box, a multiple of every stride: neighbours never wrap into the next axis."""
+"""Free cells around the occupied box, so that neighbours never wrap into the next axis; a multiple of every stride."""
 
 
 @dataclass(frozen=True, eq=False)
 class KeyLayout:
-    """Packs (batch, x, y, z) as 9 + 18 + 18 + 18 bits counted from `origin`, so that keys sort like coordinates.
+    """A packing of (batch, x, y, z) into 9 + 18 + 18 + 18 bits from `origin`, so that keys sort like coordinates.
 
     `origin` is a multiple of MARGIN: clearing the low bits of a packed axis rounds its coordinate down to a stride.
     """
@@ -29,7 +29,7 @@ class KeyLayout:
         cls,
         coords: Tensor,  # [V, 4] integer (batch, x, y, z)
     ) -> KeyLayout:
-        """Choose the origin for these coordinates; too wide a box or too large a batch is an error."""
+        """Return the layout for these coordinates; raises an `InputError` if their box or the batch is too large."""
         if coords.shape[0] == 0:
             return cls(torch.zeros(3, dtype=torch.int64, device=coords.device))
         low, high = coords[:, 1:].long().aminmax(dim=0)
@@ -65,7 +65,7 @@ class KeyLayout:
 
 
 def key_offset(dx: int, dy: int, dz: int) -> int:
-    """Return what to add to a key to move by (dx, dy, dz) cells."""
+    """Return the difference of keys for a step of (dx, dy, dz) cells."""
     return (((dx << AXIS_BITS) + dy) << AXIS_BITS) + dz
 
 

@@ -1,4 +1,4 @@
-"""MinkowskiNet's building blocks, with MinkowskiEngine's parameter names."""
+"""Define MinkowskiNet's building blocks with MinkowskiEngine's parameter names."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class SparseTensor:
     stride: int = 1
 
     def with_features(self, features: Tensor) -> SparseTensor:
-        """Return other features on the same voxels."""
+        """Return a tensor with other features [V, D] on the same voxels."""
         return replace(self, features=features)
 
 
 class SparseConv(nn.Module):
-    """Convolution on voxels: odd kernels keep them (`stride` 1), kernel 2 with `stride` 2 halves the resolution."""
+    """A convolution on voxels: odd kernels with stride 1 keep the voxels, kernel 2 with stride 2 halves resolution."""
 
     def __init__(self, inputs: int, outputs: int, kernel_size: int, stride: int = 1, bias: bool = False) -> None:
         super().__init__()
@@ -41,12 +41,12 @@ class SparseConv(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the kernel from He's normal distribution by the outgoing connections, as MinkUNet does."""
+        """Initialise the kernel from He's normal distribution over outgoing connections, as MinkUNet does."""
         outgoing = self.kernel.numel() / self.kernel.shape[-2]
         nn.init.normal_(self.kernel, std=math.sqrt(2.0 / outgoing))
 
     def forward(self, x: SparseTensor) -> SparseTensor:
-        """Convolve."""
+        """Convolve the features; with stride 2 the result has twice the stride."""
         if self.kernel_size == 1:
             out = x.with_features(x.features @ self.kernel)
         elif self.stride == 1:
@@ -65,12 +65,12 @@ class SparseConvTranspose(nn.Module):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.kernel = nn.Parameter(torch.empty(8, inputs, outputs))
-        # each output voxel has one input, so MinkowskiEngine counts the outgoing connections here too
+        # Each output voxel has one input, so MinkowskiEngine counts outgoing connections here too.
         limit = 1.0 / math.sqrt(8 * outputs)
         nn.init.uniform_(self.kernel, -limit, limit)
 
     def forward(self, x: SparseTensor) -> SparseTensor:
-        """Convolve."""
+        """Convolve the features onto the voxels of half the stride."""
         stride = x.stride // 2
         return SparseTensor(sparse_conv(x.features, x.geometry.up(stride), self.kernel), x.geometry, stride)
 
@@ -88,7 +88,7 @@ class SparseBatchNorm(nn.Module):
 
 
 def relu(x: SparseTensor) -> SparseTensor:
-    """Clamp at zero in place: batch norm's gradient does not need its own output."""
+    """Apply ReLU in place, which is safe because batch norm's gradient does not need its output."""
     return x.with_features(functional.relu_(x.features))
 
 
@@ -106,7 +106,7 @@ class BasicBlock(nn.Module):
             self.downsample = nn.Sequential(SparseConv(inputs, outputs, 1), SparseBatchNorm(outputs))
 
     def forward(self, x: SparseTensor) -> SparseTensor:
-        """Apply the block."""
+        """Apply the block to the features of one stride."""
         residual = x if self.downsample is None else self.downsample(x)
         out = relu(self.norm1(self.conv1(x)))
         out = self.norm2(self.conv2(out))

@@ -1,4 +1,4 @@
-"""Sums of rows in a fixed order: deterministic, and on CPUs faster than index_add."""
+"""Sum rows in a fixed order: deterministic, and on CPUs faster than index_add."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.nn import functional
 
 @dataclass(frozen=True, eq=False)
 class RowSums:
-    """Which of M rows add up to which of R results."""
+    """The assignment of M rows to R sums."""
 
     order: Tensor  # [M] int32 rows, sorted by the result they belong to
     offsets: Tensor  # [R] int32 where each result starts in `order`
@@ -23,7 +23,7 @@ def row_sums(
     targets: Tensor,  # [M] integer: result that each row adds to
     results: int,
 ) -> RowSums:
-    """Prepare sums of rows; rows of one result are added in ascending order."""
+    """Return the assignment of rows to sums; rows of one sum are added in ascending order."""
     ends = torch.bincount(targets, minlength=results).cumsum(0)
     offsets = functional.pad(ends[:-1], (1, 0)) if results else ends
     return RowSums(torch.sort(targets, stable=True).indices.int(), offsets.int())
@@ -34,7 +34,7 @@ def sum_rows(
     sums: RowSums,
     weights: Tensor | None = None,  # [M] factor of each entry of `sums.order`
 ) -> Tensor:  # [R, D], zero where no row adds
-    """Return the sums, accumulated in float32 where `values` are 16-bit."""
+    """Return the sums of rows, accumulated in float32 if `values` are 16-bit."""
     if values.numel() == 0 or sums.order.numel() == 0:
         return values.new_zeros(sums.offsets.numel(), values.shape[1])
     return functional.embedding_bag(sums.order, values, sums.offsets, mode="sum", per_sample_weights=weights)
@@ -45,8 +45,8 @@ def blend_rows(
     index: Tensor,  # [P, n] integer
     weight: Tensor,  # [P, n] not differentiated
 ) -> Tensor:  # [P, D]
-    """Return the weighted sum of n rows for each of P results, with the gradient of `table` summed in a fixed order."""
-    return _BlendRows.apply(table, index, weight)
+    """Return P weighted sums of n rows each; the gradient of `table` is summed in a fixed order."""
+    return _BlendRows.apply(table, index, weight)  # type: ignore[no-untyped-call]
 
 
 class _BlendRows(torch.autograd.Function):

@@ -1,4 +1,4 @@
-"""From points to voxels: the occupied cells of a grid, each with the mean of its points' features."""
+"""Quantise points to voxels: the occupied cells of a grid, each with the mean of its points' features."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Voxels:
 
     @cached_property
     def geometry(self) -> SparseGeometry:
-        """Coordinates and kernel maps at every stride, made when first asked for and kept with the voxels."""
+        """Return coordinates and kernel maps at every stride, which are built on first use and kept."""
         return SparseGeometry(self.coords)
 
 
@@ -40,7 +40,10 @@ def voxelise(
     batch_index: Tensor,  # [N] integer: cloud that each point belongs to
     features: Tensor,  # [N, C] float
 ) -> Voxels:
-    """Quantise points by rounding down, as MinkowskiEngine does, and take mean and spread of the features."""
+    """Quantise points by rounding down, as MinkowskiEngine does; compute mean and spread of the features per voxel.
+
+    Raises an `InputError` if lengths differ, `voxel_m` is not positive, or points are too far away or not finite.
+    """
     if not voxel_m > 0:
         raise InputError(f"voxel_m is {voxel_m}: give the voxel's edge in metres, such as 0.05.")
     if not len(points) == len(batch_index) == len(features):

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import os
 import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
+import pytest
 import torch
 from lightning_fabric import Fabric
 from torch import nn
@@ -19,6 +23,7 @@ from labelfree.files.metrics import METRICS
 from labelfree.method.latent_consistency import random_orthogonal
 from labelfree.nets.cotrained import CoTrained
 from labelfree.nets.segmenters import Segmenter2D, Segmenter3D
+from labelfree.training.checkpoint import Position
 from labelfree.training.samples import Batch, LabelledFrame, LabelledScene, collate, draw_sample, scene_random
 
 CLASSES = 3
@@ -123,3 +128,40 @@ def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
+
+
+@contextmanager
+def killed_at(monkeypatch: pytest.MonkeyPatch, module: ModuleType, step_function: str, step: int) -> Iterator[None]:
+    """Kill the training inside at a step; afterwards the step function is as before."""
+    original = getattr(module, step_function)
+
+    def die(*args: object) -> object:
+        position = args[5]
+        assert isinstance(position, Position)
+        if position.step == step:
+            raise Killed
+        return original(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, step_function, die)
+        with pytest.raises(Killed):
+            yield
+
+
+def assert_resumed(expected: nn.Module, resumed: nn.Module, whole: Path, cut: Path) -> None:
+    """Assert that a resumed training has the weights and the metrics of an undisturbed one."""
+    found = weights(resumed)
+    assert all(torch.equal(value, found[name]) for name, value in weights(expected).items())
+    assert (cut / METRICS).read_text() == (whole / METRICS).read_text()
+
+
+def assert_processes_agree(
+    run_process: Callable[[int, int, int, str], None], single: dict[str, torch.Tensor], folder: Path
+) -> None:
+    """Run a step in two processes, each of which writes its gradients to FOLDER/RANK.pt; compare with one process."""
+    torch.multiprocessing.spawn(run_process, (2, free_port(), str(folder)), nprocs=2)
+    for rank in (0, 1):
+        found = torch.load(folder / f"{rank}.pt", weights_only=True)
+        assert found.keys() == single.keys()
+        for name, gradient in single.items():
+            assert torch.allclose(found[name], gradient, atol=1e-5, rtol=1e-4), name
