@@ -17,12 +17,14 @@ from labelfree.data.integrity import check_bytes, check_image
 from labelfree.data.ply import read_ply
 from labelfree.errors import InputError
 from labelfree.files.decoding import decode_values
-from labelfree.files.documents import read_bytes, read_json, read_text
+from labelfree.files.documents import read_bytes, read_json, read_text, shown
 from labelfree.vocabulary import IGNORE_LABEL
 
 NYU40_OF_BENCHMARK = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 16, 24, 28, 33, 34, 36, 39)
 """NYU40 ids of the 20 classes, in the benchmark's order."""
 HIGHEST_NYU40 = 40
+HIGHEST_SEGMENT = (1 << 24) - 1
+"""Ids of over-segments are those of vertices; the largest meshes have some millions."""
 TSV = "scannetv2-labels.combined.tsv"
 UNKNOWN = -1
 
@@ -125,9 +127,12 @@ def segment_labels(
 ) -> NDArray[np.uint8]:  # [N]
     """Label vertices by the objects that annotators made of over-segments."""
     try:
-        of_vertex = np.array(_json(segments)["segIndices"], dtype=np.int64)
-        groups = [(str(group["label"]), list(map(int, group["segments"]))) for group in _json(aggregation)["segGroups"]]
-    except (KeyError, TypeError, ValueError) as error:
+        of_vertex = _segments(_json(segments)["segIndices"])
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"{segments}: misses or garbles segIndices ({error}); download the scan again.") from error
+    try:
+        groups = [(str(group["label"]), _segments(group["segments"])) for group in _json(aggregation)["segGroups"]]
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{aggregation}: misses or garbles {error}; download the scan again.") from error
     if len(of_vertex) != vertices:
         raise InputError(f"{segments}: is of {len(of_vertex)} vertices, the mesh has {vertices}; download it again.")
@@ -135,9 +140,16 @@ def segment_labels(
     for name, members in groups:
         if name not in categories.of_name:
             raise InputError(f"{aggregation}: object label '{name}' is not in {categories.path}; use its own version.")
-        inside = [member for member in members if 0 <= member < len(of_segment)]
-        of_segment[inside] = categories.of_name[name]
+        of_segment[members[members < len(of_segment)]] = categories.of_name[name]
     return of_segment[of_vertex]
+
+
+def _segments(values: Any) -> NDArray[np.int64]:
+    """Return ids of segments, which ScanNet numbers by vertices; raise an error of Python's for anything else."""
+    found = np.array(values)
+    if found.size and (found.dtype.kind not in "iu" or found.min() < 0 or found.max() > HIGHEST_SEGMENT):
+        raise ValueError(f"{shown(values)} holds what is no whole number from 0 to {HIGHEST_SEGMENT}")
+    return found.astype(np.int64)
 
 
 def _json(path: Path) -> dict[str, Any]:
