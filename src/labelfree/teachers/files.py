@@ -19,6 +19,7 @@ from labelfree.method.resample import resample
 from labelfree.raster import MapFile, resize_nearest
 from labelfree.scene import Frame
 from labelfree.vocabulary import IGNORE_LABEL, Vocabulary
+from labelfree.weights.headers import require_whole
 
 CLASSIFIER_WIDTH = 512
 """Width of the networks' classifier where no CLIP gives text embeddings: the paper's."""
@@ -138,6 +139,7 @@ def _load_scores(path: Path, classes: int) -> Tensor:  # [K, h, w]
     try:
         if path.suffix == ".npy":
             return _checked_scores(path, torch.from_numpy(_mapped_scores(path, classes)))
+        require_whole(path, "export it again")
         with safe_open(path, framework="pt") as stored:
             if "scores" not in stored.keys():  # noqa: SIM118
                 raise InputError(f"{path}: holds no tensor 'scores'; save the map under that name.")
