@@ -18,6 +18,7 @@ from typing import BinaryIO, Protocol, runtime_checkable
 from PIL import Image
 
 from labelfree.errors import InputError
+from labelfree.files.decoding import MAX_BYTES
 from labelfree.files.documents import one_line, open_file
 from labelfree.raster import ArrayFile, Raster
 from labelfree.scene import Frame
@@ -89,7 +90,7 @@ def check_raster(raster: Raster, thorough: bool) -> None:
 
 def check_image(path: Path, thorough: bool = False, fix: str = COPY) -> tuple[int, int]:
     """Return the stored (height, width) of an image file; one that is not whole is an `InputError`."""
-    with open_file(path, fix) as file:
+    with open_file(path, fix, MAX_BYTES) as file:
         return check_packed(file, os.fstat(file.fileno()).st_size, str(path), thorough, fix)
 
 
