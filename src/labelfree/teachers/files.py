@@ -153,9 +153,7 @@ def _load_scores(path: Path, classes: int) -> Tensor:  # [K, h, w]
 
 
 def _mapped_scores(path: Path, classes: int) -> NDArray[np.float32]:
-    stored: Any = np.load(path, mmap_mode="r", allow_pickle=False)
-    if not isinstance(stored, np.ndarray):
-        raise InputError(f"{path}: holds an archive of arrays; save one array of scores.")
+    stored = np.lib.format.open_memmap(path, mode="r")  # np.load would advise to switch its protection off
     if stored.dtype.kind not in "fiu":
         raise InputError(f"{path}: scores are {stored.dtype}; save them as real numbers, such as float32.")
     _require_scores(path, stored.shape, classes)
