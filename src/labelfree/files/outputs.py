@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import posixpath
 import stat
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +12,7 @@ from urllib.parse import quote, quote_from_bytes, unquote_to_bytes
 
 from labelfree.errors import InputError
 from labelfree.files.decoding import reason
+from labelfree.files.leftovers import clean
 
 RECORD = ".labelfree-outputs"
 """Beginning of the name of the records; the machine's name follows."""
@@ -34,12 +36,14 @@ class OutputFolder:
         self.advice = advice
         self._made: set[str] = set()
         self._read_to: dict[Path, int] = {}
+        self._cleaned: set[str] = set()
 
     def claim(self, files: Iterable[Path], inputs: Iterable[Path] = (), image_folders: Iterable[Path] = ()) -> None:
         """Record files of this folder that are going to be written; raise before any is if one of them must not be.
 
         Refused are files that somebody else made, inputs, two outputs of one name, and places where nothing can be
         written. `image_folders` are folders whose files are claimed later: a PNG file in them must be labelfree's too.
+        Temporary files of killed processes are removed wherever labelfree has written in this folder.
         """
         names = self._names(files)
         self._refuse_inputs(names, inputs)
@@ -51,6 +55,7 @@ class OutputFolder:
         foreign = [name for name in there if name not in made]
         if foreign:
             raise InputError(self._foreign(foreign))
+        self._clean(names if self._cleaned else [*made, *names])
         self._record([name for name in names if name not in made])
 
     def discard(self, files: Iterable[Path]) -> None:
@@ -59,6 +64,14 @@ class OutputFolder:
         for name in self._names(files):
             if name in made:
                 (self.root / name).unlink(missing_ok=True)
+
+    def _clean(self, names: Iterable[str]) -> None:
+        """Remove what killed processes left beside files of these names, and in this folder itself."""
+        folders = {"", *(posixpath.dirname(name) for name in names)}
+        for folder in folders - self._cleaned:
+            if ".." not in folder.split("/"):  # not in a record that labelfree wrote
+                clean(self.root / folder)
+        self._cleaned |= folders
 
     def _names(self, files: Iterable[Path]) -> list[str]:
         """Return paths relative to this folder; refuse repeated ones, ones outside of it and ones that are too long."""
