@@ -84,6 +84,25 @@ def test_a_stopped_command_says_so() -> None:
     assert verdict.judge(outcome(-15, "", stopped=True), LIMITS).kind == "crash"
 
 
+@pytest.mark.parametrize(
+    ("code", "signal", "stdout", "stderr", "kind"),
+    [
+        (-2, 2, "networks are in a/b\n", "train: 4/4 in 1 s\n", "completed"),
+        (-15, 15, "networks are in a/b\n", "", "completed"),
+        (-2, 2, "", "train: 4/4 in 1 s\n", "crash"),  # before its last line
+        (-11, 2, "networks are in a/b\n", "", "crash"),
+        (-2, 0, "networks are in a/b\n", "", "crash"),  # a signal that nobody sent
+        (-2, 2, "networks are in a/b\n", "Traceback (most recent call last):\nKeyboardInterrupt\n", "traceback"),
+        (-2, 2, "networks are in a/b\n", "Exception ignored in: x\n", "foreign text"),
+    ],
+)
+def test_the_signal_that_was_sent_may_end_a_command_that_has_finished(
+    code: int, signal: int, stdout: str, stderr: str, kind: str
+) -> None:
+    done = outcome(code, stderr, stdout, stopped=bool(signal), signal=signal)
+    assert verdict.judge(done, LIMITS, verdict.normalised("networks are in out/run")).kind == kind
+
+
 def test_listings_see_what_changed(tmp_path: Path) -> None:
     for name in ("kept", "changed", "out/result"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
