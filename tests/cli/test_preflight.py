@@ -76,6 +76,14 @@ def test_folders_that_cannot_be_written(room: Path, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+@pytest.mark.parametrize("target", ["link", "nothing"])
+def test_a_link_that_leads_nowhere(target: str, room: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(target)
+    for out in (tmp_path / "link", tmp_path / "link" / "run"):
+        with pytest.raises(InputError, match="--cache .*link is a link that leads nowhere; remove it"):
+            check_out(out, room, "--cache")
+
+
 def test_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = recipe("quick")
     size = training_bytes(config)

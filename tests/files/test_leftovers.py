@@ -69,6 +69,13 @@ def test_writing_beside_a_leftover_removes_it(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["other"]
 
 
+def test_a_folder_in_the_place_of_a_link_to_itself(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(UnwritableError, match="loop: cannot be written"), atomic_folder(tmp_path / "loop"):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["loop"]
+
+
 def leave(folder: Path) -> Path:
     """Make a temporary file of a process that has ended: no system has so many."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -44,7 +44,7 @@ def atomic_file(path: Path, sync: bool = False) -> Iterator[BinaryIO]:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Make a temporary folder that replaces `path`, whatever was there, when the block ends without an error."""
     if path.is_symlink():
-        path = path.resolve()
+        path = Path(os.path.realpath(path))  # Path.resolve raises a RuntimeError for links that point at each other
     with _temporary(path) as temporary:
         temporary.mkdir()
         yield temporary
