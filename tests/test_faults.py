@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # `benchmarks` is not part of the package
@@ -84,6 +85,25 @@ def test_a_stopped_command_says_so() -> None:
     assert verdict.judge(outcome(-15, "", stopped=True), LIMITS).kind == "crash"
 
 
+@pytest.mark.parametrize(
+    ("code", "signal", "stdout", "stderr", "kind"),
+    [
+        (-2, 2, "networks are in a/b\n", "train: 4/4 in 1 s\n", "completed"),
+        (-15, 15, "networks are in a/b\n", "", "completed"),
+        (-2, 2, "", "train: 4/4 in 1 s\n", "crash"),  # before its last line
+        (-11, 2, "networks are in a/b\n", "", "crash"),
+        (-2, 0, "networks are in a/b\n", "", "crash"),  # a signal that nobody sent
+        (-2, 2, "networks are in a/b\n", "Traceback (most recent call last):\nKeyboardInterrupt\n", "traceback"),
+        (-2, 2, "networks are in a/b\n", "Exception ignored in: x\n", "foreign text"),
+    ],
+)
+def test_the_signal_that_was_sent_may_end_a_command_that_has_finished(
+    code: int, signal: int, stdout: str, stderr: str, kind: str
+) -> None:
+    done = outcome(code, stderr, stdout, stopped=bool(signal), signal=signal)
+    assert verdict.judge(done, LIMITS, verdict.normalised("networks are in out/run")).kind == kind
+
+
 def test_listings_see_what_changed(tmp_path: Path) -> None:
     for name in ("kept", "changed", "out/result"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -112,6 +132,22 @@ def test_the_same_seed_does_the_same_damage(tmp_path: Path) -> None:
             done.append((what, {name: text.partition(" ")[0] for name, text in entries.items()}))
             shutil.rmtree(tmp_path / copy)
         assert done[0] == done[1]
+
+
+def test_every_damage_can_follow_every_other(tmp_path: Path) -> None:
+    """A file that no reader opens any more, such as YAML with a zero byte, is damaged by flipping bits."""
+    whole = {"a.yaml": b"a: [1, 2]\n", "a.json": b'{"a": [1, 2]}', "a.png": b"", "a.txt": b"1 2\n3 4\n"}
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    whole["a.png"] = (tmp_path / "a.png").read_bytes()
+    broken = {"a.yaml": b"a: \0[\n", "a.json": b"{", "a.txt": b"\xff\n", "a.png": images._png(30_000, 8, 2, b"")}
+    for name in whole:
+        for number in range(20):
+            for content in (whole[name], broken[name], b"", b"\x89PNG\r\n\x1a\n"):
+                folder = tmp_path / "tree"
+                folder.mkdir()
+                (folder / name).write_bytes(content)
+                assert damage._damage_one(np.random.default_rng(number), folder, lambda path: True)
+                shutil.rmtree(folder)
 
 
 def test_bombs_inflate(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pickle
 import struct
 import warnings
 import zlib
@@ -209,8 +210,9 @@ def test_arrays_of_anything_but_numbers_are_refused(tmp_path: Path) -> None:
         ArrayFile(path).load()
     with path.open("wb") as file:
         np.savez(file, a=np.ones(3))
-    with pytest.raises(InputError, match="an archive"):
-        ArrayFile(path).load()
-    path.write_bytes(b"\x93NUMPY\x01\x00\x08\x00{'a': (,\n")
-    with pytest.raises(InputError, match="cannot be read as an array"):
-        ArrayFile(path).shape()
+    archive = path.read_bytes()
+    for content in (archive, b"\x93NUMPY\x01\x00\x08\x00{'a': (,\n", b"hello", pickle.dumps([1])):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match="cannot be read as an array") as caught:
+            ArrayFile(path).shape()
+        assert "pickle" not in str(caught.value)

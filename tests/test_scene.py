@@ -65,7 +65,9 @@ def test_resizing_scales_the_intrinsics() -> None:
         ({"intrinsics": np.diag([-5.0, 5, 1])}, "focal lengths"),
         ({"intrinsics": np.eye(4)}, r"must be \[3, 3\]"),
         ({"size": (0, 4)}, "positive"),
+        ({"intrinsics": np.array([[5.0, 0, 1e308], [0, 5, 3], [0, 0, 1]])}, "expected at most 1e\\+09 pixels"),
         ({"depth_scale": 0.0}, "depth_scale"),
+        ({"depth_scale": 1e-308}, "depth_scale is 1e-308, expected 1e-06 to"),
     ],
 )
 def test_bad_frames(changes: dict[str, object], message: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from benchmarks.faults.golden import (
     made_by,
     restore,
 )
+from benchmarks.faults.images import LARGE_IMAGE
 from benchmarks.faults.options import bad_command
 from benchmarks.faults.verdict import (
     DIFFERENCE,
@@ -37,6 +38,8 @@ from benchmarks.faults.verdict import (
 
 Rng = np.random.Generator
 BINARY_STATE = {".pt", ".safetensors", ".npz", ".npy", ".frame"}
+LARGE_FACTOR = 3
+"""What a valid image of the largest size that is read may take, times what other inputs may."""
 PREDICTED, LABELLED = ("--out", "out/pred"), ("--out", "out/labels")
 
 
@@ -165,6 +168,9 @@ def layout_case(bench: Bench, identity: str, random: Rng) -> tuple[Case, Verdict
     case.damage = (
         damage(random, target) if target.is_dir() else damage(random, folder / "in", lambda path: path == target)
     )
+    if LARGE_IMAGE in case.damage:
+        # 169 million pixels are honest work: 40 CPU seconds to label, blend and write, half of them softmax and resize.
+        bench = replace(bench, limits=replace(bench.limits, cpu_seconds=LARGE_FACTOR * bench.limits.cpu_seconds))
 
     def mend() -> None:
         make_readable(folder / "in")

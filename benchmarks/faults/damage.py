@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import struct
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
+import yaml
 from benchmarks.faults.formats import ARRAY, PLY, POINTS, SAFETENSORS, SENS, TORCH
 from benchmarks.faults.images import IMAGE
 from benchmarks.faults.values import HOSTILE_NAMES, damage_tree
+from PIL import Image
 
 Rng = np.random.Generator
 Damage = Callable[[Rng, Path], str]
@@ -31,7 +35,11 @@ def damage(random: Rng, root: Path, only: Callable[[Path], bool] = lambda path: 
     return "; ".join(done)
 
 
-NOT_POSSIBLE = (ValueError, KeyError, IndexError, TypeError, OSError, RecursionError, BadZipFile)
+NOT_POSSIBLE = (
+    *(ValueError, KeyError, IndexError, TypeError, OSError, EOFError, SyntaxError, RecursionError, MemoryError),
+    *(BadZipFile, zlib.error, struct.error, yaml.YAMLError, Image.DecompressionBombError),
+)
+"""What readers raise for a file that was damaged before, or is too small for a kind of damage."""
 
 
 def _damage_one(random: Rng, root: Path, only: Callable[[Path], bool]) -> str:

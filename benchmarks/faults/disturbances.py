@@ -67,7 +67,7 @@ def kill_case(bench: Bench, identity: str, random: Rng) -> tuple[Case, Verdict]:
         case.damage += " and the imports, in a new interpreter"
         times = [time + IMPORT_SECONDS for time in times]
     for time in times:
-        found = judge(bench.run(case, stop=Stop(by, time), real=real), bench.limits)
+        found = judge(bench.run(case, stop=Stop(by, time), real=real), bench.limits, bench.golden.last_lines[verb])
         if not found.sound:
             return case, found
     return case, _repeated(bench, case, verb)

@@ -62,6 +62,8 @@ class Outcome:
     hang: str = ""
     stopped: bool = False
     """Whether the command was still running when the signal was sent."""
+    signal: int = 0
+    """The signal of the stop; 0 where none was sent."""
 
 
 @dataclass
@@ -121,7 +123,8 @@ def finish(running: Running) -> Outcome:
     peak = max(0, usage.ru_maxrss * 1024 - resident_bytes())
     code = os.waitstatus_to_exitcode(status)
     used = usage.ru_utime + usage.ru_stime
-    return Outcome(running.command, code, *texts, seconds, used, peak, running.hang, running.stopped)
+    sent = running.stop.signal if running.stop is not None and running.stopped else 0
+    return Outcome(running.command, code, *texts, seconds, used, peak, running.hang, running.stopped, int(sent))
 
 
 def run(command: Sequence[str], folder: Path, limits: Limits, **more: object) -> Outcome:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.faults.forks import Limits, Outcome, Stop, finish, run, start
 from benchmarks.faults.inputs import inner, write_inputs
-from benchmarks.faults.verdict import results
+from benchmarks.faults.verdict import last_line, normalised, results
 from benchmarks.faults.warming import warm
 
 RECIPE, STREET = ("--recipe", "in/tiny.yaml"), ("--recipe", "in/street.yaml")
@@ -97,6 +97,8 @@ class Golden:
     """Time that each disturbed command takes undisturbed."""
     sizes: dict[str, int]
     """Bytes that each disturbed command writes."""
+    last_lines: dict[str, str]
+    """Last line of the output of each disturbed command, normalised."""
 
     def lay_out(self, case: Path, inputs: Sequence[str], network: str = "") -> Path:
         """Create the folder of a case with some of the inputs; return the working folder of its commands."""
@@ -146,7 +148,7 @@ def build(folder: Path, wanted: Sequence[str]) -> Golden:
     shutil.rmtree(folder, ignore_errors=True)
     write_inputs(folder / "in")
     shutil.copy(folder / "in" / "tiny.yaml", folder / "in" / "lab-tiny.yaml")
-    golden = Golden(folder, {}, {}, {})
+    golden = Golden(folder, {}, {}, {}, {})
     _networks(golden)
     made: dict[tuple[object, ...], str] = {}
     for state in STATES:
@@ -242,6 +244,7 @@ def _disturbed(golden: Golden, name: str, state: State) -> None:
     outcome = run(state.command, folder, BUILDING, environment=environment(folder))
     _succeed(outcome)
     golden.expected[name], golden.seconds[name] = results(folder / "out"), outcome.seconds
+    golden.last_lines[name] = normalised(last_line(outcome.stdout))
     golden.sizes[name] = sum(path.stat().st_size for path in (folder / "out").rglob("*") if path.is_file())
 
 

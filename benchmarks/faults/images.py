@@ -16,6 +16,7 @@ Damage = Callable[[Rng, Path], str]
 BOMB_SIDE = 30_000
 LARGE_SIDE = 13_000
 """Side of an image that Pillow accepts: 169 million pixels."""
+LARGE_IMAGE = f"a whole PNG of {LARGE_SIDE} x {LARGE_SIDE} pixels"
 BOMB_BLOCK = 16 << 20
 
 
@@ -72,7 +73,7 @@ def _png_header(random: Rng, path: Path) -> str:
 def _png_bomb(random: Rng, path: Path) -> str:
     """Write a complete PNG of one colour."""
     path.write_bytes(_png(LARGE_SIDE, 8, 2, zeros(LARGE_SIDE * (3 * LARGE_SIDE + 1))))
-    return f"a whole PNG of {LARGE_SIDE} x {LARGE_SIDE} pixels"
+    return LARGE_IMAGE
 
 
 def _png_text_bomb(random: Rng, path: Path) -> str:

@@ -8,7 +8,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +47,12 @@ class Verdict:
         return self.kind in SOUND
 
 
-def judge(outcome: Outcome, limits: Limits) -> Verdict:
-    """Judge one command by its exit code, its messages, its time and its memory."""
+def judge(outcome: Outcome, limits: Limits, last: str = "") -> Verdict:
+    """Judge one command by its exit code, its messages, its time and its memory.
+
+    `last` is how standard output ends without a disturbance, normalised. A command that has printed it has ended its
+    work: the signal that was sent may then end the interpreter, which is shutting down, without a message.
+    """
     told = f"{outcome.stdout}\n{outcome.stderr}"
     if outcome.hang:
         return Verdict(HANG, outcome.hang)
@@ -56,7 +60,8 @@ def judge(outcome: Outcome, limits: Limits) -> Verdict:
         return Verdict(MEMORY, last_line(outcome.stderr))
     if "Traceback (most recent call last)" in told:
         return Verdict(TRACEBACK, where(told))
-    if outcome.code < 0 and not (outcome.stopped and outcome.code == -9):
+    late = bool(last) and outcome.code == -outcome.signal and normalised(last_line(outcome.stdout)) == last
+    if outcome.code < 0 and not late and not (outcome.stopped and outcome.code == -9):
         return Verdict(CRASH, f"ended by signal {-outcome.code} {last_line(outcome.stderr)}")
     if outcome.peak_bytes > limits.peak_bytes:
         return Verdict(MEMORY, f"{outcome.peak_bytes >> 20} MB")
@@ -64,7 +69,7 @@ def judge(outcome: Outcome, limits: Limits) -> Verdict:
         return Verdict(MESSAGE, f"control character {control[0]!r} on the terminal")
     if foreign := ADVICE.search(told):
         return Verdict(FOREIGN, f"advice that is not ours: {foreign[0]}")
-    return _judge_message(outcome)
+    return _judge_message(replace(outcome, code=0) if late else outcome)
 
 
 def _judge_message(outcome: Outcome) -> Verdict:

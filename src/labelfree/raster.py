@@ -103,14 +103,13 @@ class ArrayFile:
     def _mapped(self) -> NDArray[Any]:
         require_file(self.path)
         try:
-            mapped: Any = np.load(self.path, mmap_mode="r", allow_pickle=False)
+            mapped = np.lib.format.open_memmap(self.path, mode="r")  # np.load would advise to switch its protection off
         except Exception as error:  # a damaged header raises errors of many kinds
             raise InputError(
                 f"{self.path}: cannot be read as an array ({reason(error)}); copy the file again."
             ) from error
-        if not isinstance(mapped, np.ndarray) or mapped.dtype.kind not in "biuf":
-            found = mapped.dtype if isinstance(mapped, np.ndarray) else "an archive"
-            raise InputError(f"{self.path}: holds {found}, expected one array of real numbers; export it again.")
+        if mapped.dtype.kind not in "biuf":
+            raise InputError(f"{self.path}: holds {mapped.dtype}, expected one array of real numbers; export it again.")
         return mapped
 
 

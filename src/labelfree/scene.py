@@ -16,6 +16,11 @@ from labelfree.raster import Raster, as_map, as_raster, resize_image, resize_nea
 ROTATION_TOLERANCE = 1e-2
 """Largest entry of |R R^T - 1| that still counts as a rotation."""
 
+LARGEST_PIXELS = 1e9
+"""Focal lengths and centres beyond this are damage; products with them could overflow."""
+LEAST_SCALE, LARGEST_SCALE = 1e-6, 1e12
+"""Range of depth units per metre."""
+
 FAR_M = 1000.0
 """Largest distance of a cloud's median from the world's origin, in metres and per axis; a farther cloud gets a local
 origin. float32 resolves 0.1 mm up to this distance, but only 0.5 m at UTM northings."""
@@ -60,9 +65,10 @@ class Frame:
             raise InputError(f"Frame '{self.name}': size {self.size} is not a positive (height, width).")
         _check_intrinsics(self.name, self.intrinsics)
         _check_rigid(self.name, self.world_to_camera)
-        if not self.depth_scale > 0:
+        if not LEAST_SCALE <= self.depth_scale <= LARGEST_SCALE:
             raise InputError(
-                f"Frame '{self.name}': depth_scale {self.depth_scale} must be positive (1000 for millimetres)."
+                f"Frame '{self.name}': depth_scale is {self.depth_scale:g}, expected {LEAST_SCALE:g} to "
+                f"{LARGEST_SCALE:g} units per metre (1000 for millimetres); correct it."
             )
 
     @property
@@ -272,6 +278,11 @@ def _check_intrinsics(name: str, intrinsics: NDArray[np.float64]) -> None:
     if not np.isfinite(intrinsics).all() or min(focal) <= 0:
         raise InputError(
             f"Frame '{name}': focal lengths {focal} must be positive and finite; check the intrinsics file."
+        )
+    if np.abs(intrinsics).max() > LARGEST_PIXELS:
+        raise InputError(
+            f"Frame '{name}': intrinsics hold {np.abs(intrinsics).max():g}, expected at most {LARGEST_PIXELS:g} "
+            "pixels; check the intrinsics file."
         )
     if not np.allclose(intrinsics[2], (0, 0, 1)):
         raise InputError(f"Frame '{name}': the last row of the intrinsics is {intrinsics[2].tolist()}, expected 0 0 1.")

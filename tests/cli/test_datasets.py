@@ -80,4 +80,4 @@ def test_captures_are_prepared_too(tmp_path: Path, capsys: pytest.CaptureFixture
     assert main(["prepare", str(tmp_path / "train")]) == 0
     said = capsys.readouterr().out
     assert "1 scenes" in said
-    assert "2 pictures" in said
+    assert "2 images" in said

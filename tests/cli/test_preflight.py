@@ -46,8 +46,8 @@ def test_ground_truth_outside_the_classes(scenes: SceneCollection) -> None:
     [
         ("--networks.backbone_weights=./nope", "./nope: no such folder"),
         ("--networks.backbone_weights=nope.safetensors", "no such file"),
-        ("--networks.net_2d.width=32", "set net_2d.backbone, width"),
-        ("--networks.net_3d.texture=false", "net_3d.variant"),
+        ("--networks.net_2d.width=32", "set networks.net_2d.backbone, width"),
+        ("--networks.net_3d.texture=false", "networks.net_3d.variant"),
     ],
 )
 def test_starting_weights_that_do_not_fit(scenes: SceneCollection, override: str, message: str) -> None:
@@ -74,6 +74,14 @@ def test_folders_that_cannot_be_written(room: Path, tmp_path: Path) -> None:
     check_out(room / "runs" / "first", room)
     check_out(tmp_path / "not" / "there" / "yet", room)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("target", ["link", "nothing"])
+def test_a_link_that_leads_nowhere(target: str, room: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(target)
+    for out in (tmp_path / "link", tmp_path / "link" / "run"):
+        with pytest.raises(InputError, match=r"--cache .*link is a link that leads nowhere; remove it"):
+            check_out(out, room, "--cache")
 
 
 def test_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,6 +41,7 @@ def test_values_are_read():
         ({"camera_axes": 3}, "expected opencv or opengl"),
         ({"depth_scale": 0}, "depth_scale is 0, expected a positive number"),
         ({"depth_scale": True}, "expected a positive number"),
+        ({"depth_scale": 10**400}, "expected a positive number"),
         ({"every": 1.5}, "every is 1.5, expected a whole number"),
         ({"intrinsics_size": 3}, "expected [height, width]"),
         ({"images": 3}, "images is 3"),

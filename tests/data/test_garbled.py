@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from labelfree_lab.layouts.nuscenes import write_nuscenes
 from labelfree_lab.streets.route import DriveSize
 
 GARBAGE: tuple[Any, ...] = (None, "x", [], {"a": 1}, 1e400, -1, [None] * 3, [0, 0, 0, 0])
+NO_NUMBERS: tuple[Any, ...] = (math.inf, -math.inf, math.nan, "nan", True, 1e308, 2**63, 10**400, [10**400] * 9)
 SMALL = DriveSize(key_frames=2, image_size=(24, 40), azimuths=60)
 
 
@@ -48,10 +50,27 @@ def changed(row: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each field of a row taken out, then replaced by each kind of garbage."""
     for key in row:
         yield f"without {key}", {name: value for name, value in row.items() if name != key}
-        for garbage in GARBAGE:
-            yield f"{key} = {garbage!r}", row | {key: garbage}
+        for garbage in GARBAGE + NO_NUMBERS * (not isinstance(row[key], str)):
+            yield f"{key} = {str(garbage)[:60]}", row | {key: garbage}
+        for inside, value in nested(row[key]):
+            yield f"{key}: {inside}", row | {key: value}
 
 
+def nested(value: Any) -> Iterator[tuple[str, Any]]:
+    """The first number inside of lists and objects, replaced by what is none."""
+    place = next(iter(value), None) if isinstance(value, dict) else 0 if isinstance(value, list) and value else None
+    keys = value if isinstance(value, dict) else [] if place is None else [place]
+    for key in keys:
+        garbled = nested(value[key])
+        if not isinstance(value[key], (str, list, dict)):
+            garbled = ((str(garbage)[:60], garbage) for garbage in NO_NUMBERS)
+        for what, garbage in garbled:
+            copy = value.copy()
+            copy[key] = garbage
+            yield f"{key} = {what}", copy
+
+
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("layout", ["nuscenes", "nuimages"])
 def test_tables(layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -76,10 +95,11 @@ def test_tables(layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     use(root, options)
 
 
+@pytest.mark.filterwarnings("error", "default::labelfree.errors.DataWarning")
 def test_transforms(tmp_path: Path) -> None:
     root = tmp_path / "scan"
     stated = write_capture(root)
-    stated |= {"applied_scale": 1.0, "depth_unit_scale_factor": 0.001}
+    stated |= {"applied_scale": 1.0, "depth_unit_scale_factor": 0.001, "k1": 0.0, "camera_angle_x": 1.0}
     whole = [data for _, data in changed(stated)]
     frames = [stated | {"frames": [frame, *stated["frames"][1:]]} for _, frame in changed(stated["frames"][0])]
     singular = stated["frames"][0] | {"transform_matrix": [[0.0] * 4] * 4}

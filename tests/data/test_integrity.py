@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,8 @@ from PIL import Image
 
 from labelfree.data.integrity import check_bytes, check_image
 from labelfree.errors import InputError
+from labelfree.files.decoding import picture_size
+from labelfree.raster import ImageFile, MapFile
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
 
@@ -82,6 +86,18 @@ def test_checksums_of_png(tmp_path: Path) -> None:
     assert check_image(path) == (40, 60)
     with pytest.raises(InputError, match="wrong checksum"):
         check_image(path, thorough=True)
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_file_larger_than_any_image_is_not_read(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "grown.jpg"
+    path.write_bytes(WHOLE[name])
+    os.truncate(path, 8 << 30)  # sparse: it takes no room
+    image, values = ImageFile(path), MapFile(path)
+    reads: tuple[Callable[[], object], ...] = (partial(check_image, path), partial(picture_size, path), image.load)
+    for read in (*reads, image.digest, values.load, values.digest):
+        with pytest.raises(InputError, match=r"grown\.jpg: (is larger than|has 8,589,934,592 bytes, at most) "):
+            read()
 
 
 def test_a_header_of_a_huge_image() -> None:

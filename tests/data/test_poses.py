@@ -115,6 +115,7 @@ def test_intrinsics_of_open3d_are_column_by_column(tmp_path):
     path = tmp_path / "camera.json"
     path.write_text('{"width": 640, "height": 480, "intrinsic_matrix": [525, 0, 0, 0, 520, 0, 319.5, 239.5, 1]}')
     np.testing.assert_array_equal(read_intrinsics(path), [[525, 0, 319.5], [0, 520, 239.5], [0, 0, 1]])
-    path.write_text('{"intrinsic_matrix": [1, 2]}')
-    with pytest.raises(InputError, match="has no 'intrinsic_matrix' of nine numbers"):
-        read_intrinsics(path)
+    for wrong in ("[1, 2]", "[" + ", ".join(["1" * 400] * 9) + "]", "[525, 0, 0, 0, 520, 0, 319.5, NaN, 1]"):
+        path.write_text(f'{{"intrinsic_matrix": {wrong}}}')
+        with pytest.raises(InputError, match="has no 'intrinsic_matrix' of nine numbers"):
+            read_intrinsics(path)

@@ -16,8 +16,10 @@ import pytest
 import torch
 
 from labelfree.errors import InputError
+from labelfree.files import leftovers
 from labelfree.files.atomic import UnwritableError, atomic_file, atomic_folder, write_png, write_text
 from labelfree.files.leftovers import remove_leftovers, scratch_folder, temporary_name
+from labelfree.files.outputs import OutputFolder
 from labelfree.teachers.cache import CacheShelf, TeacherCache
 from labelfree.training.checkpoint import Position, save_checkpoint
 from labelfree.weights.stored import write_model
@@ -65,6 +67,57 @@ def test_writing_beside_a_leftover_removes_it(tmp_path: Path) -> None:
         pass
     assert below(tmp_path) == ["a/other"]
     assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["other"]
+
+
+def test_a_folder_in_the_place_of_a_link_to_itself(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(UnwritableError, match="loop: cannot be written"), atomic_folder(tmp_path / "loop"):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["loop"]
+
+
+def leave(folder: Path) -> Path:
+    """Make a temporary file of a process that has ended: no system has so many."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f".half.png.{leftovers._machine()}-{1 << 30}-1-0.tmp"
+    path.touch()
+    return path
+
+
+def test_a_second_command_of_a_process_removes_leftovers_where_labelfree_has_written(tmp_path: Path) -> None:
+    """In the folders of the record, although this process has cleaned them, and nowhere else."""
+    files = [tmp_path / "legend.json", tmp_path / "pixels" / "room" / "1.png"]
+    for _ in range(2):
+        OutputFolder(tmp_path).claim(files)
+        for path in files:
+            write_text(path, "")
+        left, users = leave(tmp_path / "pixels" / "room"), leave(tmp_path / "mine")
+        OutputFolder(tmp_path).claim([tmp_path / "other.png"])
+        assert not left.exists()
+        assert users.exists()
+
+
+def test_a_fork_cleans_what_its_parent_has_cleaned(tmp_path: Path) -> None:
+    write_text(tmp_path / "a", "")
+    left = leave(tmp_path)
+    write_text(tmp_path / "b", "")
+    assert left.exists()  # a folder is looked through once
+    if (child := os.fork()) == 0:
+        write_text(tmp_path / "c", "")
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert (tmp_path / "c").exists()
+    assert not left.exists()
+
+
+def test_a_relative_folder_is_cleaned_in_every_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two"):
+        left = leave(tmp_path / name / "out")
+        monkeypatch.chdir(tmp_path / name)
+        write_text(Path("out/file"), "")
+        assert not left.exists()
 
 
 @pytest.mark.parametrize(

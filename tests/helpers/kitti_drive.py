@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 KITTI = ROOT / "examples" / "semantic-kitti.yaml"
 PROJECTION = np.array([[700.0, 0, 600, 42], [0, 700, 180, 0.2], [0, 0, 1, 0.003]])
 VELODYNE_TO_CAMERA = np.array([[0.0, -1, 0, 0.02], [0, 0, -1, -0.08], [1, 0, 0, -0.27]])

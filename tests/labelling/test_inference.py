@@ -144,3 +144,14 @@ def test_a_large_image_is_labelled_in_bands(monkeypatch: pytest.MonkeyPatch) -> 
     assert labels.shape == scores.shape == (50, 70)
     np.testing.assert_allclose(scores, whole.amax(dim=0).numpy(), atol=1e-5)
     assert (labels == whole.argmax(dim=0).numpy()).mean() > 0.999
+
+
+@pytest.mark.parametrize("most", [1, 1 << 28])
+def test_bands_of_any_size_give_the_same_labels_and_scores(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    logits = torch.randn(1, 3, 9, 13, generator=torch.Generator().manual_seed(1))
+    monkeypatch.setattr(inference, "MOST_LOGITS", most)
+    labels, scores = inference._labels_at(logits, (50, 64))
+    monkeypatch.setattr(inference, "BAND_LOGITS", 3 * 64 * 7)
+    banded = inference._labels_at(logits, (50, 64))
+    np.testing.assert_array_equal(banded[0], labels)
+    np.testing.assert_array_equal(banded[1], scores)

@@ -73,7 +73,7 @@ def test_bare_report_says_that_there_is_no_truth(tmp_path):
     page = checked(tmp_path / "report.html")
     text = " ".join(page.text)
     assert "A room & <its> chairs" in text
-    assert "There is no ground truth" in text
+    assert "This data has no ground truth" in text
     assert text.index("tiny teachers") < text.index("First lines")
     assert (tmp_path / "report.html").stat().st_size < 40_000
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]

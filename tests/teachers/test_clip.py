@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import warnings
 from dataclasses import replace
@@ -200,7 +201,8 @@ def test_fingerprint_follows_what_changes_features(clip_folder, tmp_path):
         ("not json", "is not JSON"),
         ("other model", "model_type is 'sam'"),
         ("half the weights", r"weights of CLIPModel are missing, first 'text_model"),
-        ("cut short", "cannot load CLIPModel"),
+        ("cut short", r"model\.safetensors: not a readable safetensors file \(a header of .* in a file of 1,000\)"),
+        ("grown", r"model\.safetensors: not a readable safetensors file \(8,589,934,592 bytes, its header promises"),
         ("other shape", "cannot load CLIPModel"),
         ("not a number", r"weight 'visual_projection\.weight' holds NaN or infinite values"),
         ("an object", r"cannot load CLIPModel \(pytorch_model\.bin is damaged or holds more than tensors"),
@@ -226,6 +228,8 @@ def test_broken_folders_are_named(clip_folder, tmp_path, broken, message):
             save_file(kept, weights, {"format": "pt"})
         case "cut short":
             weights.write_bytes(weights.read_bytes()[:1000])
+        case "grown":
+            os.truncate(weights, 8 << 30)  # sparse: it takes no room
         case "other shape":
             config.write_text(config.read_text().replace('"projection_dim": 16', '"projection_dim": 12'))
         case "not a number":

@@ -62,7 +62,9 @@ def check_out(out: Path, data: Path | None = None, what: str = "--out") -> None:
     """Refuse a folder to write to that is a file, cannot be written, or lies among the pictures of DATA."""
     if out.exists() and not out.is_dir():
         raise InputError(f"{what} {out} is a file: give a folder.")
-    place = _existing(out)
+    place = next(place for place in (out, *out.absolute().parents) if os.path.lexists(place))
+    if not place.exists():
+        raise InputError(f"{what} {out}: {place} is a link that leads nowhere; remove it or give another folder.")
     if not place.is_dir():
         raise InputError(
             f"{what} {out}: {place} is a file where a folder is expected; rename it or give another folder."
@@ -71,7 +73,7 @@ def check_out(out: Path, data: Path | None = None, what: str = "--out") -> None:
         raise InputError(f"{what} {out}: {place} cannot be written to; change its permissions or give another folder.")
     if data is None or not data.is_dir():
         return
-    inside, root = out.resolve(), data.resolve()
+    inside, root = Path(os.path.realpath(out)), Path(os.path.realpath(data))
     if inside == root:
         raise InputError(f"{what} {out} is the folder of the data: give another folder, such as {out / 'labelfree'}.")
     for folder in (inside, *inside.parents):

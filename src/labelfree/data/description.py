@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from labelfree.data.poses import CameraAxes, PoseConvention, PoseIs
 from labelfree.errors import InputError, shown
 from labelfree.files.documents import read_yaml
+from labelfree.files.metrics import is_number
 from labelfree.files.names import require_safe_name
 
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -165,7 +166,7 @@ def choice_value(choices: type[Choice], value: Any, where: str) -> Choice:
 
 
 def _positive(value: Any, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+    if not is_number(value) or value <= 0:
         raise InputError(f"{where} is {shown(value)}, expected a positive number.")
     return float(value)
 

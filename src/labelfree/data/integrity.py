@@ -18,6 +18,7 @@ from typing import BinaryIO, Protocol, runtime_checkable
 from PIL import Image
 
 from labelfree.errors import InputError
+from labelfree.files.decoding import MAX_BYTES
 from labelfree.files.documents import one_line, open_file
 from labelfree.raster import ArrayFile, Raster
 from labelfree.scene import Frame
@@ -92,7 +93,7 @@ def check_image(path: Path, thorough: bool = False, fix: str = COPY) -> tuple[in
 
     Raises an `InputError` if the file is missing, empty, truncated or damaged; the message ends with `fix`.
     """
-    with open_file(path, fix) as file:
+    with open_file(path, fix, MAX_BYTES) as file:
         return check_packed(file, os.fstat(file.fileno()).st_size, str(path), thorough, fix)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from labelfree.data.numbers import finite_array
 from labelfree.errors import InputError
 from labelfree.files.documents import read_json, read_text
 
@@ -157,7 +158,7 @@ def read_intrinsics(path: Path) -> NDArray[np.float64]:  # [3, 3]
 def _open3d_intrinsics(path: Path) -> NDArray[np.float64]:  # [9]
     """Return the matrix of Open3D's PinholeCameraIntrinsic row by row; the file stores it column by column."""
     try:
-        values = np.array(read_json(path)["intrinsic_matrix"], dtype=np.float64).ravel()
+        values = finite_array(read_json(path)["intrinsic_matrix"]).ravel()
         return values.reshape(3, 3).T.ravel()
     except InputError:
         raise

@@ -47,7 +47,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     Raises an UnwritableError if the folder cannot be written; the temporary folder is removed.
     """
     if path.is_symlink():
-        path = path.resolve()
+        path = Path(os.path.realpath(path))  # Path.resolve raises a RuntimeError for links that point at each other
     with _temporary(path) as temporary:
         temporary.mkdir()
         yield temporary

@@ -34,7 +34,7 @@ def temporary_name(path: Path) -> Path:
 def remove_leftovers(folder: str | Path) -> None:
     """Remove the temporary files and folders of ended processes in a folder and in all folders inside it."""
     for place, _, _ in os.walk(folder, topdown=True):
-        _clean(place)
+        clean(place)
 
 
 @contextmanager
@@ -49,10 +49,28 @@ def scratch_folder() -> Iterator[Path]:
         remove(folder)
 
 
+def clean_once(folder: str | Path) -> None:
+    """Clean a folder, the first time that this process asks for it."""
+    _clean_once(os.path.abspath(folder), os.getpid())
+
+
 @functools.cache
-def clean_once(folder: Path) -> None:
-    """Remove the temporary files and folders of ended processes in a folder, the first time it is asked for."""
-    _clean(folder)
+def _clean_once(folder: str, process: int) -> None:
+    """Clean a folder; a fork inherits what was cleaned, so that it counts as a process of its own."""
+    clean(folder)
+
+
+def clean(folder: str | Path) -> None:
+    """Remove the temporary files and folders of ended processes in a folder, not in those inside it."""
+    try:
+        entries = [entry for entry in os.scandir(folder) if entry.name.endswith(".tmp")]
+    except OSError:
+        return
+    for entry in entries:
+        named = _NAME.fullmatch(entry.name)
+        with suppress(OSError):
+            if named is not None and _ended(named, entry.stat(follow_symlinks=False).st_mtime):
+                remove(Path(entry.path))
 
 
 def remove(path: Path) -> None:
@@ -64,18 +82,6 @@ def remove(path: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
-
-
-def _clean(folder: str | Path) -> None:
-    try:
-        entries = [entry for entry in os.scandir(folder) if entry.name.endswith(".tmp")]
-    except OSError:
-        return
-    for entry in entries:
-        named = _NAME.fullmatch(entry.name)
-        with suppress(OSError):
-            if named is not None and _ended(named, entry.stat(follow_symlinks=False).st_mtime):
-                remove(Path(entry.path))
 
 
 def _ended(named: re.Match[str], written: float) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import posixpath
 import stat
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +12,7 @@ from urllib.parse import quote, quote_from_bytes, unquote_to_bytes
 
 from labelfree.errors import InputError
 from labelfree.files.decoding import reason
+from labelfree.files.leftovers import clean
 
 RECORD = ".labelfree-outputs"
 """Prefix of the names of records; the machine's name follows."""
@@ -34,6 +36,7 @@ class OutputFolder:
         self.advice = advice
         self._made: set[str] = set()
         self._read_to: dict[Path, int] = {}
+        self._cleaned: set[str] = set()
 
     def claim(self, files: Iterable[Path], inputs: Iterable[Path] = (), image_folders: Iterable[Path] = ()) -> None:
         """Record files that will be written into this folder.
@@ -41,6 +44,7 @@ class OutputFolder:
         Raises an InputError before any file is written if one exists that labelfree did not make, is one of `inputs`,
         is named twice, or cannot be written. `image_folders` are folders whose files are claimed later; existing PNG
         files in them must be labelfree's too.
+        Temporary files of killed processes are removed wherever labelfree has written in this folder.
         """
         names = self._names(files)
         self._refuse_inputs(names, inputs)
@@ -52,6 +56,7 @@ class OutputFolder:
         foreign = [name for name in there if name not in made]
         if foreign:
             raise InputError(self._foreign(foreign))
+        self._clean(names if self._cleaned else [*made, *names])
         self._record([name for name in names if name not in made])
 
     def discard(self, files: Iterable[Path]) -> None:
@@ -60,6 +65,14 @@ class OutputFolder:
         for name in self._names(files):
             if name in made:
                 (self.root / name).unlink(missing_ok=True)
+
+    def _clean(self, names: Iterable[str]) -> None:
+        """Remove what killed processes left beside files of these names, and in this folder itself."""
+        folders = {"", *(posixpath.dirname(name) for name in names)}
+        for folder in folders - self._cleaned:
+            if ".." not in folder.split("/"):  # not in a record that labelfree wrote
+                clean(self.root / folder)
+        self._cleaned |= folders
 
     def _names(self, files: Iterable[Path]) -> list[str]:
         """Return paths relative to this folder. Raises an InputError if one is repeated, outside of it or too long."""

@@ -19,6 +19,7 @@ from labelfree.method.resample import resample
 from labelfree.raster import MapFile, resize_nearest
 from labelfree.scene import Frame
 from labelfree.vocabulary import IGNORE_LABEL, Vocabulary
+from labelfree.weights.headers import require_whole
 
 CLASSIFIER_WIDTH = 512
 """Width of the networks' classifier without text embeddings, as in the paper."""
@@ -139,6 +140,7 @@ def _load_scores(path: Path, classes: int) -> Tensor:  # [K, h, w]
     try:
         if path.suffix == ".npy":
             return _checked_scores(path, torch.from_numpy(_mapped_scores(path, classes)))
+        require_whole(path, "export it again")
         with safe_open(path, framework="pt") as stored:
             if "scores" not in stored.keys():  # noqa: SIM118
                 raise InputError(f"{path}: holds no tensor 'scores'; save the map under that name.")
@@ -152,9 +154,7 @@ def _load_scores(path: Path, classes: int) -> Tensor:  # [K, h, w]
 
 
 def _mapped_scores(path: Path, classes: int) -> NDArray[np.float32]:
-    stored: Any = np.load(path, mmap_mode="r", allow_pickle=False)
-    if not isinstance(stored, np.ndarray):
-        raise InputError(f"{path}: holds an archive of arrays; save one array of scores.")
+    stored = np.lib.format.open_memmap(path, mode="r")  # np.load would advise to switch its protection off
     if stored.dtype.kind not in "fiu":
         raise InputError(f"{path}: scores are {stored.dtype}; save them as real numbers, such as float32.")
     _require_scores(path, stored.shape, classes)

@@ -16,6 +16,7 @@ from torch import nn
 from labelfree.config.teachers import TeacherPrecision
 from labelfree.errors import InputError
 from labelfree.files.documents import read_json
+from labelfree.weights.headers import require_whole
 from labelfree.weights.hub import folder_or_hub_name, hub_answers
 from labelfree.weights.stored import first_not_finite
 
@@ -90,6 +91,9 @@ def _check_folder(folder: Path, model_type: str) -> None:
         raise InputError(f"{folder}: config.json is missing; use save_pretrained or copy the hub files.")
     if not any((folder / name).is_file() for name in _WEIGHT_FILES):
         raise InputError(f"{folder}: model.safetensors is missing; use save_pretrained or copy the hub files.")
+    whole = folder / "model.safetensors"
+    for path in [whole] if whole.is_file() else sorted(folder.glob("model-*.safetensors")):
+        require_whole(path)
     config = read_json(config_file, fix="copy the file again")
     if not isinstance(config, dict):
         raise InputError(f"{config_file}: not a JSON object; copy the file again.")

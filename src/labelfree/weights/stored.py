@@ -16,6 +16,7 @@ from torch import Tensor
 from labelfree.errors import InputError
 from labelfree.files.atomic import atomic_file, write_text
 from labelfree.files.documents import read_json
+from labelfree.weights.headers import require_whole
 from labelfree.weights.hub import folder_or_hub_name, hub_answers
 
 CONFIG_NAME = "config.json"
@@ -64,6 +65,7 @@ def read_weights(file_folder_or_hub_id: str | Path) -> dict[str, Tensor]:
         path = fetch_folder(file_folder_or_hub_id, (WEIGHTS_NAME,)) / WEIGHTS_NAME
     if not path.is_file():
         raise InputError(f"{path}: no such file; give a safetensors file, a folder with {WEIGHTS_NAME}, or a hub name.")
+    require_whole(path)
     try:
         with safe_open(path, framework="pt") as stored:
             weights: dict[str, Tensor] = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118

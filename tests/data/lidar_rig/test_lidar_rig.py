@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -279,7 +280,9 @@ def test_damage_is_one_sentence(damage: Callable[[Path], None], words: str, tmp_
         ({"points": "lidar/*.bin"}, r"no sweep matches 'lidar/\*\.bin'"),
         ({"columns": ["x", "y"]}, r"columns is \['x', 'y'\]"),
         ({"classes": {"car": 10}}, r"classes is .* expected a name for each raw label id"),
-        ({"every": 0}, r"every is 0, expected a positive number"),
+        ({"every": 0}, r"every is 0, expected a whole number from 1"),
+        ({"every": math.inf}, r"every is inf, expected a whole number from 1"),
+        ({"max_range_m": 10**400}, r"max_range_m is 10{9}.* expected a positive number"),
         ({"cameras": {"image_2": {"intrinsics": None}}}, r"camera 'image_2' lacks 'intrinsics'"),
         ({"cameras": {"image_2": {"lidar_to_camera": None}}}, r"needs either lidar_to_camera or camera_to_lidar"),
         (

@@ -367,7 +367,7 @@ def strange_labels(tree: Path) -> None:
         (no_token, r"ego_pose\.json: has a row without a token"),
         (bad_token, r"ego_pose\.json: token 'not-a-token' is not 32 hexadecimal digits"),
         (bad_pose, r"ego_pose\.json: row \w{32} has the pose"),
-        (nan_pose, r"ego_pose\.json: row \w{32} has the pose"),
+        (nan_pose, r"ego_pose\.json: row \w{32} has no pose in numbers \(nan is no finite number\)"),
         (nothing, r"sample_data\.json: holds no rows"),
         (text_for_a_number, r"sample_data\.json: a row misses or garbles"),
         (ragged, r"calibrated_sensor\.json: row \w{32} has intrinsics that are no 3 x 3 numbers"),

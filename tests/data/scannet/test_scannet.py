@@ -321,6 +321,20 @@ def short_segments(tree: Path) -> None:
     path.write_text(json.dumps({"segIndices": json.loads(path.read_text())["segIndices"][:-1]}))
 
 
+def huge_segments(tree: Path) -> None:
+    by_segments(tree)
+    path = scan(tree, "_vh_clean_2.0.010000.segs.json")
+    path.write_text(json.dumps({"segIndices": [1 << 60, *json.loads(path.read_text())["segIndices"][1:]]}))
+
+
+def infinite_group(tree: Path) -> None:
+    by_segments(tree)
+    path = scan(tree, ".aggregation.json")
+    data = json.loads(path.read_text())
+    data["segGroups"][0]["segments"][0] = float("inf")
+    path.write_text(json.dumps(data))
+
+
 def strange_group(tree: Path) -> None:
     by_segments(tree)
     path = scan(tree, ".aggregation.json")
@@ -369,6 +383,8 @@ def nothing_found(tree: Path) -> None:
         (no_mesh, r"_vh_clean_2\.ply: is missing"),
         (other_mesh, r"labels\.ply: has \d+ vertices, the mesh \d+"),
         (short_segments, r"segs\.json: has \d+ vertices, the mesh \d+"),
+        (huge_segments, r"segs\.json: segIndices is missing or invalid \(\[1152921504606846976.* no whole number"),
+        (infinite_group, r"aggregation\.json: a key is missing or invalid \(\[inf.* no whole number"),
         (strange_group, r"aggregation\.json: object label 'spaceship' is not in"),
         (garbled_tsv, r"combined\.tsv: is not ScanNet's label file"),
         (not_json, r"aggregation\.json: is not JSON"),

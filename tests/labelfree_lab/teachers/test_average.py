@@ -30,7 +30,7 @@ def test_each_weight_is_the_weighted_mean(tmp_path: Path) -> None:
 
 def test_networks_that_differ_and_impossible_shares_are_refused(tmp_path: Path) -> None:
     first, second = stage(tmp_path / "a", 1.0), stage(tmp_path / "b", 5.0, width=4)
-    with pytest.raises(InputError, match="same network"):
+    with pytest.raises(InputError, match="different networks"):
         average_weights(first, second, 0.5, tmp_path / "mean")
     with pytest.raises(InputError, match=r"share is 1\.5"):
         average_weights(first, first, 1.5, tmp_path / "mean")

@@ -132,7 +132,7 @@ def _numbers(values: Any, where: str) -> list[float]:
     flat = np.array(values, dtype=object).ravel()
     try:
         return [float(value) for value in flat]
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{where}: expected numbers, found {shown(values)}.") from error
 
 

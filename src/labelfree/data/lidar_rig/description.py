@@ -12,6 +12,7 @@ from labelfree.data.description import (
     Incomplete,
     Pinhole,
     choice_value,
+    count_value,
     pinhole_value,
     refuse_unknown,
     size_value,
@@ -20,6 +21,7 @@ from labelfree.data.description import (
 from labelfree.data.patterns import Pattern
 from labelfree.errors import InputError, shown
 from labelfree.files.documents import LARGEST_YAML, open_file, read_yaml
+from labelfree.files.metrics import is_number
 from labelfree.files.names import require_safe_name
 
 LAYOUT = "lidar"
@@ -201,7 +203,7 @@ def _transform(value: Any, where: str) -> Transform | None:
         return tuple(_from_file(step, f"{where}[{place}]") for place, step in enumerate(value))
     if isinstance(value, list):
         flat = [number for row in value for number in (row if isinstance(row, list) else [row])]
-        if len(flat) not in (12, 16) or not all(isinstance(number, (int, float)) for number in flat):
+        if len(flat) not in (12, 16) or not all(map(is_number, flat)):
             raise InputError(f"{where} has {len(flat)} values, expected 12 or 16 numbers row by row.")
         return tuple(float(number) for number in flat)
     return (_from_file(value, where),)
@@ -244,10 +246,12 @@ def _value(key: str, value: Any, where: str) -> Any:
             return raw_classes(value, where)
         case "ignored":
             return raw_ignored(value, where)
+        case "every":
+            return count_value(value, where)
         case _:
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+            if not is_number(value) or value <= 0:
                 raise InputError(f"{where} is {shown(value)}, expected a positive number.")
-            return int(value) if key == "every" else float(value)
+            return float(value)
 
 
 def raw_classes(value: Any, where: str) -> dict[int, str]:

@@ -31,12 +31,14 @@ from labelfree.data.layout import (
     calibrations_of,
     faults_of,
 )
+from labelfree.data.numbers import LARGEST_SIDE, finite_array, finite_number, whole_number
 from labelfree.data.patterns import natural_order
 from labelfree.data.ply import PlyCloud, read_ply
 from labelfree.data.poses import CameraAxes, PoseConvention, scaled_intrinsics
-from labelfree.errors import InputError
+from labelfree.errors import InputError, shown
 from labelfree.files.decoding import picture_size
-from labelfree.files.documents import read_json
+from labelfree.files.documents import one_line, read_json
+from labelfree.files.metrics import is_number
 from labelfree.raster import ArrayFile, ImageFile, MapFile, Raster
 from labelfree.scene import Frame, Scene
 
@@ -147,7 +149,7 @@ class NerfstudioSource:
             angle = self._camera(entry, "camera_angle_x")
             if angle and self._camera(entry, "fl_x"):
                 by_angle = matrix.copy()
-                by_angle[0, 0] = 0.5 * of[1] / math.tan(0.5 * float(angle))
+                by_angle[0, 0] = self._focal(angle, of[1], name)
                 others.append(StatedIntrinsics("its camera_angle_x", by_angle))
             found = doubts(used, others)
             if found:
@@ -161,10 +163,11 @@ class NerfstudioSource:
         """
         stated = (self._camera(entry, key) for entry in self._entries() for key in DISTORTION)
         try:
-            worst = max((abs(float(value or 0)) for value in stated), default=0.0)
-        except (TypeError, ValueError) as error:
+            worst = max((abs(finite_number(value or 0)) for value in stated), default=0.0)
+        except ValueError as error:
+            names = ", ".join(DISTORTION)
             raise InputError(
-                f"{self.path}: its lens distortion ({', '.join(DISTORTION)}) is not a number; fix the file."
+                f"{self.path}: its lens distortion ({names}): {error}; export the capture again."
             ) from error
         if worst == 0:
             return ()
@@ -214,8 +217,8 @@ class NerfstudioSource:
     @cached_property
     def _scale(self) -> float:
         scale = self.data.get("applied_scale", 1.0)
-        if not isinstance(scale, (int, float)) or not 0 < scale < math.inf:
-            raise InputError(f"{self.path}: applied_scale is {scale!r}: expected a positive number.")
+        if not is_number(scale) or scale <= 0:
+            raise InputError(f"{self.path}: applied_scale is {shown(scale)}, expected a positive number; correct it.")
         return float(scale)
 
     def _frame(self, entry: dict[str, Any], name: str) -> Frame:
@@ -225,28 +228,35 @@ class NerfstudioSource:
         grid = shown if depth is None else self._depth_size(depth)
         intrinsics, of = self._intrinsics(entry, name, shown)
         scaled = scaled_intrinsics(intrinsics, of, grid)
-        unit = self._camera(entry, "depth_unit_scale_factor") or DEPTH_UNIT_M
-        if not isinstance(unit, (int, float)) or not 0 < unit < math.inf:
-            raise InputError(f"{self.path}: depth_unit_scale_factor is {unit!r}: expected a positive number of metres.")
-        per_metre = 1 / unit
-        if isinstance(depth, ArrayFile):  # floating-point depth is in metres
+        per_metre = 1 / self._depth_unit_m(entry)
+        if isinstance(depth, ArrayFile):  # floating depth is metres already
             per_metre = 1.0 if np.issubdtype(depth.dtype(), np.floating) else per_metre
         try:
             return Frame(name, ImageFile(picture), scaled, AXES.decode(self._pose(entry, name)), grid, depth, per_metre)
         except InputError as error:
             raise InputError(f"{self.path}: {error}") from error
 
+    def _depth_unit_m(self, entry: dict[str, Any]) -> float:
+        unit = self._camera(entry, "depth_unit_scale_factor") or DEPTH_UNIT_M
+        if not is_number(unit) or unit <= 0:
+            raise InputError(
+                f"{self.path}: depth_unit_scale_factor is {shown(unit)}, expected a positive number of metres; "
+                "correct it."
+            )
+        return float(unit)
+
     def _pose(self, entry: dict[str, Any], name: str) -> NDArray[np.float64]:
         try:
-            matrix = np.array(entry["transform_matrix"], dtype=np.float64)
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{self.path}: frame '{name}' has no 'transform_matrix' of numbers.") from error
+            matrix = finite_array(entry["transform_matrix"])
+        except (KeyError, ValueError) as error:
+            raise InputError(
+                f"{self.path}: frame '{name}' has no 'transform_matrix' of numbers ({one_line(error)}); remove the "
+                "frame."
+            ) from error
         if matrix.shape == (3, 4):
             matrix = np.vstack([matrix, [0, 0, 0, 1]])
-        if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
-            raise InputError(
-                f"{self.path}: frame '{name}' has a transform_matrix that is not a finite 4x4 matrix; remove the frame."
-            )
+        if matrix.shape != (4, 4):
+            raise InputError(f"{self.path}: frame '{name}' has a transform_matrix that is not 4x4; remove the frame.")
         matrix[:3, 3] /= self._scale
         return matrix
 
@@ -255,19 +265,22 @@ class NerfstudioSource:
     ) -> tuple[NDArray[np.float64], tuple[int, int]]:
         """Return the matrix in pixels and the (height, width) of the image that it belongs to."""
         try:
-            of = (int(self._camera(entry, "h") or shown[0]), int(self._camera(entry, "w") or shown[1]))
+            height, width = (self._camera(entry, key) or side for key, side in zip("hw", shown))
+            of = whole_number(height, 1, LARGEST_SIDE), whole_number(width, 1, LARGEST_SIDE)
             angle = self._camera(entry, "camera_angle_x")
-            focal_x = self._camera(entry, "fl_x") or (0.5 * of[1] / math.tan(0.5 * float(angle)) if angle else None)
+            focal_x = self._camera(entry, "fl_x") or (self._focal(angle, of[1], name) if angle else None)
             if focal_x is None:
                 raise InputError(f"{self.path}: frame '{name}' has neither 'fl_x' nor 'camera_angle_x'.")
             focal_y = self._camera(entry, "fl_y") or focal_x
             centre = [self._camera(entry, key) for key in ("cx", "cy")]
             u, v = (half if stated is None else stated for stated, half in zip(centre, (of[1] / 2, of[0] / 2)))
-            matrix = np.array([[focal_x, 0, u], [0, focal_y, v], [0, 0, 1]], dtype=np.float64)
-            if not np.isfinite(matrix).all():
-                raise ValueError("not finite")
-        except (TypeError, ValueError, OverflowError) as error:
-            raise InputError(f"{self.path}: frame '{name}' has intrinsics that are not numbers ({error}).") from error
+            matrix = finite_array([[focal_x, 0, u], [0, focal_y, v], [0, 0, 1]])
+        except ValueError as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(
+                f"{self.path}: frame '{name}' has intrinsics that are not numbers ({error}); export the capture again."
+            ) from error
         if abs(of[1] * shown[0] / (of[0] * shown[1]) - 1) > 0.02:
             raise InputError(
                 f"{self.path}: frame '{name}' states {of[1]}x{of[0]} pixels but its image has {shown[1]}x{shown[0]}, "
@@ -275,11 +288,20 @@ class NerfstudioSource:
             )
         return matrix, of
 
+    def _focal(self, angle: Any, width: int, name: str) -> float:
+        """Return the focal length, in pixels, of a horizontal angle of view in radians."""
+        if not is_number(angle) or not 0 < angle < math.pi:
+            raise InputError(
+                f"{self.path}: frame '{name}' has the camera_angle_x {shown(angle)}, expected radians between 0 and "
+                "pi; correct it."
+            )
+        return 0.5 * width / math.tan(0.5 * angle)
+
     def _depth(self, entry: dict[str, Any]) -> Raster | None:
         file = entry.get("depth_file_path")
         if not file:
             return None
-        path = self._file(str(file))
+        path = self._file(file)
         return ArrayFile(path) if path.suffix == ".npy" else MapFile(path)
 
     def _depth_size(self, depth: Raster) -> tuple[int, int]:
@@ -288,16 +310,19 @@ class NerfstudioSource:
             return height, width
         return picture_size(Path(depth.describe()))
 
-    def _file(self, file: str) -> Path:
+    def _file(self, file: Any) -> Path:
+        if not isinstance(file, str):
+            raise InputError(f"{self.path}: names {shown(file)} as a file, expected text; export the capture again.")
         for suffix in SUFFIXES:
             path = self.folder / (file + suffix)
-            if path.is_file():
-                return path
+            with contextlib.suppress(OSError, ValueError):  # a name too long for the file system
+                if path.is_file():
+                    return path
         raise InputError(f"{self.folder / file}: {FILE} refers to this file but it is missing; copy it again.")
 
     def _cloud_path(self) -> Path | None:
         stated = self.data.get("ply_file_path")
-        return None if not stated else self._file(str(stated))
+        return None if not stated else self._file(stated)
 
     def _nothing_in_3d(self) -> str:
         return (

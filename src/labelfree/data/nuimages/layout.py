@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from labelfree.data.integrity import check_image
 from labelfree.data.layout import Count, Layout, OpenedDataset, ReadOptions, Survey, SurveyProgress, faults_of
 from labelfree.data.nuimages.rle import decode
+from labelfree.data.numbers import LARGEST_SIDE, whole_number
 from labelfree.data.nuscenes.lidarseg import MERGED
-from labelfree.data.nuscenes.metadata import Row, field, small_table, table_rows, text_field, whole_field
+from labelfree.data.nuscenes.metadata import Row, field, side_field, small_table, table_rows, text_field
 from labelfree.data.nuscenes.records import intrinsics_of
 from labelfree.errors import InputError
+from labelfree.files.documents import one_line
 from labelfree.raster import ImageFile
 from labelfree.scene import Frame, Scene
 from labelfree.vocabulary import IGNORE_LABEL
@@ -152,7 +154,7 @@ def _sources(path: Path, folder: Path) -> tuple[PictureSource, ...]:
         calibration = mounted.get(str(field(where, row, "calibrated_sensor_token")))
         if calibration is None:
             raise InputError(f"{where}: row {token} speaks of a sensor that calibrated_sensor.json does not have.")
-        size = (whole_field(where, row, "height"), whole_field(where, row, "width"))
+        size = (side_field(where, row, "height"), side_field(where, row, "width"))
         file = path / text_field(where, row, "filename")
         matrix = intrinsics_of(folder / "calibrated_sensor.json", calibration)
         found.append(PictureSource(file, size, tuple(map(tuple, matrix.tolist())), tuple(masks.get(token, ()))))
@@ -183,7 +185,10 @@ def _masks(folder: Path) -> dict[str, list[Mask]]:
             try:
                 packed = Mask(f"{path}, row {row['token']}", str(mask["counts"]), _size(mask), categories[category])
             except (KeyError, TypeError, ValueError) as error:
-                raise InputError(f"{path}: row {row['token']} has a mask without size or counts.") from error
+                raise InputError(
+                    f"{path}: row {row['token']} has a mask without size or counts ({one_line(error)}); unpack the "
+                    "metadata archive again."
+                ) from error
             found.setdefault(str(field(path, row, "sample_data_token")), []).append(packed)
     return found
 
@@ -194,7 +199,7 @@ def _token(row: Row) -> str:
 
 def _size(mask: Row) -> tuple[int, int]:
     height, width = mask["size"]
-    return int(height), int(width)
+    return whole_number(height, 1, LARGEST_SIDE), whole_number(width, 1, LARGEST_SIDE)
 
 
 def survey_nuimages(path: Path, root: Path | None, options: ReadOptions, progress: SurveyProgress) -> Survey:

@@ -40,7 +40,8 @@ def decode(counts: str, size: tuple[int, int]) -> NDArray[np.bool_]:  # [H, W]
         runs = runs_of(base64.b64decode(counts, validate=True))
     except binascii.Error as error:
         raise ValueError("no base64") from error
-    if (runs < 0).any() or runs.sum() != size[0] * size[1]:
+    pixels = size[0] * size[1]
+    if (runs < 0).any() or (runs > pixels).any() or runs.sum() != pixels:  # the sum of huge runs may wrap around
         raise ValueError(f"runs of {int(runs.sum())} pixels for {size[1]}x{size[0]}")
     flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
     return flat.reshape(size[1], size[0]).T

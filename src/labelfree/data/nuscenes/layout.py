@@ -132,13 +132,10 @@ def point_labels(path: Path, version: str) -> PointLabels | None:
     table = path / version / "category.json"
     categories = small_table(table)
     indexed = {
-        text_field(table, row, "name"): whole_field(table, row, "index")
+        text_field(table, row, "name"): whole_field(table, row, "index", 0, 255)
         for row in categories.values()
         if "index" in row
     }
-    outside = next((f"'{name}' has the index {index}" for name, index in indexed.items() if not 0 <= index < 256), None)
-    if outside is not None:
-        raise InputError(f"{table}: {outside}, lidarseg's ids have one byte; unpack the lidarseg archive again.")
     return PointLabels(folder, merging(indexed or RAW_IDS), max(indexed.values(), default=HIGHEST_RAW_ID))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from labelfree.data.numbers import LARGEST_SIDE, whole_number
 from labelfree.errors import InputError, shown
 from labelfree.files.documents import open_file
 
@@ -105,9 +106,16 @@ def text_field(path: Path, row: Row, name: str) -> str:
     return value
 
 
-def whole_field(path: Path, row: Row, name: str) -> int:
-    """Return a field of a row that is a whole number; a row where it is none is named."""
-    value = field(path, row, name)
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise InputError(f"{path}: row {row['token']} has {shown(value)} for '{name}', expected a whole number.")
-    return value
+def side_field(path: Path, row: Row, name: str) -> int:
+    """Return a field of a row that is the height or width of an image; a row where it is none is named."""
+    return whole_field(path, row, name, 1, LARGEST_SIDE)
+
+
+def whole_field(path: Path, row: Row, name: str, low: int, high: int) -> int:
+    """Return a field of a row that is a whole number of a range; a row where it is none is named."""
+    try:
+        return whole_number(field(path, row, name), low, high)
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: row {row['token']}: '{name}': {error}; {UNPACK}.") from error

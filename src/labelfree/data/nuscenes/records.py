@@ -10,34 +10,45 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from labelfree.data.numbers import finite_array, finite_number
 from labelfree.data.nuscenes.metadata import Row, field, table_rows
 from labelfree.data.nuscenes.tokens import pack
 from labelfree.errors import InputError, shown
 from labelfree.files.documents import one_line
 
 ROWS_AT_ONCE = 100_000
+FARTHEST_M = 1e9
+"""Coordinates beyond this are damage: the Earth's own are below 1e7."""
 
 
 def pose_of(path: Path, row: Row) -> list[float]:
     """Return translation and quaternion of a row; what is none is named."""
+    stated = field(path, row, "translation"), field(path, row, "rotation")
     try:
-        pose = [*map(float, field(path, row, "translation")), *map(float, field(path, row, "rotation"))]
-    except (TypeError, ValueError, OverflowError) as error:
-        raise InputError(f"{path}: row {row['token']} has no pose in numbers; the table is damaged.") from error
-    if len(pose) != 7 or not np.isfinite(pose).all() or abs(np.dot(pose[3:], pose[3:]) - 1) > 1e-2:
+        pose = [finite_number(value) for values in stated for value in values]
+    except (TypeError, ValueError) as error:
         raise InputError(
-            f"{path}: row {row['token']} has the pose {shown(pose)}: expected 3 metres and a unit quaternion."
+            f"{path}: row {row['token']} has no pose in numbers ({one_line(error)}); the table is damaged, unpack it "
+            "again."
+        ) from error
+    if len(pose) != 7 or max(map(abs, pose)) > FARTHEST_M or abs(np.dot(pose[3:], pose[3:]) - 1) > 1e-2:
+        raise InputError(
+            f"{path}: row {row['token']} has the pose {shown(pose)}, expected 3 metres and a unit quaternion; the "
+            "table is damaged, unpack it again."
         )
     return pose
 
 
 def intrinsics_of(path: Path, row: Row) -> NDArray[np.float64]:
     """Return the 3x3 intrinsics of a calibration, zeros where it has none."""
-    stated: Any = row.get("camera_intrinsic") or np.zeros((3, 3))
+    stated: Any = row.get("camera_intrinsic")
     try:
-        matrix = np.asarray(stated, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise InputError(f"{path}: row {row['token']} has intrinsics that are no 3 x 3 numbers.") from error
+        matrix = np.zeros((3, 3)) if stated is None or stated == [] else finite_array(stated)
+    except ValueError as error:
+        raise InputError(
+            f"{path}: row {row['token']} has intrinsics that are no 3 x 3 numbers ({one_line(error)}); the table is "
+            "damaged, unpack it again."
+        ) from error
     if matrix.shape != (3, 3):
         raise InputError(f"{path}: row {row['token']} has intrinsics of shape {list(matrix.shape)}: expected 3 x 3.")
     return matrix
@@ -57,11 +68,11 @@ def _many_poses(path: Path, rows: list[Row]) -> NDArray[np.float64]:
         poses = np.array([row["translation"] + row["rotation"] for row in rows], dtype=np.float64)
         if (
             poses.shape == (len(rows), 7)
-            and np.isfinite(poses).all()
+            and (abs(poses) <= FARTHEST_M).all()
             and (abs((poses[:, 3:] ** 2).sum(axis=1) - 1) <= 1e-2).all()
         ):
             return poses
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         pass
     return np.array([pose_of(path, row) for row in rows])  # says which one is wrong
 
@@ -122,9 +133,9 @@ def _parts(path: Path) -> Iterator[Readings]:
                 samples=pack([row["sample_token"] for row in rows], path),
                 poses=pack([row["ego_pose_token"] for row in rows], path),
                 calibrations=pack([row["calibrated_sensor_token"] for row in rows], path),
-                times=np.array([row["timestamp"] for row in rows], np.int64),
-                sizes=np.array([(row["height"] or 0, row["width"] or 0) for row in rows], np.uint16),
-                is_key=np.array([row["is_key_frame"] for row in rows], bool),
+                times=_column([row["timestamp"] for row in rows], "timestamp", np.int64),
+                sizes=_column([(row["height"] or 0, row["width"] or 0) for row in rows], "height, width", np.uint16),
+                is_key=_column([row["is_key_frame"] for row in rows], "is_key_frame", np.bool_),
                 file_starts=np.array([len(name) for name in names], np.int64),
                 file_names=np.frombuffer(b"".join(names), np.uint8),
             )
@@ -134,3 +145,15 @@ def _parts(path: Path) -> Iterator[Readings]:
             raise InputError(
                 f"{path}: a row misses or garbles {one_line(error)}; unpack the metadata archive again."
             ) from error
+
+
+def _column(values: list[Any], name: str, kind: type[np.integer[Any] | np.bool_]) -> NDArray[Any]:
+    """Return a column of whole numbers or truth values; raise a `TypeError` for another type, such as 0.5 or text."""
+    found = np.array(values)
+    if issubclass(kind, np.integer):
+        low, high = np.iinfo(kind).min, np.iinfo(kind).max
+        if found.dtype.kind not in "iu" or found.min() < low or found.max() > high:
+            raise TypeError(f"'{name}', expected whole numbers from {low} to {high}")
+    elif found.dtype != np.bool_:
+        raise TypeError(f"'{name}', expected true or false")
+    return found.astype(kind)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelfree.data.calibrations import DEPTH_INTRINSICS, Calibration, StatedIntrinsics, doubts
+from labelfree.data.numbers import LARGEST_SIDE, whole_number
 from labelfree.data.patterns import natural_order
 from labelfree.data.poses import pinhole, read_intrinsics, scaled_intrinsics
 from labelfree.errors import InputError
@@ -144,9 +145,11 @@ def stated_in_lines(path: Path, keys: tuple[str, ...], depth_size: tuple[int, in
     """Return the intrinsics in the lines `key = value` of a text file, for depth maps of (height, width) pixels."""
     lines = _lines(path)
     width, height, *values = (_numbers(path, lines, key) for key in keys)
-    if not (width and height and min(width[0], height[0]) >= 1):
-        raise InputError(f"{path}: '{keys[0]}' and '{keys[1]}' are not an image size; restore the file.")
-    matrix = scaled_intrinsics(_matrix(path, values), (int(height[0]), int(width[0])), depth_size)
+    try:
+        size = whole_number(height[0], 1, LARGEST_SIDE), whole_number(width[0], 1, LARGEST_SIDE)
+    except (IndexError, ValueError) as error:
+        raise InputError(f"{path}: '{keys[0]}' and '{keys[1]}' are no image size; restore the file.") from error
+    matrix = scaled_intrinsics(_matrix(path, values), size, depth_size)
     return StatedIntrinsics(f"{path} ({keys[2]}...)" if len(keys) > 3 else f"{path} ({keys[2]})", matrix)
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from labelfree.data.archives import LARGEST_MEMBER, read_member
 from labelfree.data.integrity import check_bytes, check_image
 from labelfree.data.ply import read_ply
-from labelfree.errors import InputError
+from labelfree.errors import InputError, shown
 from labelfree.files.decoding import decode_values
 from labelfree.files.documents import read_bytes, read_json, read_text
 from labelfree.vocabulary import IGNORE_LABEL
@@ -23,6 +23,8 @@ from labelfree.vocabulary import IGNORE_LABEL
 NYU40_OF_BENCHMARK = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 16, 24, 28, 33, 34, 36, 39)
 """NYU40 ids of the 20 classes, in the benchmark's order."""
 HIGHEST_NYU40 = 40
+HIGHEST_SEGMENT = (1 << 24) - 1
+"""Ids of over-segments are those of vertices; the largest meshes have some millions."""
 TSV = "scannetv2-labels.combined.tsv"
 UNKNOWN = -1
 
@@ -131,9 +133,12 @@ def segment_labels(
     Raises an `InputError` if a file is invalid, a category unknown or the number of vertices wrong.
     """
     try:
-        of_vertex = np.array(_json(segments)["segIndices"], dtype=np.int64)
-        groups = [(str(group["label"]), list(map(int, group["segments"]))) for group in _json(aggregation)["segGroups"]]
-    except (KeyError, TypeError, ValueError) as error:
+        of_vertex = _segments(_json(segments)["segIndices"])
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"{segments}: segIndices is missing or invalid ({error}); download the scan again.") from error
+    try:
+        groups = [(str(group["label"]), _segments(group["segments"])) for group in _json(aggregation)["segGroups"]]
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{aggregation}: a key is missing or invalid ({error}); download the scan again.") from error
     if len(of_vertex) != vertices:
         raise InputError(f"{segments}: has {len(of_vertex)} vertices, the mesh {vertices}; download it again.")
@@ -141,9 +146,16 @@ def segment_labels(
     for name, members in groups:
         if name not in categories.of_name:
             raise InputError(f"{aggregation}: object label '{name}' is not in {categories.path}; use its own version.")
-        inside = [member for member in members if 0 <= member < len(of_segment)]
-        of_segment[inside] = categories.of_name[name]
+        of_segment[members[members < len(of_segment)]] = categories.of_name[name]
     return of_segment[of_vertex]
+
+
+def _segments(values: Any) -> NDArray[np.int64]:
+    """Return ids of segments, which ScanNet numbers by vertices; raise an error of Python's for anything else."""
+    found = np.array(values)
+    if found.size and (found.dtype.kind not in "iu" or found.min() < 0 or found.max() > HIGHEST_SEGMENT):
+        raise ValueError(f"{shown(values)} holds what is no whole number from 0 to {HIGHEST_SEGMENT}")
+    return found.astype(np.int64)
 
 
 def _json(path: Path) -> dict[str, Any]:
