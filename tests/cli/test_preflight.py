@@ -80,7 +80,7 @@ def test_folders_that_cannot_be_written(room: Path, tmp_path: Path) -> None:
 def test_a_link_that_leads_nowhere(target: str, room: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(target)
     for out in (tmp_path / "link", tmp_path / "link" / "run"):
-        with pytest.raises(InputError, match="--cache .*link is a link that leads nowhere; remove it"):
+        with pytest.raises(InputError, match=r"--cache .*link is a link that leads nowhere; remove it"):
             check_out(out, room, "--cache")
 
 
