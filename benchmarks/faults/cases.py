@@ -182,7 +182,7 @@ def layout_case(bench: Bench, identity: str, random: Rng) -> tuple[Case, Verdict
 def option_case(bench: Bench, identity: str, random: Rng) -> tuple[Case, Verdict]:
     """Run a faulty command line."""
     root = bench.work / identity
-    folder = bench.golden.lay_out(root, ("room", "tiny.yaml", "classes", "lab-tiny.yaml"), "room")
+    folder = bench.golden.lay_out(root, ("room", "tiny.yaml", "classes", "rooms-tiny.yaml"), "room")
     command, what = bad_command(random, folder)
     case = Case(identity, f"options {command[0]}", folder, root, command, what)
     return case, _protected(bench, case, lambda: None, strict=False)

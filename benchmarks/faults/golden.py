@@ -20,7 +20,7 @@ RECIPE, STREET = ("--recipe", "in/tiny.yaml"), ("--recipe", "in/street.yaml")
 RUN = ("run", "in/room", "--out", "out/run", *RECIPE)
 KEPT = ("train", "in/fused", "--out", "out/run", *RECIPE, "--labels.keep_frames=true")
 LABEL = ("label", "in/fused", "--out", "out/labels", *RECIPE)
-TABLE = ("table", "2", "--world", "in/lab-tiny.yaml", "--seeds", "1", "--rooms", "1", "--held-out-rooms", "1")
+TABLE = ("table", "2", "--world", "in/rooms-tiny.yaml", "--seeds", "1", "--rooms", "1", "--held-out-rooms", "1")
 TABLE += (
     "--views",
     "2",
@@ -67,7 +67,7 @@ STATES = (
     State("finished run, again", ("room", "tiny.yaml"), RUN, RUN, "run/"),
     State("finished run, evaluate", ("room", "tiny.yaml"), RUN, EVALUATE, "run/evaluation.json"),
     State("finished run, figure", ("room", "tiny.yaml"), RUN, FIGURE, "figure/"),
-    State("interrupted table", ("lab-tiny.yaml",), TABLE, TABLE, "table/table2", steps=1),
+    State("interrupted table", ("rooms-tiny.yaml",), TABLE, TABLE, "table/table2", steps=1),
     State("interrupted demo", ("tiny.yaml",), DEMO, DEMO, "demo/", steps=3),
     State("nuScenes index", ("nuscenes",), INDEX, INDEX, "pred/", network="street"),
 )
@@ -80,7 +80,7 @@ DISTURBED: dict[str, State] = {
     "predict": State("predict", ("room",), (), ("predict", "out/net", "in/room", "--out", "out/pred"), network="room"),
     "run": State("run", ("room", "tiny.yaml"), RUN, RUN),
     "demo": State("demo", ("tiny.yaml",), DEMO, DEMO),
-    "table": State("table", ("lab-tiny.yaml",), TABLE, TABLE),
+    "table": State("table", ("rooms-tiny.yaml",), TABLE, TABLE),
 }
 """Commands that are killed, run out of disk space, or run twice at once, starting from an empty `out`."""
 SHORT_VERBS = 2
@@ -147,7 +147,7 @@ def build(folder: Path, wanted: Sequence[str]) -> Golden:
     """
     shutil.rmtree(folder, ignore_errors=True)
     write_inputs(folder / "in")
-    shutil.copy(folder / "in" / "tiny.yaml", folder / "in" / "lab-tiny.yaml")
+    shutil.copy(folder / "in" / "tiny.yaml", folder / "in" / "rooms-tiny.yaml")
     golden = Golden(folder, {}, {}, {}, {})
     _networks(golden)
     made: dict[tuple[object, ...], str] = {}

@@ -94,7 +94,7 @@ BASES: tuple[tuple[str, ...], ...] = (
     ("evaluate", "out/net", "in/room", "--networks-only"),
     ("predict", "out/net", "in/room", "--out", "out/pred"),
     ("figure", "out/net", "in/room", "--to", "out/figure"),
-    ("table", "2", "--world", "in/lab-tiny.yaml", "--rows", "baseline", "--seeds", "1", "--rooms", "1",
+    ("table", "2", "--world", "in/rooms-tiny.yaml", "--rows", "baseline", "--seeds", "1", "--rooms", "1",
      "--held-out-rooms", "1",
      "--views", "2", "--out", "out/table"),
     ("lab", "write", "--out", "out/lab", "--rooms", "1", "--held-out", "1", "--views", "2"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from labelfree.cli.arguments import with_preset_colours
 from labelfree.data.collection import open_scenes
@@ -16,19 +16,25 @@ from labelfree_lab.layouts.street_dataset import StreetSize, write_streets
 from labelfree_lab.rooms.dataset import LabSize, write_lab
 from labelfree_lab.rooms.room import CLASS_NAMES
 
+SizeT = TypeVar("SizeT", LabSize, StreetSize)
+
 
 @dataclass(frozen=True)
-class LabRooms:
-    """Rooms of the lab; every seed has its own."""
+class LabWorld(Generic[SizeT]):
+    """One of the lab's worlds as table data; every seed has its own scenes."""
 
     folder: Path
-    size: LabSize
+    size: SizeT
     vocabulary: Vocabulary
 
     @property
     def identity(self) -> str:
-        """Return the numbers of rooms and views and their resolution, as text."""
+        """Return the number of scenes and images and their resolution, as text."""
         return str(self.size)
+
+
+class LabRooms(LabWorld[LabSize]):
+    """Rooms of the lab."""
 
     def open(self, seed: int) -> TableScenes:
         """Return the scenes of a seed; missing rooms are written first."""
@@ -38,18 +44,8 @@ class LabRooms:
         return TableScenes(open_scenes(folders.train), open_scenes(folders.held_out), self.vocabulary)
 
 
-@dataclass(frozen=True)
-class LabStreets:
-    """Streets of the lab, read as nuScenes and nuImages; every seed has its own."""
-
-    folder: Path
-    size: StreetSize
-    vocabulary: Vocabulary
-
-    @property
-    def identity(self) -> str:
-        """Return the numbers of drives and key frames and their resolution, as text."""
-        return str(self.size)
+class LabStreets(LabWorld[StreetSize]):
+    """Streets of the lab, read as nuScenes and nuImages."""
 
     def open(self, seed: int) -> TableScenes:
         """Return the scenes of a seed: key frames for 3D, nuImages' images for 2D; missing drives are written."""

@@ -27,6 +27,13 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     add_reading(parser)
 
 
+def add_inputs(parser: argparse.ArgumentParser) -> None:
+    """Add DATA, the class names, the recipe and the teachers."""
+    add_data(parser)
+    add_classes(parser)
+    add_teachers(parser)
+
+
 def add_reading(parser: argparse.ArgumentParser) -> None:
     """Add the options that control how data is read, and how much of it."""
     parser.add_argument(

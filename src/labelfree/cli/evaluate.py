@@ -10,7 +10,8 @@ import numpy as np
 
 from labelfree.cli.arguments import add_data, cache_dir, open_data, told
 from labelfree.config.reading import read_settings
-from labelfree.data.collection import layout_of
+from labelfree.config.run_config import RunConfig
+from labelfree.data.collection import SceneCollection, layout_of
 from labelfree.errors import InputError
 from labelfree.evaluation.measure import measure
 from labelfree.evaluation.method_results import class_table, comparison_table
@@ -41,35 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Print the comparison and per-class tables; write evaluation.json into the run folder."""
-    # Read the run
-    settings = options.out / "settings.yaml"
-    if not settings.is_file():
-        raise InputError(f"{settings}: no such file; give the folder of a run made by 'labelfree train' or 'run'.")
-    config = read_settings(settings)
-    device = pick_device(options.device)
-    if config.system != "cns" or config.predict.refine:
-        raise InputError(
-            f"{settings}: system is {config.system}, but 'evaluate' measures runs of system cns without "
-            "predict.refine; use 'labelfree table'."
-        )
+    config, device = _settings(options.out / "settings.yaml"), pick_device(options.device)
     OutputFolder(options.out, "use another run").claim([options.out / "evaluation.json"])
     networks = load_networks(options.out / "networks", device)
     names = networks.vocabulary
-
-    # Check the ground truth
-    scenes = told(open_data(options, tell=False).counted_by(names))
-    if scenes.measured == ():
-        raise InputError(
-            f"{options.data}: none of its classes ({', '.join(scenes.classes or ())}) is a class of the run "
-            f"({', '.join(names.names)}); classes are matched by name, so give data or a run with common names."
-        )
-    own = layout_of(options.data, options.layout)
-    if scenes.classes is None and own.images_only:
-        _require_known_ids(scenes, names)
-    if not any(_has_truth(scene) for scene in scenes):
-        raise InputError(
-            f"{options.data}: has no ground truth, neither label images nor labelled clouds; give labelled data."
-        )
+    scenes = _labelled_scenes(options, names)
 
     # Measure
     labellers: list[Labeller] = [networks]
@@ -78,8 +55,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     elif not options.networks_only:
         teachers = load_teachers(config, names, cache_dir(options), device)
         label_frames(scenes, teachers, device)
-        sources = [TeacherLabels(teachers, voted) for voted in (False, True)]
-        labellers = [*sources, *labellers]
+        labellers = [*(TeacherLabels(teachers, voted) for voted in (False, True)), *labellers]
     title = f"{options.data}, {options.split}" if options.split else str(options.data)
     methods = measure(scenes, labellers, names, title, scenes.measured)
     if not any(method.modalities() for method in methods):
@@ -92,6 +68,36 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
         print(f"\n{modality}\n{class_table(methods, names, modality).markdown()}")
     save_results(options.out / "evaluation.json", methods, {"data": str(options.data)})
     return 0
+
+
+def _settings(path: Path) -> RunConfig:
+    """Read the settings of a run; refuse a run whose labels are not those of its networks."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; give the folder of a run made by 'labelfree train' or 'run'.")
+    config = read_settings(path)
+    if config.system != "cns" or config.predict.refine:
+        raise InputError(
+            f"{path}: system is {config.system}, but 'evaluate' measures runs of system cns without predict.refine; "
+            "use 'labelfree table'."
+        )
+    return config
+
+
+def _labelled_scenes(options: argparse.Namespace, names: Vocabulary) -> SceneCollection:
+    """Open the data; refuse ground truth that cannot be measured."""
+    scenes = told(open_data(options, tell=False).counted_by(names))
+    if scenes.measured == ():
+        raise InputError(
+            f"{options.data}: none of its classes ({', '.join(scenes.classes or ())}) is a class of the run "
+            f"({', '.join(names.names)}); classes are matched by name, so give data or a run with common names."
+        )
+    if scenes.classes is None and layout_of(options.data, options.layout).images_only:
+        _require_known_ids(scenes, names)
+    if not any(_has_truth(scene) for scene in scenes):
+        raise InputError(
+            f"{options.data}: has no ground truth, neither label images nor labelled clouds; give labelled data."
+        )
+    return scenes
 
 
 def _has_truth(scene: Scene) -> bool:

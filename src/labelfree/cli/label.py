@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from labelfree.cli.arguments import (
-    add_classes,
-    add_data,
-    add_teachers,
+    add_inputs,
     cache_dir,
     open_data,
     require_depth,
@@ -40,9 +38,7 @@ IMAGE_FOLDERS = ("clip", "masks", "refined")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add DATA, classes, teachers, output folder and shard."""
-    add_data(parser)
-    add_classes(parser)
-    add_teachers(parser)
+    add_inputs(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder for labels, masks and clouds")
     parser.add_argument(
         "--shard", default="1/1", help="i/n: label the i-th of n parts of the scenes (default: 1/1, all scenes)"

@@ -8,9 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from labelfree.cli.arguments import (
-    add_classes,
-    add_data,
-    add_teachers,
+    add_inputs,
     given_data,
     open_data,
     read_options,
@@ -34,9 +32,7 @@ PROBLEMS = 2
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add ROOT, how it is read, the teachers and the timing."""
-    add_data(parser)
-    add_classes(parser)
-    add_teachers(parser)
+    add_inputs(parser)
     parser.add_argument(
         "--measure", type=int, default=0, metavar="N", help="time the teachers on N images (default: 0, not timed)"
     )

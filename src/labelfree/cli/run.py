@@ -9,9 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from labelfree.cli.arguments import (
-    add_classes,
-    add_data,
-    add_teachers,
+    add_inputs,
     cache_dir,
     command_line,
     given_data,
@@ -40,7 +38,7 @@ from labelfree.labelling.labellers import Labeller, NetworkLabels, TeacherLabels
 from labelfree.results.curves import read_metrics
 from labelfree.results.export import claim_scenes, save_results
 from labelfree.results.run_report import RunResults, report, save_predictions
-from labelfree.run import open_run
+from labelfree.run import Run, open_run
 from labelfree.runtime.devices import make_fabric
 from labelfree.teachers.label_frames import label_frames
 from labelfree.training.schedule import steps_per_epoch
@@ -52,9 +50,7 @@ REPORTS = ("results.json", "report.html")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add DATA, classes, teachers, run folder, seed and processes."""
-    add_data(parser)
-    add_classes(parser)
-    add_teachers(parser)
+    add_inputs(parser)
     parser.add_argument("--out", type=Path, required=True, help="run folder: networks, predictions, report")
     parser.add_argument("--seed", type=int, default=None, help="seed of all random choices (default: the recipe's)")
     parser.add_argument(
@@ -99,13 +95,25 @@ def _run(options: argparse.Namespace, config: RunConfig) -> int:
     marks.append(("train", time.monotonic()))
     networks = NetworkLabels(*cotrain_run(this_run))
     marks.append(("predict", time.monotonic()))
-    if not fabric.is_global_zero:
-        return 0
+    if fabric.is_global_zero:
+        _deliver(options, this_run, scenes, networks, marks)
+    return 0
+
+
+def _deliver(
+    options: argparse.Namespace,
+    this_run: Run,
+    scenes: SceneCollection,
+    networks: NetworkLabels,
+    marks: list[tuple[str, float]],
+) -> None:
+    """Write the labels that the run delivers, `results.json` and the report."""
+    config, teachers, names = this_run.config, this_run.teachers, this_run.vocabulary
 
     # Predict and measure
     clip, voted = TeacherLabels(teachers, voted=False), TeacherLabels(teachers, voted=True)
     delivery = choose(voted, networks, scenes, names)
-    steps = config.train.epochs * steps_per_epoch(len(scenes), config.train, fabric.world_size)
+    steps = config.train.epochs * steps_per_epoch(len(scenes), config.train, this_run.fabric.world_size)
     doubts = short_training(steps, config.train.epochs)
     shares = save_predictions(scenes, delivery.labeller, options.out, config.predict.unseen)
     if delivery.labeller is not networks:
@@ -140,7 +148,6 @@ def _run(options: argparse.Namespace, config: RunConfig) -> int:
     for sentence in (delivery.reason, *doubts):
         print(sentence)
     print(f"labelled clouds, images, networks and report.html are in {options.out}")
-    return 0
 
 
 def _measured(

@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from labelfree.cli.arguments import (
-    add_classes,
-    add_data,
-    add_teachers,
+    add_inputs,
     cache_dir,
     open_data,
     require_depth,
@@ -33,9 +31,7 @@ from labelfree.weights.stored import CHECKPOINT
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add DATA, classes, teachers, run folder, seed, processes and --resume."""
-    add_data(parser)
-    add_classes(parser)
-    add_teachers(parser)
+    add_inputs(parser)
     parser.add_argument("--out", type=Path, required=True, help="run folder: checkpoint, metrics, networks")
     parser.add_argument("--seed", type=int, default=None, help="seed of all random choices (default: the recipe's)")
     parser.add_argument(

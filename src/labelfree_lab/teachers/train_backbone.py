@@ -6,10 +6,8 @@ backbone is shipped without its tag classifier; every method of the lab starts f
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +25,7 @@ from labelfree.nets.segmenters import IMAGENET_MEAN, IMAGENET_STD
 from labelfree.runtime.precision import fast_autocast
 from labelfree_lab.teachers.corpus import open_pair
 from labelfree_lab.teachers.crops import TaggedPictures, Windows, aim_at_objects, cut_out, jitter_colours, read_tags
+from labelfree_lab.teachers.photo_training import PhotoTraining, photo_training_parser
 from labelfree_lab.teachers.training_log import (
     append_record,
     load_checkpoint,
@@ -43,20 +42,14 @@ SIDE = 64
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Settings of the training of the backbone."""
+class Settings(PhotoTraining):
+    """How the backbone is trained."""
 
     steps: int = 2600
     batch: int = 96
     peak_rate: float = 2e-3
-    warm_up: int = 100
-    weight_decay: float = 0.05
     crop_sides: tuple[int, int] = (28, 96)
-    """Smallest and largest side of the photographs, in pixels of the corpus' images."""
-    min_share: float = 0.04
-    """Share of a crop that a class must cover to count as visible."""
     probe_every: int = 250
-    seed: int = 0
 
 
 class TagNet(nn.Module):
@@ -190,15 +183,7 @@ def export(model: TagNet, out: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and train."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--corpus", type=Path, required=True, help="folder written by labelfree_lab.teachers.corpus")
-    parser.add_argument("--tuning", type=Path, required=True, help="a corpus of other rooms or streets")
-    parser.add_argument("--out", type=Path, default=None, help="folder for weights and log (default: the package's)")
-    parser.add_argument("--work", type=Path, required=True, help="folder for the checkpoint")
-    parser.add_argument("--steps", type=int, default=Settings.steps)
-    parser.add_argument("--seed", type=int, default=Settings.seed)
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    options = parser.parse_args(arguments)
+    options = photo_training_parser(__doc__, Settings.steps).parse_args(arguments)
     torch.set_num_threads(options.threads)
     pair = open_pair(options.corpus, options.tuning)
     world, classes = pair[0].world, len(pair[0].class_names)

@@ -9,8 +9,6 @@ that was trained on tags only. The maps are restricted to the tags of the image.
 
 from __future__ import annotations
 
-import argparse
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,6 +28,7 @@ from labelfree_lab.teachers.captions import ROOMS, Wording, build_tokenizer, dra
 from labelfree_lab.teachers.clip_probe import TABLE, probe_scores, retrieval_at_1
 from labelfree_lab.teachers.corpus import open_pair
 from labelfree_lab.teachers.crops import CaptionBatch, TaggedPictures, cut_out, jitter_colours, normalise
+from labelfree_lab.teachers.photo_training import PhotoTraining, photo_training_parser
 from labelfree_lab.teachers.tiny_clip import IMAGE_SIDE, export, image_features, new_tiny_clip, tiny_clip_config
 from labelfree_lab.teachers.train_backbone import load_tag_net
 from labelfree_lab.teachers.training_log import (
@@ -44,26 +43,20 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Settings of the training of a tiny CLIP."""
+class Settings(PhotoTraining):
+    """How rooms-clip is trained."""
 
     steps: int = 2500
     batch: int = 128
     peak_rate: float = 1e-3
-    warm_up: int = 100
-    weight_decay: float = 0.05
     crop_sides: tuple[int, int] = (24, 80)
-    """Smallest and largest side of the photographs, in pixels of the corpus' images."""
-    min_share: float = 0.04
-    """Share of a photograph that a class must cover to count as visible."""
+    probe_every: int = 300
     whole_weight: float = 0.5
     """Weight of CLIP's loss, on the CLS token."""
     patch_weight: float = 1.0
     """Weight of the patches' loss against the tag network's maps."""
     album: int = 16_000
     """Number of photographs; each is used many times, mirrored and in other colours."""
-    probe_every: int = 300
-    seed: int = 0
 
 
 def caption_loss(
@@ -210,17 +203,10 @@ def train_step(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and train."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--corpus", type=Path, required=True, help="folder written by labelfree_lab.teachers.corpus")
-    parser.add_argument("--tuning", type=Path, required=True, help="a corpus of other rooms or streets")
-    parser.add_argument("--out", type=Path, default=None, help="folder for weights and log (default: the package's)")
-    parser.add_argument("--work", type=Path, required=True, help="folder for the checkpoint")
+    parser = photo_training_parser(__doc__, Settings.steps)
     parser.add_argument(
         "--tag-net", type=Path, required=True, help="checkpoint.pt of labelfree_lab.teachers.train_backbone"
     )
-    parser.add_argument("--steps", type=int, default=Settings.steps)
-    parser.add_argument("--seed", type=int, default=Settings.seed)
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args(arguments)
     # Data and model
     torch.set_num_threads(options.threads)
