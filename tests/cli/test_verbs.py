@@ -27,7 +27,7 @@ def test_run_leaves_everything(finished: Path) -> None:
     assert (finished / "networks" / "3d" / "model.safetensors").is_file()
     methods = json.loads((finished / "results.json").read_text())["methods"]
     assert list(methods) == ["clip", "clip+sam", "cns"]
-    assert "tiny CLIP" in (finished / "report.html").read_text().split("<table")[0]
+    assert "small CLIP" in (finished / "report.html").read_text().split("<table")[0]
 
 
 def test_again_changes_nothing(finished: Path, room: Path) -> None:
@@ -68,7 +68,7 @@ def test_label_then_train_on_its_files(room: Path, tmp_path: Path) -> None:
         (["run", "{room}", "--out", "{tmp}/x", "--train.epoch=1"], "did you mean"),
         (["run", "{room}", "--out", "{tmp}/x", "--recipe", "none"], "recipe"),
         (["run", "{room}", "--out", "{tmp}/x", "--clip", "./none"], "none"),
-        (["train", "{room}", "--out", "{tmp}/x", "--resume"], "no checkpoint"),
+        (["train", "{room}", "--out", "{tmp}/x", "--resume"], "no such checkpoint"),
         (["label", "{room}", "--out", "{tmp}/x", "--shard", "5/3"], "--shard"),
         (["evaluate", "{tmp}", "{room}"], "settings.yaml"),
         (["predict", "{tmp}", "{tmp}/none.png", "--out", "{tmp}/x"], "no such file"),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,7 @@ def only_problem(scene: Path, root: Path | None = None) -> str:
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory) -> Path:
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("captures") / "room"
     CAPTURE.write(folder, np.zeros((1, 3), np.float32))
     (folder / "cloud.ply").unlink()
@@ -47,21 +48,21 @@ def written(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def scene(written, tmp_path) -> Path:
+def scene(written: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(written, tmp_path / "room"))
 
 
 @pytest.fixture(scope="module")
-def points(written) -> np.ndarray:
+def points(written: Path) -> np.ndarray:
     return fuse(open_scenes(written).sources[0].frames(), FusionOptions(voxel_m=0.05)).points_world
 
 
-def change_poses(scene: Path, change) -> None:
+def change_poses(scene: Path, change: Callable[[np.ndarray], np.ndarray]) -> None:
     for file in (scene / "pose").iterdir():
         np.savetxt(file, change(np.loadtxt(file)))
 
 
-def change_depths(scene: Path, change) -> None:
+def change_depths(scene: Path, change: Callable[[np.ndarray], np.ndarray]) -> None:
     for file in (scene / "depth").iterdir():
         save(change(np.array(Image.open(file))), file)
 
@@ -95,7 +96,7 @@ def normalised(depth: np.ndarray) -> np.ndarray:
     return ((depth - depth.min()) / np.ptp(depth) * 65535).astype(np.uint16)
 
 
-def test_a_clean_capture_is_sound(scene):
+def test_a_clean_capture_is_sound(scene: Path) -> None:
     report = check(scene)
     assert (report.problems, report.warnings) == ((), ())
     assert [row.name for row in report.rows] == [f"{i:06d}" for i in range(12)]
@@ -160,7 +161,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("name", DAMAGES)
-def test_each_damage_is_one_sentence_about_the_right_thing(scene, name):
+def test_each_damage_is_one_sentence_about_the_right_thing(scene: Path, name: str) -> None:
     damage, words = DAMAGES[name]
     damage(scene)
     assert words in only_problem(scene)
@@ -174,7 +175,9 @@ def test_each_damage_is_one_sentence_about_the_right_thing(scene, name):
         (lambda p: p[:, [1, 2, 0]], "the cloud is in another coordinate system"),
     ],
 )
-def test_a_cloud_is_compared_with_the_depth_maps(scene, points, change, words):
+def test_a_cloud_is_compared_with_the_depth_maps(
+    scene: Path, points: np.ndarray, change: Callable[[np.ndarray], np.ndarray], words: str | None
+) -> None:
     write_ply(scene / "cloud.ply", change(points))
     if words is None:
         report = check(scene)
@@ -184,13 +187,13 @@ def test_a_cloud_is_compared_with_the_depth_maps(scene, points, change, words):
         assert words in only_problem(scene)
 
 
-def test_inverted_poses_show_against_a_cloud_too(scene, points):
+def test_inverted_poses_show_against_a_cloud_too(scene: Path, points: np.ndarray) -> None:
     write_ply(scene / "cloud.ply", points)
     change_poses(scene, np.linalg.inv)
     assert "set pose_is: world_to_camera" in only_problem(scene)
 
 
-def test_a_cloud_with_cameras_but_no_depth(scene, points):
+def test_a_cloud_with_cameras_but_no_depth(scene: Path, points: np.ndarray) -> None:
     write_ply(scene / "cloud.ply", points)
     shutil.rmtree(scene / "depth")
     report = check(scene)
@@ -201,27 +204,27 @@ def test_a_cloud_with_cameras_but_no_depth(scene, points):
     assert "no point falls into any image" in only_problem(scene)
 
 
-def test_a_lost_frame_is_a_warning(scene):
+def test_a_lost_frame_is_a_warning(scene: Path) -> None:
     shutil.copy(scene / "pose" / "000000.txt", scene / "pose" / "000006.txt")
     report = check(scene)
     assert report.problems == ()
     assert report.warnings[0].startswith("1 of 12 checked frames disagree with the rest: '000006'")
 
 
-def test_a_single_frame_cannot_be_compared(scene):
+def test_a_single_frame_cannot_be_compared(scene: Path) -> None:
     (report,) = check_collection(open_scenes(scene, options=ReadOptions(limit=1)))
     assert report.problems == ()
     assert "frames see too little of each other (0 points)" in report.warnings[0]
 
 
-def test_a_still_camera_is_no_problem(scene):
+def test_a_still_camera_is_no_problem(scene: Path) -> None:
     for name in ("color", "depth", "pose"):
         for file in sorted((scene / name).iterdir())[1:]:
             shutil.copy(sorted((scene / name).iterdir())[0], file)
     assert check(scene).problems == ()
 
 
-def test_other_warnings(scene):
+def test_other_warnings(scene: Path) -> None:
     (scene / "classes.txt").write_text("wall\nfloor\n")
     change_poses(scene, lambda pose: pose + np.eye(4)[[0]].T * [0, 0, 0, 5e5])
     report = check(scene)
@@ -230,7 +233,9 @@ def test_other_warnings(scene):
 
 
 @pytest.mark.parametrize(("dtype", "told"), [(np.float32, True), (np.float64, False)])
-def test_only_a_coarse_cloud_far_away_is_a_warning(scene, points, dtype, told):
+def test_only_a_coarse_cloud_far_away_is_a_warning(
+    scene: Path, points: np.ndarray, dtype: type[np.floating], told: bool
+) -> None:
     change_poses(scene, lambda pose: pose + np.eye(4)[[0]].T * [0, 0, 0, 5e5])
     write_ply(scene / "cloud.ply", np.add(points, [5e5, 0, 0]).astype(dtype))
     report = check(scene)
@@ -238,7 +243,7 @@ def test_only_a_coarse_cloud_far_away_is_a_warning(scene, points, dtype, told):
     assert any("export the cloud with coordinates in double" in warning for warning in report.warnings) is told
 
 
-def test_points_that_are_not_finite_are_counted(scene, points):
+def test_points_that_are_not_finite_are_counted(scene: Path, points: np.ndarray) -> None:
     points = points.copy()
     points[[3, 5]] = np.nan
     write_ply(scene / "cloud.ply", points)
@@ -247,20 +252,20 @@ def test_points_that_are_not_finite_are_counted(scene, points):
     assert f"2 of {len(points):,} points are not finite" in report.warnings[0]
 
 
-def test_a_scene_in_memory(written, points):
+def test_a_scene_in_memory(written: Path, points: np.ndarray) -> None:
     frames = open_scenes(written).sources[0].frames()
     assert check_scene(Scene("room", points, frames)).problems == ()
     assert check_scene(Scene("room", points, frames), cloud_is_fused=True, probes=4).agree > 0.6
     assert "has no frames" in check_scene(Scene("room", points, ())).problems[0]
 
 
-def test_problems_are_raised_with_their_count():
+def test_problems_are_raised_with_their_count() -> None:
     reports = [CheckReport("a", problems=("First.", "Second.")), CheckReport("b", problems=("Third.",))]
     with pytest.raises(InputError, match=r"^First\. \(and 2 more"):
         raise_problems(reports)
 
 
-def test_reports_name_what_is_to_be_told_and_count_the_others():
+def test_reports_name_what_is_to_be_told_and_count_the_others() -> None:
     sound = CheckReport("a", frames=2, points=10)
     told = render_reports([sound, CheckReport("b"), CheckReport("c", problems=("Third.",)), CheckReport("d")])
     assert told.splitlines() == [
@@ -274,7 +279,7 @@ def test_reports_name_what_is_to_be_told_and_count_the_others():
 
 
 @pytest.fixture
-def hololens(tmp_path) -> Path:
+def hololens(tmp_path: Path) -> Path:
     """Some frames of the real capture, that may be damaged."""
     names = sorted(path.name for path in (HOLOLENS / "images").iterdir())[: 3 * HOLOLENS_FRAMES : 3]
     for folder in ("images", "depth"):
@@ -286,7 +291,7 @@ def hololens(tmp_path) -> Path:
     return tmp_path
 
 
-def rewrite(file: Path, change) -> None:
+def rewrite(file: Path, change: Callable[[np.ndarray], np.ndarray]) -> None:
     np.savetxt(file, change(np.loadtxt(file)))
 
 
@@ -322,7 +327,7 @@ HOLOLENS_DAMAGES = {
 
 @pytest.mark.skipif(not HOLOLENS.is_dir(), reason=f"{HOLOLENS} is not here")
 @pytest.mark.parametrize("name", HOLOLENS_DAMAGES)
-def test_a_real_capture(hololens, name):
+def test_a_real_capture(hololens: Path, name: str) -> None:
     damage, words = HOLOLENS_DAMAGES[name]
     damage(hololens)
     description = Path(os.path.relpath(ROOT / "examples" / "hololens-rgbd.yaml"))

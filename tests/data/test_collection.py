@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +20,14 @@ POINT_LABELS = (np.arange(50) % 3).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory) -> Path:
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("captures") / "room"
     CAPTURE.write(folder, POINTS, point_labels=POINT_LABELS)
     return folder
 
 
 @pytest.fixture
-def scene(written, tmp_path) -> Path:
+def scene(written: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(written, tmp_path / "room"))
 
 
@@ -45,7 +46,7 @@ def rows(scene: Path, names: list[str] | None = None) -> None:
     shutil.rmtree(scene / "pose")
 
 
-def test_what_is_written_is_read_back(written):
+def test_what_is_written_is_read_back(written: Path) -> None:
     collection = open_scenes(written)
     assert (collection.names, collection.classes, len(collection)) == (("room",), CLASSES, 1)
     scene = collection[0]
@@ -61,7 +62,7 @@ def test_what_is_written_is_read_back(written):
         np.testing.assert_array_equal(frame.intrinsics, INTRINSICS)
 
 
-def test_writing_replaces_a_scene_but_nothing_else(tmp_path):
+def test_writing_replaces_a_scene_but_nothing_else(tmp_path: Path) -> None:
     CAPTURE.write(tmp_path / "a", POINTS)
     CAPTURE.write(tmp_path / "a", POINTS[:9])
     assert len(open_scenes(tmp_path / "a")[0]) == 9
@@ -73,7 +74,7 @@ def test_writing_replaces_a_scene_but_nothing_else(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-def test_a_folder_of_scenes_shares_intrinsics_and_classes(scene):
+def test_a_folder_of_scenes_shares_intrinsics_and_classes(scene: Path) -> None:
     for file in ("intrinsic.txt", "classes.txt"):
         shutil.move(scene / file, scene.parent / file)
     shutil.copytree(scene, scene.parent / "room10")
@@ -85,20 +86,20 @@ def test_a_folder_of_scenes_shares_intrinsics_and_classes(scene):
     assert collection[1:].names == ("room9", "room10")
 
 
-def test_opening_reads_no_pictures(scene):
+def test_opening_reads_no_pictures(scene: Path) -> None:
     for file in (scene / "color").iterdir():
         file.write_bytes(b"")
     assert len(open_scenes(scene)[0].frames) == 6
 
 
-def test_frames_are_taken_by_stride_and_limit(scene):
+def test_frames_are_taken_by_stride_and_limit(scene: Path) -> None:
     description = describe(scene, every="2")
     assert [f.name[-1] for f in open_scenes(scene, options=ReadOptions(every=2))[0].frames] == ["0", "2", "4"]
     assert [f.name[-1] for f in open_scenes(scene, options=ReadOptions(limit=2))[0].frames] == ["0", "1"]
     assert [f.name[-1] for f in open_scenes(description, options=ReadOptions(every=3))[0].frames] == ["0", "3"]
 
 
-def test_without_a_cloud_depth_is_fused(scene, tmp_path):
+def test_without_a_cloud_depth_is_fused(scene: Path, tmp_path: Path) -> None:
     (scene / "cloud.ply").unlink()
     fused = open_scenes(scene, options=ReadOptions(cache_dir=tmp_path / "cache"))[0]
     assert len(fused) > 1000
@@ -108,7 +109,7 @@ def test_without_a_cloud_depth_is_fused(scene, tmp_path):
 
 @pytest.mark.parametrize("pose_is", ["camera_to_world", "world_to_camera"])
 @pytest.mark.parametrize("axes", ["opencv", "opengl"])
-def test_described_conventions(scene, pose_is, axes):
+def test_described_conventions(scene: Path, pose_is: str, axes: str) -> None:
     for file in (scene / "pose").iterdir():
         pose = np.loadtxt(file) @ np.diag([1, -1, -1, 1] if axes == "opengl" else [1, 1, 1, 1])
         np.savetxt(file, pose if pose_is == "camera_to_world" else np.linalg.inv(pose))
@@ -116,7 +117,7 @@ def test_described_conventions(scene, pose_is, axes):
     np.testing.assert_allclose(frames[3].world_to_camera, CAPTURE.world_to_camera[3], atol=1e-7)
 
 
-def test_intrinsics_of_another_size(scene):
+def test_intrinsics_of_another_size(scene: Path) -> None:
     (scene / "intrinsic.txt").unlink()
     size = f"[{SIZE[0] * 2}, {SIZE[1] * 2}]"
     path = describe(scene, intrinsics="{fx: 140, fy: 140, cx: 96, cy: 72}", intrinsics_size=size)
@@ -125,7 +126,7 @@ def test_intrinsics_of_another_size(scene):
         _ = open_scenes(describe(scene, intrinsics="{fx: 1, fy: 1, cx: 1, cy: 1}", intrinsics_size="[9, 9]"))[0]
 
 
-def test_colours_take_the_grid_of_the_depth(scene):
+def test_colours_take_the_grid_of_the_depth(scene: Path) -> None:
     for file in (scene / "color").iterdir():
         Image.open(file).resize((SIZE[1] * 3, SIZE[0] * 3)).save(file)
     frame = open_scenes(scene)[0].frames[0]
@@ -133,7 +134,7 @@ def test_colours_take_the_grid_of_the_depth(scene):
     assert frame.load_image().shape == (*SIZE, 3)
 
 
-def test_each_frame_may_have_its_own_intrinsics(scene):
+def test_each_frame_may_have_its_own_intrinsics(scene: Path) -> None:
     (scene / "K").mkdir()
     for index in range(6):
         (scene / "K" / f"{index:06d}.txt").write_text(f"{70 + index} 70 48 36")
@@ -141,7 +142,7 @@ def test_each_frame_may_have_its_own_intrinsics(scene):
     assert [frame.intrinsics[0, 0] for frame in frames] == [70, 71, 72, 73, 74, 75]
 
 
-def test_pose_rows_follow_the_natural_order_of_names(scene):
+def test_pose_rows_follow_the_natural_order_of_names(scene: Path) -> None:
     rows(scene)
     for folder, suffix in (("color", ".png"), ("depth", ".png"), ("label", ".png")):
         for index in range(6):
@@ -151,7 +152,7 @@ def test_pose_rows_follow_the_natural_order_of_names(scene):
     np.testing.assert_allclose(frames[3].world_to_camera, CAPTURE.world_to_camera[3], atol=1e-7)
 
 
-def test_tum_captures_are_matched_by_time(scene):
+def test_tum_captures_are_matched_by_time(scene: Path) -> None:
     times = 1305031102.1 + 0.033 * np.arange(6)
     for index, time in enumerate(times):
         (scene / "color" / f"{index:06d}.png").rename(scene / "color" / f"{time:.6f}.png")
@@ -168,20 +169,20 @@ def test_tum_captures_are_matched_by_time(scene):
     assert "1 of 6 frames are left out" in collection.sources[0].match().notes[0]
 
 
-def lose_image(scene):
+def lose_image(scene: Path) -> None:
     (scene / "color" / "000003.png").unlink()
 
 
-def lose_image_and_depth(scene):
+def lose_image_and_depth(scene: Path) -> None:
     lose_image(scene)
     (scene / "depth" / "000003.png").unlink()
 
 
-def lose_pose(scene):
+def lose_pose(scene: Path) -> None:
     (scene / "pose" / "000002.txt").unlink()
 
 
-def lose_row(scene):
+def lose_row(scene: Path) -> None:
     rows(scene, names=[f"{i:06d}" for i in range(5)])
 
 
@@ -207,7 +208,9 @@ def lose_row(scene):
         (lambda s: (s / "cloud.ply").unlink(), {"depth": "null"}, "neither a point cloud ('cloud.ply') nor depth"),
     ],
 )  # fmt: skip
-def test_missing_parts_are_named(scene, damage, keys, words):
+def test_missing_parts_are_named(
+    scene: Path, damage: Callable[[Path], object], keys: dict[str, str], words: str
+) -> None:
     damage(scene)
     with pytest.raises(InputError) as error:
         _ = open_scenes(describe(scene, **keys))[0]
@@ -215,7 +218,7 @@ def test_missing_parts_are_named(scene, damage, keys, words):
     assert "\n" not in str(error.value)
 
 
-def test_incomplete_frames_can_be_skipped(scene):
+def test_incomplete_frames_can_be_skipped(scene: Path) -> None:
     lose_image(scene)
     lose_pose(scene)
     np.savetxt(scene / "pose" / "000005.txt", np.full((4, 4), -np.inf))  # how ScanNet marks lost frames
@@ -233,7 +236,7 @@ def test_incomplete_frames_can_be_skipped(scene):
         ("empty", None, "lay the files out as docs/own-data.md shows"),
     ],
 )
-def test_bad_paths(scene, monkeypatch, path, root, words):
+def test_bad_paths(scene: Path, monkeypatch: pytest.MonkeyPatch, path: str, root: str | None, words: str) -> None:
     monkeypatch.chdir(scene.parent)
     describe(scene)
     Path("empty").mkdir()

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 OWN_DATA = (ROOT / "docs" / "own-data.md").read_text(encoding="utf-8")
 
 
-def test_values_are_read():
+def test_values_are_read() -> None:
     data = {
         "images": "./rgb/*.jpg", "depth": None, "pose_is": "world_to_camera", "camera_axes": "opengl", "every": 3,
         "intrinsics": {"fx": 500, "fy": 501, "cx": 320, "cy": 240}, "intrinsics_size": [480, 640],
@@ -48,30 +48,30 @@ def test_values_are_read():
         ({"classes": [1]}, "classes is [1]"),
     ],
 )
-def test_mistakes_are_one_sentence(data, words):
+def test_mistakes_are_one_sentence(data: dict[str, object], words: str) -> None:
     with pytest.raises(InputError, match=r"^x\.yaml: ") as error:
         description_from_dict(data, "x.yaml")
     assert words in str(error.value)
 
 
 @pytest.mark.parametrize(("text", "words"), [("a: [", "not valid YAML"), ("- 1", "found list"), ("", "found NoneType")])
-def test_bad_files(tmp_path, text, words):
+def test_bad_files(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "d.yaml").write_text(text)
     with pytest.raises(InputError, match=words):
         read_description(tmp_path / "d.yaml")
 
 
-def test_the_example_is_valid():
+def test_the_example_is_valid() -> None:
     assert read_description(ROOT / "examples" / "hololens-rgbd.yaml").poses == "poses.txt"
 
 
 @pytest.mark.parametrize("block", re.findall(r"```yaml\n(.*?)```", OWN_DATA, re.DOTALL))
-def test_the_descriptions_in_the_manual_are_valid(block):
+def test_the_descriptions_in_the_manual_are_valid(block: str) -> None:
     assert description_from_dict(yaml.safe_load(block), "docs/own-data.md").stated
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_the_manual_lists_every_key_with_its_default(key):
+def test_the_manual_lists_every_key_with_its_default(key: str) -> None:
     row = next(line for line in OWN_DATA.splitlines() if line.startswith(f"| `{key}` |"))
     default = getattr(Description(), key)
     if default is not None:

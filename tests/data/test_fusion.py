@@ -2,9 +2,11 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from helpers.small_capture import BOX, INTRINSICS, ROOM, SIZE, make_capture
 from labelfree.data import fusion
@@ -22,7 +24,7 @@ def frames() -> list[Frame]:
     ]
 
 
-def slow_fuse(frames, options):
+def slow_fuse(frames: list[Frame], options: FusionOptions) -> list[NDArray[Any]]:
     voxels = defaultdict(list)
     for frame in frames:
         rows, columns, points = back_project(frame, options)
@@ -40,7 +42,9 @@ def slow_fuse(frames, options):
 
 
 @pytest.mark.parametrize("buffer_rows", [1, 5000, 10**9])
-def test_fusion_matches_the_loop_however_it_is_buffered(frames, monkeypatch, buffer_rows):
+def test_fusion_matches_the_loop_however_it_is_buffered(
+    frames: list[Frame], monkeypatch: pytest.MonkeyPatch, buffer_rows: int
+) -> None:
     monkeypatch.setattr(fusion, "_BUFFER_ROWS", buffer_rows)
     options = FusionOptions(voxel_m=0.2, stride=3)
     points, colours, labels = slow_fuse(frames, options)
@@ -50,7 +54,7 @@ def test_fusion_matches_the_loop_however_it_is_buffered(frames, monkeypatch, buf
     np.testing.assert_array_equal(cloud.labels, labels)
 
 
-def test_points_lie_on_the_surfaces(frames):
+def test_points_lie_on_the_surfaces(frames: list[Frame]) -> None:
     _, _, points = back_project(frames[0], FusionOptions())
     off_walls = np.minimum(np.abs(points - ROOM[0]), np.abs(points - ROOM[1])).min(axis=1)
     off_box = np.abs(np.maximum(BOX[0] - points, points - BOX[1]).max(axis=1))
@@ -58,7 +62,7 @@ def test_points_lie_on_the_surfaces(frames):
     assert len(points) == SIZE[0] * SIZE[1]
 
 
-def test_options_leave_points_out(frames):
+def test_options_leave_points_out(frames: list[Frame]) -> None:
     everything = len(back_project(frames[0], FusionOptions())[0])
     assert len(back_project(frames[0], FusionOptions(stride=2))[0]) == everything / 4
     near = back_project(frames[0], FusionOptions(max_depth_m=2.0))
@@ -66,7 +70,7 @@ def test_options_leave_points_out(frames):
     assert frames[0].load_depth_m()[near[0], near[1]].max() <= 2.0
 
 
-def test_flying_pixels_go_with_edge_ratio():
+def test_flying_pixels_go_with_edge_ratio() -> None:
     depth_m = np.full((4, 6), 2.0, dtype=np.float32)
     depth_m[:, 3:] = 3.0
     depth_m[0, 0] = 0
@@ -76,7 +80,9 @@ def test_flying_pixels_go_with_edge_ratio():
     assert len(columns) == 4 * 4 - 1
 
 
-def test_the_cache_returns_the_same_cloud_and_knows_its_inputs(frames, tmp_path: Path, monkeypatch):
+def test_the_cache_returns_the_same_cloud_and_knows_its_inputs(
+    frames: list[Frame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     options = FusionOptions(voxel_m=0.1)
     first = fuse_cached(frames, options, tmp_path)
     assert len(list(tmp_path.iterdir())) == 1
@@ -90,12 +96,12 @@ def test_the_cache_returns_the_same_cloud_and_knows_its_inputs(frames, tmp_path:
     assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_no_depth_is_said(frames):
+def test_no_depth_is_said(frames: list[Frame]) -> None:
     with pytest.raises(InputError, match="no valid depth up to"):
         fuse(frames, FusionOptions(max_depth_m=0.01))
 
 
-def test_wild_units_are_said(frames):
+def test_wild_units_are_said(frames: list[Frame]) -> None:
     far = Frame("far", np.zeros((*SIZE, 3), np.uint8), INTRINSICS, np.eye(4), SIZE, np.full(SIZE, 9e3), 1.0)
     with pytest.raises(InputError, match="too far for"):
         fuse([far], FusionOptions(max_depth_m=1e6))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from labelfree.data.patterns import Pattern, natural_order
@@ -12,7 +14,7 @@ FILES = (
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Path:
     for name in FILES:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
@@ -33,13 +35,13 @@ def folder(tmp_path):
         ("none/*.png", {}),
     ],
 )
-def test_names_are_what_the_star_stands_for(folder, pattern, found):
+def test_names_are_what_the_star_stands_for(folder: Path, pattern: str, found: dict[str, str]) -> None:
     assert {name: str(path.relative_to(folder)) for name, path in Pattern(pattern).find(folder).items()} == found
     assert list(Pattern(pattern).find(folder)) == list(found)
     assert Pattern(str(folder / pattern)).find(folder.parent).keys() == found.keys()
 
 
-def test_two_files_of_one_name(folder):
+def test_two_files_of_one_name(folder: Path) -> None:
     with pytest.raises(InputError, match="frame name '7' already belongs to"):
         Pattern("cam?/rgb_*.png").find(folder)
 
@@ -47,5 +49,5 @@ def test_two_files_of_one_name(folder):
 @pytest.mark.parametrize(
     "names", [["2", "10"], ["0.5", "1", "9.25", "10.125"], ["a2", "a10", "b1"], ["frame", "frame1", "frame12"]]
 )
-def test_natural_order(names):
+def test_natural_order(names: list[str]) -> None:
     assert natural_order(reversed(names)) == names

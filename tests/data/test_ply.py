@@ -39,7 +39,7 @@ def mesh(kind: str) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["ascii", "binary_little_endian", "binary_big_endian"])
-def test_reads_meshes_in_every_format(tmp_path, kind):
+def test_reads_meshes_in_every_format(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "mesh.ply"
     path.write_bytes(mesh(kind))
     cloud = read_ply(path)
@@ -49,14 +49,14 @@ def test_reads_meshes_in_every_format(tmp_path, kind):
     assert cloud.intensity is None
 
 
-def test_windows_line_ends_and_an_element_before_the_vertices(tmp_path):
+def test_windows_line_ends_and_an_element_before_the_vertices(tmp_path: Path) -> None:
     path = tmp_path / "cloud.ply"
     head = header("ascii", "element camera 1", "property float fov", *XYZ)
     path.write_bytes((head + b"60\n0 1 2\n3.5 -4 5\n6 7 8\n").replace(b"\n", b"\r\n"))
     np.testing.assert_array_equal(read_ply(path).points, POINTS)
 
 
-def test_round_trip(tmp_path):
+def test_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "sub" / "out.ply"
     write_ply(path, POINTS, COLOURS, LABELS, np.array([0.1, 0.2, 0.3]), comments=["label 0 wall"])
     cloud = read_ply(path)
@@ -75,7 +75,7 @@ def test_round_trip(tmp_path):
         ("uchar", (0, 1, 1), (0, 1, 1)),
     ],
 )
-def test_colour_ranges(tmp_path, kind, values, expected):
+def test_colour_ranges(tmp_path: Path, kind: str, values: tuple[float, ...], expected: tuple[int, int, int]) -> None:
     path = tmp_path / "c.ply"
     colours = [f"property {kind} {name}" for name in ("red", "green", "blue")]
     row = " ".join(f"{v:g}" for v in values)
@@ -83,7 +83,7 @@ def test_colour_ranges(tmp_path, kind, values, expected):
     assert read_ply(path).colours[0].tolist() == list(expected)
 
 
-def test_names_of_other_programs(tmp_path):
+def test_names_of_other_programs(tmp_path: Path) -> None:
     path = tmp_path / "cloudcompare.ply"
     columns = ("property float scalar_Intensity", "property float scalar_Label")
     path.write_bytes(header("ascii", *XYZ, *columns) + b"0 0 0 0.5 2\n0 0 0 1 nan\n0 0 0 2 0\n")
@@ -127,7 +127,7 @@ BAD_LABEL = ("property int label",)
         (header("zip", *XYZ), "'format zip 1.0' is not understood"),
     ],
 )  # fmt: skip
-def test_bad_files_are_one_sentence(tmp_path, content, words):
+def test_bad_files_are_one_sentence(tmp_path: Path, content: bytes, words: str) -> None:
     path = tmp_path / "bad.ply"
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"bad\.ply") as error:
@@ -136,20 +136,20 @@ def test_bad_files_are_one_sentence(tmp_path, content, words):
     assert "\n" not in str(error.value)
 
 
-def test_a_missing_file(tmp_path):
+def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such point cloud"):
         read_ply(tmp_path / "none.ply")
 
 
-def test_what_is_no_regular_file_is_refused_at_once(tmp_path):
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.ply")
     for path in (tmp_path / "pipe.ply", tmp_path, Path("/dev/zero")):
         with pytest.raises(InputError, match="is a folder, pipe or device"):
             read_ply(path)
 
 
-def test_an_unreadable_file_is_one_sentence(tmp_path, monkeypatch):
-    def refuse(*_, **__):
+def test_an_unreadable_file_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
     (tmp_path / "locked.ply").write_bytes(mesh("ascii"))
@@ -158,7 +158,7 @@ def test_an_unreadable_file_is_one_sentence(tmp_path, monkeypatch):
         read_ply(tmp_path / "locked.ply")
 
 
-def test_doubles_stay_doubles(tmp_path):
+def test_doubles_stay_doubles(tmp_path: Path) -> None:
     far = np.add(POINTS, [456789.123, 5432100.456, 0], dtype=np.float64)
     write_ply(tmp_path / "far.ply", far, seen=np.array([True, False, True]))
     cloud = read_ply(tmp_path / "far.ply")
@@ -168,13 +168,13 @@ def test_doubles_stay_doubles(tmp_path):
     assert read_ply(tmp_path / "near.ply").points.dtype == np.float32
 
 
-def test_the_digits_of_an_ascii_file_count_not_its_header(tmp_path):
+def test_the_digits_of_an_ascii_file_count_not_its_header(tmp_path: Path) -> None:
     path = tmp_path / "far.ply"
     path.write_bytes(header("ascii", *XYZ) + b"456789.123 0.1 2\n456789.323 0.2 3\n456789.523 0.3 4\n")
     assert read_ply(path).points[:, 0].tolist() == [456789.123, 456789.323, 456789.523]
 
 
-def test_columns_that_are_not_finite(tmp_path):
+def test_columns_that_are_not_finite(tmp_path: Path) -> None:
     path = tmp_path / "nan.ply"
     columns = [f"property float {name}" for name in ("red", "green", "blue")]
     path.write_bytes(header("ascii", *XYZ, *columns) + b"0 0 0 nan 0.5 1\nnan 0 1 inf 1 0\n0 0 2 1 0 0\n")
@@ -183,13 +183,13 @@ def test_columns_that_are_not_finite(tmp_path):
     assert np.isfinite(cloud.points).all(axis=1).tolist() == [True, False, True]
 
 
-def test_labels_are_only_read_where_they_are_needed(tmp_path):
+def test_labels_are_only_read_where_they_are_needed(tmp_path: Path) -> None:
     path = tmp_path / "ids.ply"
     path.write_bytes(header("ascii", *XYZ, "property int label") + b"0 0 0 1\n1 1 1 1191\n1 1 1 0\n")
     assert read_ply(path, labels=False).labels is None
 
 
-def mutated(random, content):
+def mutated(random: np.random.Generator, content: bytes) -> bytes:
     """Flip bits, cut off, delete or double a line, or replace a word."""
     lines = content.split(b"\n")
     line = int(random.integers(len(lines)))
@@ -215,7 +215,7 @@ GARBAGE = (b"nan", b"-inf", b"-1", b"1e400", b"9" * 5000, b"2000000000", b"", b"
 
 
 @pytest.mark.filterwarnings("error")
-def test_damaged_files_are_one_sentence_or_a_cloud(tmp_path):
+def test_damaged_files_are_one_sentence_or_a_cloud(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     path = tmp_path / "damaged.ply"
     kinds = ("ascii", "binary_little_endian", "binary_big_endian")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -13,18 +15,18 @@ QUARTER_TURN_Z = "1.5 1 2 3 0 0 0.70710678 0.70710678"  # timestamp, translation
 
 @pytest.mark.parametrize("pose_is", PoseIs)
 @pytest.mark.parametrize("axes", CameraAxes)
-def test_conventions_are_undone(pose_is, axes):
+def test_conventions_are_undone(pose_is: PoseIs, axes: CameraAxes) -> None:
     convention = PoseConvention(pose_is, axes)
     np.testing.assert_allclose(convention.decode(convention.encode(POSE)), POSE, atol=1e-12)
 
 
-def test_opengl_cameras_look_along_minus_z():
+def test_opengl_cameras_look_along_minus_z() -> None:
     """An OpenGL camera at the origin sees what lies at -z, and up is +y."""
     world_to_camera = PoseConvention(PoseIs.CAMERA_TO_WORLD, CameraAxes.OPENGL).decode(np.eye(4))
     np.testing.assert_array_equal(world_to_camera @ [0, 1, -5, 1], [0, -1, 5, 1])
 
 
-def test_rows_of_every_width(tmp_path):
+def test_rows_of_every_width(tmp_path: Path) -> None:
     sixteen, twelve = (" ".join(map(repr, POSE.ravel().tolist()[:n])) for n in (16, 12))
     for text in (sixteen, twelve, sixteen.replace(" ", ",")):
         (tmp_path / "poses.txt").write_text(f"# comment\n{text}\n\n{text}\n")
@@ -34,14 +36,14 @@ def test_rows_of_every_width(tmp_path):
         assert rows[0].time is None
 
 
-def test_tum_rows(tmp_path):
+def test_tum_rows(tmp_path: Path) -> None:
     (tmp_path / "poses.txt").write_text(QUARTER_TURN_Z)
     (row,) = read_pose_rows(tmp_path / "poses.txt")
     assert row.time == 1.5
     np.testing.assert_allclose(row.matrix @ [1, 0, 0, 1], [1, 3, 3, 1], atol=1e-7)
 
 
-def test_a_pose_file(tmp_path):
+def test_a_pose_file(tmp_path: Path) -> None:
     np.savetxt(tmp_path / "a.txt", POSE)
     np.testing.assert_allclose(read_pose_file(tmp_path / "a.txt").matrix, POSE)
 
@@ -58,7 +60,7 @@ def test_a_pose_file(tmp_path):
         ("1 0 0 0 0 1 0 0 0 0 1 0 0 0 0 2\n", "expected 0 0 0 1"),
     ],
 )
-def test_bad_pose_rows(tmp_path, text, words):
+def test_bad_pose_rows(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "poses.txt").write_text(text)
     with pytest.raises(InputError, match=r"poses\.txt") as error:
         read_pose_rows(tmp_path / "poses.txt")
@@ -68,7 +70,7 @@ def test_bad_pose_rows(tmp_path, text, words):
 @pytest.mark.parametrize(
     "text", ["500 510 320 240", "500 0 320\n0 510 240\n0 0 1", "500 0 320 0\n0 510 240 0\n0 0 1 0\n0 0 0 1"]
 )
-def test_intrinsics(tmp_path, text):
+def test_intrinsics(tmp_path: Path, text: str) -> None:
     (tmp_path / "K.txt").write_text(text)
     np.testing.assert_array_equal(read_intrinsics(tmp_path / "K.txt"), [[500, 0, 320], [0, 510, 240], [0, 0, 1]])
 
@@ -82,7 +84,7 @@ def test_intrinsics(tmp_path, text):
         (None, "no such"),
     ],
 )
-def test_bad_intrinsics(tmp_path, text, words):
+def test_bad_intrinsics(tmp_path: Path, text: str | None, words: str) -> None:
     if text is not None:
         (tmp_path / "K.txt").write_text(text)
     with pytest.raises(InputError, match=r"K\.txt") as error:
@@ -99,7 +101,7 @@ def log(poses: int, header: bool = True) -> str:
 
 
 @pytest.mark.parametrize("header", [True, False])
-def test_a_trajectory_log_has_a_matrix_in_four_lines(tmp_path, header):
+def test_a_trajectory_log_has_a_matrix_in_four_lines(tmp_path: Path, header: bool) -> None:
     (tmp_path / "trajectory.log").write_text(log(3, header))
     rows = read_pose_rows(tmp_path / "trajectory.log")
     assert [row.where[-7:] for row in rows] == (
@@ -111,7 +113,7 @@ def test_a_trajectory_log_has_a_matrix_in_four_lines(tmp_path, header):
         read_pose_rows(tmp_path / "trajectory.log")
 
 
-def test_intrinsics_of_open3d_are_column_by_column(tmp_path):
+def test_intrinsics_of_open3d_are_column_by_column(tmp_path: Path) -> None:
     path = tmp_path / "camera.json"
     path.write_text('{"width": 640, "height": 480, "intrinsic_matrix": [525, 0, 0, 0, 520, 0, 319.5, 239.5, 1]}')
     np.testing.assert_array_equal(read_intrinsics(path), [[525, 0, 319.5], [0, 520, 239.5], [0, 0, 1]])

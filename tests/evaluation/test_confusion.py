@@ -29,7 +29,7 @@ def numbers(classes: int, truth: list[int], prediction: list[int]) -> tuple[list
     return iou, right / len(pairs), sum(recall) / len(recall), sum(p == 255 for _, p in pairs) / len(pairs)
 
 
-def test_literal_table():
+def test_literal_table() -> None:
     matrix = ConfusionMatrix(3)
     matrix.update(np.array([0, 0, 0, 1, 1, 255], np.uint8), np.array([0, 0, 1, 1, 255, 2], np.uint8))
     assert matrix.counts.tolist() == [[2, 1, 0, 0], [0, 1, 0, 1], [0, 0, 0, 0]]
@@ -42,7 +42,7 @@ def test_literal_table():
     assert matrix.evaluation(ABC).absent == ("c",)
 
 
-def test_class_only_predicted_counts_as_zero():
+def test_class_only_predicted_counts_as_zero() -> None:
     result = evaluate_labels([(np.array([0, 0], np.uint8), np.array([0, 2], np.uint8))], ABC)
     assert result.absent == ("b",)
     assert result.iou["c"] == 0.0
@@ -51,7 +51,7 @@ def test_class_only_predicted_counts_as_zero():
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_equals_counting_one_by_one(seed):
+def test_equals_counting_one_by_one(seed: int) -> None:
     random = np.random.default_rng(seed)
     values = np.array([0, 1, 2, 3, 5, 255], np.uint8)
     pieces = [(random.choice(values, (4, 7)), random.choice(values, (4, 7))) for _ in range(3)]
@@ -68,19 +68,19 @@ def test_equals_counting_one_by_one(seed):
     assert parts[0].unlabelled() == pytest.approx(unlabelled)
 
 
-def test_takes_torch_labels_and_the_most_classes():
+def test_takes_torch_labels_and_the_most_classes() -> None:
     matrix = ConfusionMatrix(255)
     matrix.update(torch.tensor([254, 0], dtype=torch.uint8), torch.tensor([254, 255], dtype=torch.uint8))
     assert matrix.counts[254, 254] == 1
     assert matrix.counts[0, 255] == 1
 
 
-def test_pictures_are_compared_at_the_resolution_of_their_truth():
+def test_pictures_are_compared_at_the_resolution_of_their_truth() -> None:
     truth = np.array([[0, 0, 1, 1], [0, 0, 1, 1]], np.uint8)
     assert evaluate_labels([(truth, np.array([[0, 1]], np.uint8))], ABC).accuracy == 1.0
 
 
-def test_nothing_to_count_is_nan_and_null():
+def test_nothing_to_count_is_nan_and_null() -> None:
     result = evaluate_labels([(np.full(3, 255, np.uint8), np.zeros(3, np.uint8))], ABC)
     assert math.isnan(result.miou)
     assert math.isnan(result.accuracy)
@@ -88,7 +88,7 @@ def test_nothing_to_count_is_nan_and_null():
     assert result.to_dict()["miou"] is None
 
 
-def test_round_trip_through_json():
+def test_round_trip_through_json() -> None:
     pair = (np.array([0, 1, 1], np.uint8), np.array([0, 1, 0], np.uint8))
     result = evaluate_labels([pair], ABC, split="two rooms")
     data = json.loads(json.dumps(result.to_dict(), allow_nan=False))
@@ -106,12 +106,12 @@ def test_round_trip_through_json():
         ([0, 0], [0], "shape"),
     ],
 )
-def test_refuses(truth, prediction, words):
+def test_refuses(truth: list[int], prediction: list[int], words: str) -> None:
     with pytest.raises(InputError, match=words):
         ConfusionMatrix(3).update(np.array(truth, np.uint8), np.array(prediction, np.uint8))
 
 
-def test_refuses_to_merge_or_name_other_class_counts():
+def test_refuses_to_merge_or_name_other_class_counts() -> None:
     with pytest.raises(InputError, match="merge"):
         ConfusionMatrix(3).merge(ConfusionMatrix(4))
     with pytest.raises(InputError, match="3 classes but 4"):

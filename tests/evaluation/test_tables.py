@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 
@@ -21,7 +22,7 @@ FULL = evaluate_labels([(np.array([0, 1], np.uint8), np.array([0, 1], np.uint8))
 METHODS = (MethodResult("clip", HALF, None, "raw labels"), MethodResult("cns", FULL, FULL))
 
 
-def test_comparison_has_a_dash_where_nothing_was_measured():
+def test_comparison_has_a_dash_where_nothing_was_measured() -> None:
     assert comparison_table(METHODS).markdown().splitlines() == [
         "| method | mIoU 2D | mIoU 3D | acc 2D | acc 3D | mean acc 2D | mean acc 3D |",
         "| ------ | ------: | ------: | -----: | -----: | ----------: | ----------: |",
@@ -30,7 +31,7 @@ def test_comparison_has_a_dash_where_nothing_was_measured():
     ]
 
 
-def test_class_table_of_one_modality():
+def test_class_table_of_one_modality() -> None:
     assert class_table(METHODS, ABC, "2D").rows == (
         ("a", "50.0", "100.0"),
         ("b", "33.3", "100.0"),
@@ -40,18 +41,18 @@ def test_class_table_of_one_modality():
     assert class_table(METHODS, ABC, "3D").header == ("class", "cns")
 
 
-def test_confusion_rows_are_shares_of_the_truth():
+def test_confusion_rows_are_shares_of_the_truth() -> None:
     table = confusion_table(HALF, ABC)
     assert table.header == ("ground truth \\ prediction", "a", "b", "c", "no label")
     assert table.rows[1] == ("b", "0.0", "50.0", "0.0", "50.0")
     assert table.rows[2] == ("c", "–", "–", "–", "–")
 
 
-def test_absent_classes_are_named_with_where():
+def test_absent_classes_are_named_with_where() -> None:
     assert absent_sentence(METHODS).endswith("left out of the mean: c (clip 2D, cns 2D, cns 3D).")
 
 
-def test_results_json(tmp_path):
+def test_results_json(tmp_path: Path) -> None:
     save_results(tmp_path / "out" / "results.json", METHODS, {"seed": 3, "seconds": {"label": 1.5}})
     data = json.loads((tmp_path / "out" / "results.json").read_text())
     assert data["seed"] == 3

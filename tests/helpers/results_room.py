@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from labelfree.results.cloud_view import CloudLayer, CloudView, label_layer
 from labelfree.vocabulary import Vocabulary
@@ -12,7 +12,7 @@ VOCABULARY = Vocabulary(("wall", "floor", "table", "chair"))
 WALL, FLOOR, TABLE, CHAIR = range(4)
 
 
-def patch(origin, first, second, per_metre: int) -> NDArray[np.float32]:
+def patch(origin: ArrayLike, first: ArrayLike, second: ArrayLike, per_metre: int) -> NDArray[np.float32]:
     """Return points on the parallelogram spanned by two edges."""
     a, b = np.asarray(first, float), np.asarray(second, float)
     rows, columns = (max(2, int(np.linalg.norm(edge) * per_metre)) for edge in (a, b))
@@ -20,7 +20,7 @@ def patch(origin, first, second, per_metre: int) -> NDArray[np.float32]:
     return (np.asarray(origin) + s.reshape(-1, 1) * a + t.reshape(-1, 1) * b).astype(np.float32)
 
 
-def box(origin, size, per_metre: int) -> NDArray[np.float32]:
+def box(origin: ArrayLike, size: ArrayLike, per_metre: int) -> NDArray[np.float32]:
     """Return points on the sides and the top of a box."""
     x, y, z = np.diag(np.asarray(size, float))
     corner = np.asarray(origin, float)

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import torch
 
-from labelfree.method.pairing import CELL_PX, HIDDEN_BEYOND, pair_lidar, pair_rgbd, project
+from labelfree.method.pairing import CELL_PX, HIDDEN_BEYOND, Pairs, pair_lidar, pair_rgbd, project
 
 EYE = torch.eye(4, dtype=torch.float64)
 K = torch.tensor([[10.0, 0, 4], [0, 10, 3], [0, 0, 1]], dtype=torch.float64)
@@ -21,7 +22,9 @@ def random_view(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(rng.uniform(-3, 3, (2000, 3))), torch.from_numpy(pose)
 
 
-def slow_pixels(points, pose, intrinsics):
+def slow_pixels(
+    points: torch.Tensor, pose: torch.Tensor, intrinsics: torch.Tensor
+) -> Iterator[tuple[int, float, float, float]]:
     rows = pose.tolist()
     for index, point in enumerate(points.tolist()):
         x, y, z = (sum(rows[r][c] * p for c, p in enumerate([*point, 1.0])) for r in range(3))
@@ -31,7 +34,14 @@ def slow_pixels(points, pose, intrinsics):
             yield index, u, v, z
 
 
-def slow_rgbd(points, pose, intrinsics, depth, tolerance, relative):
+def slow_rgbd(
+    points: torch.Tensor,
+    pose: torch.Tensor,
+    intrinsics: torch.Tensor,
+    depth: torch.Tensor,
+    tolerance: float,
+    relative: float | None,
+) -> list[tuple[int, int, int]]:
     pairs = []
     for index, u, v, z in slow_pixels(points, pose, intrinsics):
         row, column = math.floor(v), math.floor(u)
@@ -42,27 +52,35 @@ def slow_rgbd(points, pose, intrinsics, depth, tolerance, relative):
     return pairs
 
 
-def slow_lidar(points, pose, intrinsics, size, z_min, border, z_buffer):
+def slow_lidar(
+    points: torch.Tensor,
+    pose: torch.Tensor,
+    intrinsics: torch.Tensor,
+    size: tuple[int, int],
+    z_min: float,
+    border: float,
+    z_buffer: bool,
+) -> list[tuple[int, int, int]]:
     seen = [
         (index, u, v, z)
         for index, u, v, z in slow_pixels(points, pose, intrinsics)
         if z > z_min and border < u < size[1] - border and border < v < size[0] - border
     ]
 
-    def hidden(u, v, z):
+    def hidden(u: float, v: float, z: float) -> bool:
         cell = (u // CELL_PX, v // CELL_PX)
         return any((a // CELL_PX, b // CELL_PX) == cell and z > depth * HIDDEN_BEYOND for _, a, b, depth in seen)
 
     return [(i, math.floor(v), math.floor(u)) for i, u, v, z in seen if not (z_buffer and hidden(u, v, z))]
 
 
-def as_list(pairs):
+def as_list(pairs: Pairs) -> list[tuple[int, int, int]]:
     return list(zip(pairs.point.tolist(), pairs.row.tolist(), pairs.column.tolist()))
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("relative", [None, 0.25])
-def test_rgbd_pairs_match_the_loop(seed, relative):
+def test_rgbd_pairs_match_the_loop(seed: int, relative: float | None) -> None:
     points, pose = random_view(seed)
     depth = torch.from_numpy(np.random.default_rng(seed).uniform(0.5, 3, (6, 8)))
     depth[::2, ::3] = 0
@@ -73,7 +91,7 @@ def test_rgbd_pairs_match_the_loop(seed, relative):
 
 @pytest.mark.parametrize("z_buffer", [False, True])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_lidar_pairs_match_the_loop(seed, z_buffer):
+def test_lidar_pairs_match_the_loop(seed: int, z_buffer: bool) -> None:
     points, pose = random_view(seed)
     intrinsics = K * torch.tensor([[3.0], [3], [1]])
     expected = slow_lidar(points, pose, intrinsics, (18, 24), 1.0, 1, z_buffer)
@@ -81,7 +99,7 @@ def test_lidar_pairs_match_the_loop(seed, z_buffer):
     assert as_list(pair_lidar(points, pose, intrinsics, (18, 24), z_buffer=z_buffer)) == expected
 
 
-def test_the_z_buffer_hides_points_behind():
+def test_the_z_buffer_hides_points_behind() -> None:
     points = torch.tensor([[0.0, 0, 2], [0.0, 0, 2.1], [0.0, 0, 4], [3.0, 0, 4]])
     assert pair_lidar(points, EYE, K, (6, 16), z_buffer=True).point.tolist() == [0, 1, 3]
     assert pair_lidar(points, EYE, K, (6, 16)).point.tolist() == [0, 1, 2, 3]
@@ -99,12 +117,12 @@ def test_the_z_buffer_hides_points_behind():
         ((0.8, 0.0, 2.0), 2.0, False),  # u = 8 = W: the right edge does not
     ],
 )
-def test_rgbd_rules(point, depth, paired):
+def test_rgbd_rules(point: tuple[float, float, float], depth: float, paired: bool) -> None:
     pairs = pair_rgbd(torch.tensor([point], dtype=torch.float64), EYE, K, torch.full((6, 8), depth).double())
     assert len(pairs) == int(paired)
 
 
-def test_pixel_centres_are_at_half():
+def test_pixel_centres_are_at_half() -> None:
     """The ray through the centre of pixel (row, column) pairs with that pixel."""
     rows, columns = torch.meshgrid(torch.arange(6), torch.arange(8), indexing="ij")
     z = 1.5
@@ -116,7 +134,7 @@ def test_pixel_centres_are_at_half():
     assert pairs.column.tolist() == columns.reshape(-1).tolist()
 
 
-def test_projection_is_undone_by_back_projection():
+def test_projection_is_undone_by_back_projection() -> None:
     points, pose = random_view(3)
     uv, z = project(points, pose, K)
     rays = torch.cat([uv, torch.ones(len(uv), 1)], dim=1) @ torch.linalg.inv(K).T
@@ -125,7 +143,7 @@ def test_projection_is_undone_by_back_projection():
     torch.testing.assert_close(back, points)
 
 
-def test_a_point_in_the_camera_plane_has_no_pixel():
+def test_a_point_in_the_camera_plane_has_no_pixel() -> None:
     uv, z = project(torch.zeros(1, 3), EYE, K)
     assert uv.isnan().all()
     assert z.tolist() == [0]

@@ -6,7 +6,7 @@ import torch
 from labelfree.method.resample import resample
 
 
-def _slow(maps, size, extent):
+def _slow(maps: torch.Tensor, size: tuple[int, int], extent: tuple[float, float]) -> torch.Tensor:
     """Sample pixel by pixel, cell centres at integer + 0.5, clamped at the grid's border."""
     output = torch.zeros(maps.shape[0], *size)
     for row in range(size[0]):
@@ -22,12 +22,12 @@ def _slow(maps, size, extent):
 
 @pytest.mark.parametrize("extent", [(3.0, 4.0), (2.5, 3.25), (2.0, 4.0), (0.5, 1.0)])
 @pytest.mark.parametrize("size", [(7, 9), (3, 4), (2, 13)])
-def test_agrees_with_a_loop_over_pixels(size, extent):
+def test_agrees_with_a_loop_over_pixels(size: tuple[int, int], extent: tuple[float, float]) -> None:
     maps = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(resample(maps, size, extent), _slow(maps, size, extent), atol=1e-5, rtol=1e-5)
 
 
-def test_no_extent_means_the_whole_grid():
+def test_no_extent_means_the_whole_grid() -> None:
     maps = torch.randn(2, 3, 4).half()
     torch.testing.assert_close(resample(maps, (6, 8)), resample(maps, (6, 8), (3, 4)))
     torch.testing.assert_close(resample(maps, (6, 8)), resample(maps, (6, 8), (3, 3.999999)), atol=1e-4, rtol=1e-4)

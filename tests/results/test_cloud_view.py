@@ -11,7 +11,7 @@ from labelfree.errors import InputError
 from labelfree.results.cloud_view import CloudLayer, CloudView, ceiling_height, cloud_payload
 
 
-def test_thinning_is_even_deterministic_and_keeps_order():
+def test_thinning_is_even_deterministic_and_keeps_order() -> None:
     view = room_view(12)
     view = replace(view, points_world=np.arange(3 * len(view.points_world), dtype=np.float32).reshape(-1, 3))
     thin = view.thinned(200, seed=1)
@@ -24,14 +24,14 @@ def test_thinning_is_even_deterministic_and_keeps_order():
     assert view.thinned(10**6) is view
 
 
-def test_a_ceiling_is_found_only_where_there_is_one():
+def test_a_ceiling_is_found_only_where_there_is_one() -> None:
     assert ceiling_height(room_view()) is None
     found = ceiling_height(room_view(ceiling=True))
     assert found is not None
     assert 2.0 < found < 2.4
 
 
-def test_payload_gives_the_points_back():
+def test_payload_gives_the_points_back() -> None:
     view = room_view()
     data = cloud_payload(view, VOCABULARY)
     steps = np.frombuffer(base64.b64decode(data["points"]), "<u2").reshape(-1, 3)
@@ -45,7 +45,7 @@ def test_payload_gives_the_points_back():
     assert 80 < cloud_payload(room_view(ceiling=True), VOCABULARY)["cut"] < 100
 
 
-def test_a_few_stray_points_do_not_move_the_camera():
+def test_a_few_stray_points_do_not_move_the_camera() -> None:
     view = room_view(16)
     layers = tuple(CloudLayer(layer.title, np.concatenate([layer.colours, layer.colours[:2]])) for layer in view.layers)
     points = np.concatenate([view.points_world, [[90, 0, 0], [0, -70, 9]]]).astype(np.float32)
@@ -59,7 +59,7 @@ def test_a_few_stray_points_do_not_move_the_camera():
         np.testing.assert_allclose(centre, [2.0, 1.5, 1.2], atol=0.1)
 
 
-def test_refuses_layers_that_do_not_fit():
+def test_refuses_layers_that_do_not_fit() -> None:
     points = np.zeros((3, 3), np.float32)
     with pytest.raises(InputError, match="layer 'x' does not fit 3 points"):
         CloudView("v", points, (CloudLayer("x", np.zeros((2, 3), np.uint8)),))

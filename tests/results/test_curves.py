@@ -1,18 +1,20 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from labelfree.errors import InputError
 from labelfree.results.curves import MetricSeries, read_metrics
 
 
-def write(tmp_path, *lines: str, end: str = "\n"):
+def write(tmp_path: Path, *lines: str, end: str = "\n") -> Path:
     path = tmp_path / "metrics.jsonl"
     path.write_text("\n".join(lines) + end)
     return path
 
 
-def test_places_steps_inside_their_epoch(tmp_path):
+def test_places_steps_inside_their_epoch(tmp_path: Path) -> None:
     path = write(
         tmp_path,
         '{"epoch": 0, "step": 0, "stage": 1, "ce_2d": 4.0, "source": "clip"}',
@@ -26,7 +28,7 @@ def test_places_steps_inside_their_epoch(tmp_path):
     )
 
 
-def test_resumed_lines_replace_and_a_torn_end_is_left_out(tmp_path):
+def test_resumed_lines_replace_and_a_torn_end_is_left_out(tmp_path: Path) -> None:
     path = write(
         tmp_path,
         '{"epoch": 0, "step": 0, "ce": 4.0}',
@@ -40,13 +42,13 @@ def test_resumed_lines_replace_and_a_torn_end_is_left_out(tmp_path):
 
 
 @pytest.mark.parametrize("line", ["{", '{"step": 1}', "[1]", '{"epoch": "x"}'])
-def test_a_broken_line_is_named(tmp_path, line):
+def test_a_broken_line_is_named(tmp_path: Path, line: str) -> None:
     path = write(tmp_path, '{"epoch": 0, "step": 0, "ce": 4.0}', line)
     with pytest.raises(InputError, match="line 2 is not"):
         read_metrics(path)
 
 
-def test_missing_file_and_uneven_series(tmp_path):
+def test_missing_file_and_uneven_series(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such metrics file"):
         read_metrics(tmp_path / "metrics.jsonl")
     with pytest.raises(InputError, match="2 epochs but 1 values"):

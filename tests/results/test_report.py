@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,36 +25,36 @@ VOID = {"meta", "link", "img", "br", "input"}
 class Checker(HTMLParser):
     """Collects the page's text, and fails on tags that do not close in order."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.open, self.text, self.links, self.raw = [], [], [], False
 
-    def handle_starttag(self, tag, attributes):
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         self.links += [value for name, value in attributes if name in {"src", "href", "srcset", "action"}]
         if tag not in VOID and tag not in {"polyline", "line", "circle"}:
             self.open.append(tag)
         self.raw = tag in {"script", "style"}
 
-    def handle_startendtag(self, tag, attributes):
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         pass
 
-    def handle_endtag(self, tag):
+    def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
         self.raw = False
 
-    def handle_data(self, data):
+    def handle_data(self, data: str) -> None:
         if not self.raw:
             self.text.append(data)
 
 
-def checked(path) -> Checker:
+def checked(path: Path) -> Checker:
     checker = Checker()
     checker.feed(path.read_text(encoding="utf-8").replace(get_plotlyjs(), ""))
     assert not checker.open
     return checker
 
 
-def content(**changes) -> ReportContent:
+def content(**changes: Any) -> ReportContent:
     basic = {
         "title": "A room & <its> chairs",
         "summary": ("First lines.",),
@@ -63,12 +65,12 @@ def content(**changes) -> ReportContent:
     return ReportContent(**(basic | changes))
 
 
-def measured(name: str, wrong: float, **kwargs) -> MethodResult:
+def measured(name: str, wrong: float, **kwargs: Any) -> MethodResult:
     result = evaluate_labels([(TRUTH, guess(TRUTH, wrong))], VOCABULARY, "one room")
     return MethodResult(name, result, result, **kwargs)
 
 
-def test_bare_report_says_that_there_is_no_truth(tmp_path):
+def test_bare_report_says_that_there_is_no_truth(tmp_path: Path) -> None:
     write_report(tmp_path / "report.html", content())
     page = checked(tmp_path / "report.html")
     text = " ".join(page.text)
@@ -79,7 +81,7 @@ def test_bare_report_says_that_there_is_no_truth(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
 
 
-def test_full_report_holds_everything_and_points_nowhere(tmp_path):
+def test_full_report_holds_everything_and_points_nowhere(tmp_path: Path) -> None:
     picture = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
     write_report(
         tmp_path / "report.html",
@@ -108,7 +110,7 @@ def test_full_report_holds_everything_and_points_nowhere(tmp_path):
     assert all(link.startswith("data:") for link in page.links)
 
 
-def test_bold_is_the_best_without_labels(tmp_path):
+def test_bold_is_the_best_without_labels(tmp_path: Path) -> None:
     methods = (measured("clip", 0.7), measured("cns", 0.2), measured("oracle", 0.0, uses_truth=True))
     write_report(tmp_path / "report.html", content(methods=methods))
     source = (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -117,7 +119,7 @@ def test_bold_is_the_best_without_labels(tmp_path):
     assert rows == {"clip": 0, "cns": 6, "oracle": 0}
 
 
-def test_shares_count_pixels_and_name_the_unlabelled(tmp_path):
+def test_shares_count_pixels_and_name_the_unlabelled(tmp_path: Path) -> None:
     share = class_share("frames", [np.array([[0, 0], [1, 255]], np.uint8)], VOCABULARY)
     assert (share.counts, share.unlabelled) == ((2, 1, 0, 0), 1)
     write_report(tmp_path / "report.html", content(shares=(share,)))
@@ -125,7 +127,7 @@ def test_shares_count_pixels_and_name_the_unlabelled(tmp_path):
     assert re.search(r"wall ?50.0.*floor ?25.0.*no label ?25.0", text)
 
 
-def test_large_pictures_become_jpeg():
+def test_large_pictures_become_jpeg() -> None:
     noise = np.random.default_rng(0).integers(0, 255, (500, 500, 3), dtype=np.uint8)
     assert data_uri(noise).startswith("data:image/jpeg;base64,")
     assert data_uri(noise[:20, :20]).startswith("data:image/png;base64,")
@@ -134,11 +136,11 @@ def test_large_pictures_become_jpeg():
 @pytest.mark.parametrize(
     ("seconds", "text"), [(4.21, "4.2 s"), (59.9, "59.9 s"), (200, "3 min 20 s"), (7530, "2 h 05 min")]
 )
-def test_durations(seconds, text):
+def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
-def test_environment_names_versions():
+def test_environment_names_versions() -> None:
     facts = dict(environment_facts())
     assert "numpy" in facts["packages"]
     assert facts["python"].startswith("3.")

@@ -51,7 +51,7 @@ def report(folder: Path) -> Path:
     return path
 
 
-def test_the_cloud_is_visible_and_every_control_works_offline_without_an_error(tmp_path):
+def test_the_cloud_is_visible_and_every_control_works_offline_without_an_error(tmp_path: Path) -> None:
     path, shot = report(tmp_path), tmp_path / "shot.png"
     with browser(tmp_path / "profile", *SOFTWARE_GL) as page:
         page.open(path.as_uri())
@@ -87,7 +87,7 @@ def check_picture(shot: Path) -> None:
     assert table.sum() > 2000
 
 
-def test_without_webgl_the_still_pictures_remain(tmp_path):
+def test_without_webgl_the_still_pictures_remain(tmp_path: Path) -> None:
     path = report(tmp_path)
     with browser(tmp_path / "profile", "--disable-3d-apis") as page:
         page.open(path.as_uri())
@@ -97,7 +97,7 @@ def test_without_webgl_the_still_pictures_remain(tmp_path):
         assert page.errors == []
 
 
-def test_errors_and_requests_would_be_seen(tmp_path):
+def test_errors_and_requests_would_be_seen(tmp_path: Path) -> None:
     path = tmp_path / "bad.html"
     path.write_text(
         "<script>console.error('one')</script><script>throw Error('two')</script><img src='http://x.invalid/'>"

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 
+if TYPE_CHECKING:
+    from transformers import CLIPConfig, CLIPModel, SamModel
 
-def _clip_config(**text):
+
+def _clip_config(**text: object) -> CLIPConfig:
     from transformers import CLIPConfig
 
     return CLIPConfig(
@@ -33,7 +37,7 @@ def _clip_config(**text):
     )
 
 
-def make_clip(**text):
+def make_clip(**text: object) -> CLIPModel:
     """Build a small random CLIP of the real architecture, with biases and norms that are not trivial."""
     from transformers import CLIPModel
 
@@ -41,7 +45,7 @@ def make_clip(**text):
     return _shake(CLIPModel(_clip_config(**text)).eval())
 
 
-def make_sam():
+def make_sam() -> SamModel:
     """Build a small random SAM of the real architecture, avoiding the library's unusable initial values."""
     from transformers import SamConfig, SamModel
 
@@ -71,7 +75,7 @@ def make_sam():
     return model
 
 
-def _shake(model):
+def _shake(model: Any) -> Any:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
@@ -79,12 +83,12 @@ def _shake(model):
 
 
 @pytest.fixture
-def clip_model():
+def clip_model() -> CLIPModel:
     return make_clip()
 
 
 @pytest.fixture
-def sam_model():
+def sam_model() -> SamModel:
     return make_sam()
 
 

@@ -4,7 +4,9 @@ import json
 import os
 import shutil
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -23,12 +25,12 @@ MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073])
 STD = torch.tensor([0.26862954, 0.26130258, 0.27577711])
 
 
-def _pixels(image):
+def _pixels(image: torch.Tensor) -> torch.Tensor:
     return ((image / 255 - MEAN) / STD).permute(2, 0, 1)[None]
 
 
 @torch.no_grad()
-def test_features_are_the_normalised_dense_values(clip_folder, image):
+def test_features_are_the_normalised_dense_values(clip_folder: Path, image: torch.Tensor) -> None:
     teacher = DenseClip.from_pretrained(clip_folder, FLOAT)
     features = teacher.features(image)
     assert features.shape == (5, 8, 16)
@@ -37,7 +39,7 @@ def test_features_are_the_normalised_dense_values(clip_folder, image):
     assert not any(parameter.requires_grad for parameter in teacher.model.parameters())
 
 
-def test_padding_goes_below_and_right_and_is_zero(clip_folder, image):
+def test_padding_goes_below_and_right_and_is_zero(clip_folder: Path, image: torch.Tensor) -> None:
     teacher = DenseClip.from_pretrained(clip_folder, FLOAT)
     cut = image[:37, :50]
     padded = functional.pad(_pixels(cut), (0, 6, 0, 3))
@@ -55,14 +57,16 @@ def test_padding_goes_below_and_right_and_is_zero(clip_folder, image):
         (ClipOptions(scale=0.3), (2, 3), (1.5, 19 / 8)),
     ],
 )
-def test_size_of_the_grid(clip_folder, image, options, shape, extent):
+def test_size_of_the_grid(
+    clip_folder: Path, image: torch.Tensor, options: ClipOptions, shape: tuple[int, int], extent: tuple[float, float]
+) -> None:
     teacher = DenseClip.from_pretrained(clip_folder, options)
     assert tuple(teacher.features(image).shape) == (*shape, 16)
     assert teacher.grid_extent((40, 64)) == extent
 
 
 @pytest.mark.parametrize("window", [64, 40, 4000])
-def test_windows_not_smaller_than_the_image_change_nothing(clip_folder, image, window):
+def test_windows_not_smaller_than_the_image_change_nothing(clip_folder: Path, image: torch.Tensor, window: int) -> None:
     square = image[:40, :40]
     whole = DenseClip.from_pretrained(clip_folder, FLOAT).features(square)
     windowed = DenseClip.from_pretrained(clip_folder, replace(FLOAT, window=window, stride=8)).features(square)
@@ -71,7 +75,7 @@ def test_windows_not_smaller_than_the_image_change_nothing(clip_folder, image, w
 
 @pytest.mark.parametrize("stride", [8, 16, 24])
 @torch.no_grad()
-def test_windows_agree_with_a_loop(clip_folder, image, stride):
+def test_windows_agree_with_a_loop(clip_folder: Path, image: torch.Tensor, stride: int) -> None:
     teacher = DenseClip.from_pretrained(clip_folder, replace(FLOAT, window=32, stride=stride, windows_per_batch=3))
     pixels = _pixels(image)
     total, count = torch.zeros(5, 8, 16), torch.zeros(5, 8, 1)
@@ -88,7 +92,7 @@ def test_windows_agree_with_a_loop(clip_folder, image, stride):
     torch.testing.assert_close(teacher.features(image), expected, atol=1e-5, rtol=1e-4)
 
 
-def test_a_batch_gives_what_its_images_give(clip_folder, image):
+def test_a_batch_gives_what_its_images_give(clip_folder: Path, image: torch.Tensor) -> None:
     teacher = DenseClip.from_pretrained(clip_folder, replace(FLOAT, window=32))
     batch = torch.stack([image, image.flip(0), image.flip(1)])
     together = teacher.features(batch.numpy())
@@ -97,7 +101,7 @@ def test_a_batch_gives_what_its_images_give(clip_folder, image):
 
 
 @torch.no_grad()
-def test_a_picture_that_must_not_be_written_is_copied_without_a_warning(clip_folder, image):
+def test_a_picture_that_must_not_be_written_is_copied_without_a_warning(clip_folder: Path, image: torch.Tensor) -> None:
     kept = image.numpy().copy()
     kept.flags.writeable = False
     teacher = DenseClip.from_pretrained(clip_folder, FLOAT)
@@ -107,7 +111,7 @@ def test_a_picture_that_must_not_be_written_is_copied_without_a_warning(clip_fol
 
 
 @torch.no_grad()
-def test_parity_options(clip_folder, image):
+def test_parity_options(clip_folder: Path, image: torch.Tensor) -> None:
     raw = DenseClip.from_pretrained(clip_folder, replace(FLOAT, preprocessing="raw01"))
     expected = dense_values(raw.model, (image / 255).permute(2, 0, 1)[None]).reshape(5, 8, 16)
     torch.testing.assert_close(raw.features(image), functional.normalize(expected, dim=-1), atol=1e-5, rtol=1e-4)
@@ -118,7 +122,7 @@ def test_parity_options(clip_folder, image):
 
 
 @torch.no_grad()
-def test_key_smoothing_averages_over_like_keys(clip_folder, image):
+def test_key_smoothing_averages_over_like_keys(clip_folder: Path, image: torch.Tensor) -> None:
     teacher = DenseClip.from_pretrained(clip_folder, replace(FLOAT, key_smoothing=True))
     values, keys = dense_values_and_keys(teacher.model, _pixels(image))
     similarity = torch.cosine_similarity(keys[0, :, None], keys[0, None], dim=-1).clamp_min(0)
@@ -126,7 +130,7 @@ def test_key_smoothing_averages_over_like_keys(clip_folder, image):
     torch.testing.assert_close(teacher.features(image), expected.reshape(5, 8, 16), atol=1e-5, rtol=1e-4)
 
 
-def test_text_goes_through_the_models_own_text_tower(clip_folder):
+def test_text_goes_through_the_models_own_text_tower(clip_folder: Path) -> None:
     teacher = DenseClip.from_pretrained(clip_folder, FLOAT)
     embeddings = teacher.embed(Vocabulary.from_names(["wall", "bed"]))
     for vector, name in zip(embeddings.vectors, ["wall", "bed"]):
@@ -140,13 +144,13 @@ def test_text_goes_through_the_models_own_text_tower(clip_folder):
     assert float(embeddings.vectors[0] @ embeddings.vectors[1]) < 0.9999
 
 
-def test_bytes_are_announced(clip_folder):
+def test_bytes_are_announced(clip_folder: Path) -> None:
     teacher = DenseClip.from_pretrained(clip_folder)
     assert len(teacher.warnings) == 1
     assert "MEANINGLESS" in teacher.warnings[0]
 
 
-def test_a_small_config_with_clips_own_end_token_still_tells_classes_apart(clip_folder, tmp_path):
+def test_a_small_config_with_clips_own_end_token_still_tells_classes_apart(clip_folder: Path, tmp_path: Path) -> None:
     """`CLIPConfig` defaults name tokens beyond a small vocabulary; read naively, every sentence is the same."""
     shutil.copytree(clip_folder, tmp_path, dirs_exist_ok=True)
     config = json.loads((tmp_path / "config.json").read_text())
@@ -157,7 +161,7 @@ def test_a_small_config_with_clips_own_end_token_still_tells_classes_apart(clip_
     assert float(vectors[0] @ vectors[1]) < 0.9999
 
 
-def test_from_image_to_labels(clip_folder, image):
+def test_from_image_to_labels(clip_folder: Path, image: torch.Tensor) -> None:
     teacher = DenseClip.from_pretrained(clip_folder, FLOAT)
     text = teacher.embed(Vocabulary.from_names(["wall", "floor", "bed"]))
     cut = image[:37, :50]
@@ -166,14 +170,14 @@ def test_from_image_to_labels(clip_folder, image):
     assert int(labels.max()) <= 2
 
 
-def test_low_precision_stays_close(clip_folder, image):
+def test_low_precision_stays_close(clip_folder: Path, image: torch.Tensor) -> None:
     exact = DenseClip.from_pretrained(clip_folder, FLOAT).features(image)
     rough = DenseClip.from_pretrained(clip_folder, ClipOptions(precision="bfloat16")).features(image)
     assert rough.dtype == torch.float32
     assert float((exact * rough).sum(-1).min()) > 0.999
 
 
-def test_fingerprint_follows_what_changes_features(clip_folder, tmp_path):
+def test_fingerprint_follows_what_changes_features(clip_folder: Path, tmp_path: Path) -> None:
     first = DenseClip.from_pretrained(clip_folder, FLOAT)
     assert first.fingerprint() == DenseClip.from_pretrained(str(clip_folder), FLOAT).fingerprint()
     same = replace(FLOAT, windows_per_batch=2)
@@ -209,7 +213,7 @@ def test_fingerprint_follows_what_changes_features(clip_folder, tmp_path):
         ("not a size", "cannot load CLIPModel"),
     ],
 )
-def test_broken_folders_are_named(clip_folder, tmp_path, broken, message):
+def test_broken_folders_are_named(clip_folder: Path, tmp_path: Path, broken: str, message: str) -> None:
     shutil.copytree(clip_folder, tmp_path, dirs_exist_ok=True)
     config, weights = tmp_path / "config.json", tmp_path / "model.safetensors"
     match broken:
@@ -250,7 +254,7 @@ def test_broken_folders_are_named(clip_folder, tmp_path, broken, message):
 
 
 @pytest.mark.parametrize("name", ["missing-folder", "/missing/folder", "./missing", "a/b/c"])
-def test_missing_folders_are_named(name):
+def test_missing_folders_are_named(name: str) -> None:
     with pytest.raises(InputError, match=f"{name}: no such folder"):
         DenseClip.from_pretrained(name)
 
@@ -265,12 +269,12 @@ def test_missing_folders_are_named(name):
         (lambda: ClipOptions(input_size=(0, 3)), "input_size"),
     ],
 )
-def test_bad_options_are_named(make, message):
+def test_bad_options_are_named(make: Callable[[], object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         make()
 
 
-def test_bad_windows_and_images_are_named(clip_folder):
+def test_bad_windows_and_images_are_named(clip_folder: Path) -> None:
     with pytest.raises(InputError, match="window is 20 pixels: give a multiple of this CLIP's patch of 8"):
         DenseClip.from_pretrained(clip_folder, ClipOptions(window=20))
     with pytest.raises(InputError, match="precision is 'half'"):

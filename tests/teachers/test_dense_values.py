@@ -1,32 +1,38 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
 from labelfree.errors import InputError
 from labelfree.teachers.dense_values import dense_values, dense_values_and_keys
 
+if TYPE_CHECKING:
+    from transformers import CLIPModel
+
 
 @pytest.fixture
-def model(clip_model):
+def model(clip_model: CLIPModel) -> CLIPModel:
     return clip_model
 
 
-def _linear(layer, vector):
+def _linear(layer: nn.Linear, vector: torch.Tensor) -> torch.Tensor:
     return layer.weight @ vector + (0 if layer.bias is None else layer.bias)
 
 
-def _norm(layer, vector):
+def _norm(layer: nn.LayerNorm, vector: torch.Tensor) -> torch.Tensor:
     centred = vector - vector.mean()
     return centred / (centred.square().mean() + layer.eps).sqrt() * layer.weight + layer.bias
 
 
-def _quick_gelu(vector):
+def _quick_gelu(vector: torch.Tensor) -> torch.Tensor:
     return vector * torch.sigmoid(1.702 * vector)
 
 
-def _last_block_input(model, pixels):
+def _last_block_input(model: CLIPModel, pixels: torch.Tensor) -> torch.Tensor:
     """Catch what the library itself feeds into the last block."""
     caught = []
     hook = model.vision_model.encoder.layers[-1].register_forward_pre_hook(lambda _, args: caught.append(args[0]))
@@ -35,12 +41,14 @@ def _last_block_input(model, pixels):
     return caught[0]
 
 
-def _mixing_weights(block, tokens, place, head, attention, grid, std):
+def _mixing_weights(
+    block: Any, tokens: list[torch.Tensor], place: int, head: int, attention: str, grid: tuple[int, int], std: float
+) -> torch.Tensor:
     """Attention weights of one patch over all tokens, by hand, for one head; token 0 is CLS."""
     layer = block.self_attn
     part = slice(head * layer.head_dim, (head + 1) * layer.head_dim)
 
-    def similarities(projection):
+    def similarities(projection: nn.Linear) -> torch.Tensor:
         vectors = [_linear(projection, token)[part] for token in tokens]
         return torch.stack([vectors[place] @ vector * layer.scale for vector in vectors])
 
@@ -55,7 +63,7 @@ def _mixing_weights(block, tokens, place, head, attention, grid, std):
     return scores.softmax(0)
 
 
-def _slow(model, pixels, attention, keep_residual, std):
+def _slow(model: CLIPModel, pixels: torch.Tensor, attention: str, keep_residual: bool, std: float) -> torch.Tensor:
     """The last block written out, patch by patch and head by head."""
     block = model.vision_model.encoder.layers[-1]
     layer = block.self_attn
@@ -81,7 +89,7 @@ def _slow(model, pixels, attention, keep_residual, std):
 @pytest.mark.parametrize("keep_residual", [True, False])
 @pytest.mark.parametrize("attention", ["value", "kk", "qq+kk", "nacl"])
 @torch.no_grad()
-def test_agrees_with_the_block_written_out(model, attention, keep_residual):
+def test_agrees_with_the_block_written_out(model: CLIPModel, attention: str, keep_residual: bool) -> None:
     pixels = torch.randn(2, 3, 24, 40, generator=torch.Generator().manual_seed(0))
     fast = dense_values(model, pixels, attention, keep_residual, gaussian_std=1.5)
     assert fast.shape == (2, 15, 16)
@@ -90,7 +98,7 @@ def test_agrees_with_the_block_written_out(model, attention, keep_residual):
 
 
 @torch.no_grad()
-def test_the_hand_written_maths_is_the_librarys_own(model):
+def test_the_hand_written_maths_is_the_librarys_own(model: CLIPModel) -> None:
     """With ordinary attention in place of the values, the same steps give the library's image embedding."""
     pixels = torch.randn(1, 3, 32, 32)
     block = model.vision_model.encoder.layers[-1]
@@ -102,7 +110,7 @@ def test_the_hand_written_maths_is_the_librarys_own(model):
 
 
 @torch.no_grad()
-def test_positions_are_resized_bicubically(model):
+def test_positions_are_resized_bicubically(model: CLIPModel) -> None:
     embeddings = model.vision_model.embeddings
     table = embeddings.position_embedding.weight
     grid = table[1:].T.reshape(1, 24, 4, 4)
@@ -113,7 +121,7 @@ def test_positions_are_resized_bicubically(model):
     torch.testing.assert_close(tokens[1:], resized.flatten(1).T, atol=1e-6, rtol=1e-5)
 
 
-def test_gradients_reach_pixels_and_every_weight_of_the_path(model):
+def test_gradients_reach_pixels_and_every_weight_of_the_path(model: CLIPModel) -> None:
     pixels = torch.randn(1, 3, 32, 32, requires_grad=True)
     dense_values(model, pixels, "value", keep_residual=False).square().sum().backward()
     block = model.vision_model.encoder.layers[-1]
@@ -129,13 +137,13 @@ def test_gradients_reach_pixels_and_every_weight_of_the_path(model):
 
 
 @torch.no_grad()
-def test_keys_are_those_of_the_last_block(model):
+def test_keys_are_those_of_the_last_block(model: CLIPModel) -> None:
     pixels = torch.randn(1, 3, 32, 32)
     block = model.vision_model.encoder.layers[-1]
     expected = block.self_attn.k_proj(block.layer_norm1(_last_block_input(model, pixels)))[:, 1:]
     torch.testing.assert_close(dense_values_and_keys(model, pixels)[1], expected)
 
 
-def test_unknown_attention_is_told(model):
+def test_unknown_attention_is_told(model: CLIPModel) -> None:
     with pytest.raises(InputError, match="'qk': choose one of value, kk"):
         dense_values(model, torch.zeros(1, 3, 32, 32), "qk")

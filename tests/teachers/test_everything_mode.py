@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -21,7 +23,7 @@ from labelfree.teachers.everything_mode import (
 OFF = SamOptions(pred_iou_threshold=0, stability_threshold=0, box_nms_threshold=0)
 
 
-def _blobs(count, size=(12, 15), seed=0):
+def _blobs(count: int, size: tuple[int, int] = (12, 15), seed: int = 0) -> torch.Tensor:
     """Random rectangles with holes, as bool masks."""
     generator = torch.Generator().manual_seed(seed)
     masks = torch.zeros(count, *size, dtype=torch.bool)
@@ -33,7 +35,7 @@ def _blobs(count, size=(12, 15), seed=0):
     return masks
 
 
-def test_points_are_cell_centres_row_by_row():
+def test_points_are_cell_centres_row_by_row() -> None:
     assert point_grid(2).tolist() == [[0.25, 0.25], [0.75, 0.25], [0.25, 0.75], [0.75, 0.75]]
     assert point_grid(1).tolist() == [[0.5, 0.5]]
     assert point_grid(32).shape == (1024, 2)
@@ -49,11 +51,11 @@ def test_points_are_cell_centres_row_by_row():
         ([[-5.0, -5.0, -5.0, -5.0]], 1.0, 0.0),
     ],
 )
-def test_stability_score(logits, offset, expected):
+def test_stability_score(logits: list[list[float]], offset: float, expected: float) -> None:
     assert stability_score(torch.tensor([logits]), offset).tolist() == [expected]
 
 
-def test_boxes_agree_with_a_loop():
+def test_boxes_agree_with_a_loop() -> None:
     masks = torch.cat([_blobs(20), torch.zeros(1, 12, 15, dtype=torch.bool)])
     boxes = mask_boxes(masks)
     for mask, box in zip(masks, boxes.tolist()):
@@ -62,7 +64,7 @@ def test_boxes_agree_with_a_loop():
         assert box == ([min(columns), min(rows), max(columns) + 1, max(rows) + 1] if places else [0, 0, 0, 0])
 
 
-def test_overlaps_agree_with_counting_pixels():
+def test_overlaps_agree_with_counting_pixels() -> None:
     masks = _blobs(12)
     boxes = mask_boxes(masks)
     filled = torch.zeros_like(masks)
@@ -76,7 +78,7 @@ def test_overlaps_agree_with_counting_pixels():
                 assert float(overlap[i, j]) == pytest.approx(expected, abs=1e-6)
 
 
-def _slow_suppression(overlap, scores, threshold):
+def _slow_suppression(overlap: list[list[float]], scores: list[float], threshold: float) -> list[int]:
     kept = []
     for candidate in sorted(range(len(scores)), key=lambda index: (-scores[index], index)):
         if all(overlap[candidate][other] <= threshold for other in kept):
@@ -85,14 +87,14 @@ def _slow_suppression(overlap, scores, threshold):
 
 
 @pytest.mark.parametrize("threshold", [0.13, 0.5, 0.73, 1.0])
-def test_suppression_agrees_with_the_greedy_loop(threshold):
+def test_suppression_agrees_with_the_greedy_loop(threshold: float) -> None:
     overlap = mask_overlap(_blobs(60))
     scores = torch.randint(0, 6, (60,), generator=torch.Generator().manual_seed(4)) / 5  # many ties
     kept = non_maximum_suppression(overlap, scores, threshold)
     assert kept.tolist() == _slow_suppression(overlap.tolist(), scores.tolist(), threshold)
 
 
-def test_suppression_by_hand():
+def test_suppression_by_hand() -> None:
     overlap = torch.tensor([[1.0, 0.8, 0.0], [0.8, 1.0, 0.8], [0.0, 0.8, 1.0]])
     assert non_maximum_suppression(overlap, torch.tensor([0.9, 0.8, 0.7]), 0.7).tolist() == [0, 2]
     assert non_maximum_suppression(overlap, torch.tensor([0.5, 0.5, 0.5]), 0.7).tolist() == [0, 2]
@@ -100,7 +102,7 @@ def test_suppression_by_hand():
     assert non_maximum_suppression(torch.zeros(0, 0), torch.zeros(0), 0.7).tolist() == []
 
 
-def _candidates():
+def _candidates() -> MaskCandidates:
     """Five masks of 4 x 4: sure, unsure, shaky, empty, tiny."""
     logits = torch.full((5, 4, 4), -9.0)
     logits[0, :2], logits[1, :2] = 9.0, 9.0
@@ -120,11 +122,11 @@ def _candidates():
         (SamOptions(pred_iou_threshold=0.999), []),
     ],
 )
-def test_filters(options, expected):
+def test_filters(options: SamOptions, expected: list[float]) -> None:
     assert filter_masks(_candidates(), options).scores.tolist() == pytest.approx(expected)
 
 
-def test_duplicates_are_suppressed_best_first():
+def test_duplicates_are_suppressed_best_first() -> None:
     logits = torch.where(_blobs(40), 3.0, -3.0)
     scores = torch.rand(40, generator=torch.Generator().manual_seed(1))
     candidates = MaskCandidates(logits, scores)
@@ -137,7 +139,7 @@ def test_duplicates_are_suppressed_best_first():
     assert by_mask.scores.tolist() == scores[kept].tolist()
 
 
-def _slow_paint(masks, size):
+def _slow_paint(masks: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """Paint in descending area, small over large, earlier over later; then number what is still seen."""
     canvas = torch.full(size, -1)
     for index in sorted(range(len(masks)), key=lambda index: (-int(masks[index].sum()), -index)):
@@ -151,14 +153,14 @@ def _slow_paint(masks, size):
 
 @pytest.mark.parametrize("count", [0, 1, 7, 60, 300])
 @pytest.mark.parametrize("chunk", [1, 16, 1000])
-def test_painting_agrees_with_the_painter(count, chunk):
+def test_painting_agrees_with_the_painter(count: int, chunk: int) -> None:
     masks = _blobs(count, seed=count)
     ids = paint_mask_ids(masks.split(chunk) if count else [], (12, 15))
     assert ids.dtype == torch.uint16
     assert ids.long().tolist() == _slow_paint(masks, (12, 15)).tolist()
 
 
-def test_small_masks_win_hidden_masks_vanish_and_ids_have_no_gaps():
+def test_small_masks_win_hidden_masks_vanish_and_ids_have_no_gaps() -> None:
     masks = torch.zeros(4, 1, 6, dtype=torch.bool)
     masks[0, 0, :5] = True  # large
     masks[1, 0, :2] = True  # hidden below the next two
@@ -169,7 +171,7 @@ def test_small_masks_win_hidden_masks_vanish_and_ids_have_no_gaps():
     assert paint_mask_ids([same], (1, 6)).tolist() == [[1, 0, 0, 0, 0, 0]]
 
 
-def test_more_than_255_masks():
+def test_more_than_255_masks() -> None:
     masks = torch.eye(400, dtype=torch.bool).reshape(400, 20, 20)
     ids = paint_mask_ids([masks], (20, 20)).long()
     assert sorted(ids.flatten().tolist()) == list(range(1, 401))
@@ -184,6 +186,6 @@ def test_more_than_255_masks():
         ({"stability_offset": -1}, "stability_offset"),
     ],
 )
-def test_bad_options_are_named(change, message):
+def test_bad_options_are_named(change: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         SamOptions(**change)

@@ -27,17 +27,17 @@ KNOWN = (
 )
 
 
-def test_there_are_85_different_templates():
+def test_there_are_85_different_templates() -> None:
     assert (len(IMAGENET_TEMPLATES), len(SCENE_TEMPLATES)) == (80, 5)
     assert len(set(TEMPLATES)) == 85
     assert all(template.count("{}") == 1 and template.endswith(".") for template in TEMPLATES)
 
 
 @pytest.mark.parametrize("template", KNOWN)
-def test_known_templates_are_there(template):
+def test_known_templates_are_there(template: str) -> None:
     assert template in IMAGENET_TEMPLATES
 
 
-def test_names_go_in_verbatim():
+def test_names_go_in_verbatim() -> None:
     sentences = fill_templates("traffic_cone {0}", ("a {} here.", "the {}."))
     assert sentences == ["a traffic_cone {0} here.", "the traffic_cone {0}."]

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -11,6 +13,9 @@ from labelfree.errors import InputError
 from labelfree.teachers.everything_mode import MaskCandidates, paint_mask_ids, point_grid
 from labelfree.teachers.sam import SamTeacher
 
+if TYPE_CHECKING:
+    from transformers import SamModel
+
 OPEN = SamOptions(
     points_per_side=4, pred_iou_threshold=0, stability_threshold=0, box_nms_threshold=0, precision="float32"
 )
@@ -18,7 +23,7 @@ MEAN = torch.tensor([0.485, 0.456, 0.406])
 STD = torch.tensor([0.229, 0.224, 0.225])
 
 
-def _padded(image):
+def _padded(image: torch.Tensor) -> torch.Tensor:
     """The 40 x 64 test image as SAM's processor would hand it over: 80 x 128 in a square of 128."""
     pixels = image.permute(2, 0, 1)[None].float()
     resized = functional.interpolate(pixels, size=(80, 128), mode="bilinear", align_corners=False)
@@ -26,14 +31,14 @@ def _padded(image):
     return functional.pad(normalised, (0, 0, 0, 48))
 
 
-def _official_upsampling(low_res, size):
+def _official_upsampling(low_res: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """Two steps, as SAM's own code: to the padded square, crop to the image, to the image's size."""
     square = functional.interpolate(low_res[None], (128, 128), mode="bilinear", align_corners=False)
     return functional.interpolate(square[..., :80, :128], size, mode="bilinear", align_corners=False)[0] > 0
 
 
 @torch.no_grad()
-def _one_by_one(model, image, points):
+def _one_by_one(model: SamModel, image: torch.Tensor, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Each point on its own through the whole model, image encoder included."""
     outputs = [model(pixel_values=_padded(image), input_points=point.reshape(1, 1, 1, 2)) for point in points]
     return torch.cat([out.pred_masks[0, 0] for out in outputs]), torch.cat(
@@ -41,12 +46,12 @@ def _one_by_one(model, image, points):
     )
 
 
-def _overlap(one, other):
+def _overlap(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     return (one & other).sum((1, 2)) / (one | other).sum((1, 2))
 
 
 @torch.no_grad()
-def test_embedding_is_the_neck_without_padding(sam_folder, image):
+def test_embedding_is_the_neck_without_padding(sam_folder: Path, image: torch.Tensor) -> None:
     teacher = SamTeacher.from_pretrained(sam_folder, OPEN)
     embedding = teacher.encode(image)
     neck = teacher.model.get_image_embeddings(_padded(image))
@@ -61,13 +66,15 @@ def test_embedding_is_the_neck_without_padding(sam_folder, image):
     ("size", "shape", "extent"),
     [((40, 64), (5, 8), (5.0, 8.0)), ((50, 64), (7, 8), (6.25, 8.0)), ((300, 90), (8, 3), (8.0, 38 / 16))],
 )
-def test_crop_follows_the_image(sam_folder, size, shape, extent):
+def test_crop_follows_the_image(
+    sam_folder: Path, size: tuple[int, int], shape: tuple[int, int], extent: tuple[float, float]
+) -> None:
     embedding = SamTeacher.from_pretrained(sam_folder, OPEN).encode(torch.zeros(*size, 3, dtype=torch.uint8))
     assert tuple(embedding.features.shape) == (32, *shape)
     assert embedding.extent == extent
 
 
-def test_masks_agree_with_one_pass_per_point_at_full_resolution(sam_folder, image):
+def test_masks_agree_with_one_pass_per_point_at_full_resolution(sam_folder: Path, image: torch.Tensor) -> None:
     teacher = SamTeacher.from_pretrained(sam_folder, OPEN)
     embedding = teacher.encode(image)
     points = point_grid(4) * torch.tensor([128, 80])
@@ -85,7 +92,9 @@ def test_masks_agree_with_one_pass_per_point_at_full_resolution(sam_folder, imag
 
 
 @pytest.mark.parametrize("size", [(40, 64), (60, 96), (80, 128), (160, 256), (333, 517)])
-def test_one_step_upsampling_agrees_with_the_official_two(sam_folder, image, size):
+def test_one_step_upsampling_agrees_with_the_official_two(
+    sam_folder: Path, image: torch.Tensor, size: tuple[int, int]
+) -> None:
     rows, columns = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
     centres = [(4, 5, 4), (12, 20, 7), (18, 30, 5), (10, 15, 9)]
     blobs = torch.stack([radius - ((rows - y) ** 2 + (columns - x) ** 2).sqrt() for y, x, radius in centres])
@@ -95,7 +104,7 @@ def test_one_step_upsampling_agrees_with_the_official_two(sam_folder, image, siz
     assert float(_overlap(fast, _official_upsampling(blobs, size)).min()) > 0.99
 
 
-def test_mask_ids_agree_with_painting_all_masks(sam_folder, image):
+def test_mask_ids_agree_with_painting_all_masks(sam_folder: Path, image: torch.Tensor) -> None:
     teacher = SamTeacher.from_pretrained(sam_folder, OPEN)
     embedding = teacher.encode(image)
     candidates = teacher.everything(embedding)
@@ -107,7 +116,7 @@ def test_mask_ids_agree_with_painting_all_masks(sam_folder, image):
     assert sorted(set(ids.flatten().tolist()) - {0}) == list(range(1, int(ids.long().max()) + 1))
 
 
-def test_batches_of_points_change_nothing(sam_folder, image):
+def test_batches_of_points_change_nothing(sam_folder: Path, image: torch.Tensor) -> None:
     teacher = SamTeacher.from_pretrained(sam_folder, OPEN)
     few = SamTeacher.from_pretrained(sam_folder, replace(OPEN, points_per_batch=3))
     assert few.fingerprint() == teacher.fingerprint()
@@ -115,19 +124,19 @@ def test_batches_of_points_change_nothing(sam_folder, image):
     assert float(same.float().mean()) > 0.999  # sums in another order may move a pixel on an edge
 
 
-def test_other_sizes_and_single_masks(sam_folder, image):
+def test_other_sizes_and_single_masks(sam_folder: Path, image: torch.Tensor) -> None:
     teacher = SamTeacher.from_pretrained(sam_folder, replace(OPEN, multimask=False))
     embedding = teacher.encode(image)
     assert len(teacher.decode(embedding, torch.tensor([[5.0, 6.0], [70.0, 20.0]]))) == 2
     assert teacher.segment(embedding, (20, 32)).shape == (20, 32)
 
 
-def test_no_mask_passes(sam_folder, image):
+def test_no_mask_passes(sam_folder: Path, image: torch.Tensor) -> None:
     teacher = SamTeacher.from_pretrained(sam_folder, replace(OPEN, pred_iou_threshold=1e9))
     assert teacher.mask_ids(image).long().sum() == 0
 
 
-def test_low_precision_keeps_point_positions_exact(sam_folder, image):
+def test_low_precision_keeps_point_positions_exact(sam_folder: Path, image: torch.Tensor) -> None:
     teacher = SamTeacher.from_pretrained(sam_folder, OPEN)
     rough = SamTeacher.from_pretrained(sam_folder, replace(OPEN, precision="bfloat16"))
     points = point_grid(8) * torch.tensor([128, 80])
@@ -136,7 +145,7 @@ def test_low_precision_keeps_point_positions_exact(sam_folder, image):
     assert rough.fingerprint() != teacher.fingerprint()
 
 
-def test_fingerprint_and_description(sam_folder, tmp_path):
+def test_fingerprint_and_description(sam_folder: Path, tmp_path: Path) -> None:
     teacher = SamTeacher.from_pretrained(sam_folder, OPEN)
     assert teacher.fingerprint() == SamTeacher.from_pretrained(str(sam_folder), OPEN).fingerprint()
     other = SamTeacher.from_pretrained(sam_folder, replace(OPEN, box_nms_threshold=0.7))
@@ -144,7 +153,7 @@ def test_fingerprint_and_description(sam_folder, tmp_path):
     assert "4x4 points" in teacher.describe()
 
 
-def test_wrong_input_is_told(sam_folder, clip_folder, image):
+def test_wrong_input_is_told(sam_folder: Path, clip_folder: Path, image: torch.Tensor) -> None:
     with pytest.raises(InputError, match="model_type is 'clip' but a 'sam' model"):
         SamTeacher.from_pretrained(clip_folder)
     with pytest.raises(InputError, match="one image at a time, found a batch of 2"):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch.nn import functional
 
@@ -8,13 +10,13 @@ from labelfree.teachers.text import embed_vocabulary
 from labelfree.vocabulary import Vocabulary
 
 
-def _encode(sentences):
+def _encode(sentences: Sequence[str]) -> torch.Tensor:
     """A stand-in encoder: a vector that depends on every letter of the sentence, of any length."""
     rows = [torch.tensor([float(ord(letter)) for letter in sentence]) for sentence in sentences]
     return torch.stack([torch.stack([(row * (k + 1)).sin().sum() for k in range(6)]) for row in rows])
 
 
-def test_agrees_with_the_recipe_written_out():
+def test_agrees_with_the_recipe_written_out() -> None:
     vocabulary = Vocabulary.from_names(["wall", "other furniture", "traffic_cone"])
     embeddings = embed_vocabulary(vocabulary, _encode)
     assert embeddings.vectors.shape == (3, 6)
@@ -28,7 +30,7 @@ def test_agrees_with_the_recipe_written_out():
     torch.testing.assert_close(embeddings.class_vectors(), embeddings.vectors)
 
 
-def test_synonyms_belong_to_their_class():
+def test_synonyms_belong_to_their_class() -> None:
     vocabulary = Vocabulary(("seat", "wall"), (("chair", "stool"), ("wall",)))
     embeddings = embed_vocabulary(vocabulary, _encode, ("a {}.",))
     assert embeddings.owners.tolist() == [0, 0, 1]

@@ -20,20 +20,20 @@ KNOWN_IDS = [
 ]
 
 
-def _text(size=300, length=12, start=298, end=299):
+def _text(size: int = 300, length: int = 12, start: int = 298, end: int = 299) -> SimpleNamespace:
     return SimpleNamespace(vocab_size=size, max_position_embeddings=length, bos_token_id=start, eos_token_id=end)
 
 
 @pytest.mark.skipif(not BPE_FILE.is_file(), reason=f"{BPE_FILE} is not here")
 @pytest.mark.parametrize(("text", "ids"), KNOWN_IDS)
-def test_openai_vocabulary_gives_openai_ids(text, ids):
+def test_openai_vocabulary_gives_openai_ids(text: str, ids: list[int]) -> None:
     tokenizer = load_tokenizer("unused/name", BPE_FILE, CLIP_TEXT)
     assert tokenizer.encode(text) == ids
     assert tokenizer([text, text + " or two"]).tolist()[0] == [*ids, 0, 0]
     assert not tokenizer.warnings
 
 
-def _letters_vocabulary():
+def _letters_vocabulary() -> tuple[dict[str, int], list[tuple[str, str]]]:
     """A vocabulary in CLIP's format that knows single letters and one merge."""
     letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
     tokens = [*letters, *(f"{letter}</w>" for letter in letters), "at</w>", "<|startoftext|>", "<|endoftext|>"]
@@ -41,7 +41,7 @@ def _letters_vocabulary():
 
 
 @pytest.mark.parametrize("layout", ["tokenizer.json", "vocab.json"])
-def test_hugging_face_files_in_the_folder(tmp_path, layout):
+def test_hugging_face_files_in_the_folder(tmp_path: Path, layout: str) -> None:
     from transformers import CLIPTokenizer
 
     vocabulary, merges = _letters_vocabulary()
@@ -60,14 +60,14 @@ def test_hugging_face_files_in_the_folder(tmp_path, layout):
         load_tokenizer(tmp_path, None, _text(20))
 
 
-def test_bytes_are_the_last_resort_and_say_so(tmp_path):
+def test_bytes_are_the_last_resort_and_say_so(tmp_path: Path) -> None:
     tokenizer = load_tokenizer(tmp_path, None, _text())
     assert tokenizer.encode(" A  bed") == [298, *b"a bed", 299]
     assert "MEANINGLESS" in tokenizer.warnings[0]
     assert str(tmp_path) in tokenizer.warnings[0]
 
 
-def test_long_sentences_keep_their_end_token():
+def test_long_sentences_keep_their_end_token() -> None:
     tokenizer = byte_tokenizer(_text(length=6), Path("folder"))
     assert tokenizer(["abcdefgh", "ab"]).tolist() == [[298, *b"abcd", 299], [298, *b"ab", 299, 0, 0]]
 
@@ -81,7 +81,7 @@ def test_long_sentences_keep_their_end_token():
         (300, 49406, 7, (6, 7)),
     ],
 )
-def test_special_ids_fit_the_vocabulary(size, start, end, expected):
+def test_special_ids_fit_the_vocabulary(size: int, start: int, end: int, expected: tuple[int, int]) -> None:
     assert special_ids(_text(size, 12, start, end)) == expected
     ids = byte_tokenizer(_text(size, 12, start, end), Path("folder")).encode("étagère")
     assert max(ids) < size
@@ -89,7 +89,7 @@ def test_special_ids_fit_the_vocabulary(size, start, end, expected):
 
 
 @pytest.mark.parametrize("name", ["missing", "empty.gz", "bad.json"])
-def test_bad_tokenizer_files_are_named(tmp_path, name):
+def test_bad_tokenizer_files_are_named(tmp_path: Path, name: str) -> None:
     if name != "missing":
         (tmp_path / name).write_text("nothing")
     with pytest.raises(InputError, match=name):

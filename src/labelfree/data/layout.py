@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, cast, runtime_checkable
+from typing import Protocol, TypeVar, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +62,9 @@ class SceneSource(Protocol):
         Headers, ends, sizes and tables are checked; images are not decoded. With `thorough`, files are read as a whole
         and the checksums inside them are verified.
         """
+
+
+SourceT = TypeVar("SourceT", bound=SceneSource)
 
 
 @runtime_checkable
@@ -185,3 +188,10 @@ def leave_out_broken(path: Path, opened: OpenedDataset, options: ReadOptions) ->
         if not sources:
             raise InputError(f"{path}: no scene is left after leaving out the broken ones; {notes[-1]}")
     return replace(opened, sources=sources, notes=notes)
+
+
+def checked_sources(sources: Sequence[SourceT], progress: SurveyProgress) -> Iterator[tuple[SourceT, tuple[str, ...]]]:
+    """Yield each scene with its faults after a thorough check, and report the progress."""
+    for place, source in enumerate(sources):
+        yield source, faults_of(source, thorough=True)
+        progress(place + 1, len(sources))

@@ -143,18 +143,18 @@ def other_picture(tree: Path) -> None:
     ("damage", "words"),
     [
         (no_table, r"surface_ann\.json: no such file"),
-        (no_picture, r"\.jpg: the picture is missing"),
+        (no_picture, r"\.jpg: the image is missing"),
         (other_picture, r"\.jpg: is 10x10 pixels, sample_data\.json says 78x42"),
         (
             lambda t: rewrite(t, "sample", lambda r: r[0].update(key_camera_token="0" * 32)),
-            r"sample\.json: speaks of 0{32}",
+            r"sample\.json: refers to 0{32}",
         ),
         (lambda t: rewrite(t, "sample", lambda r: r[0].pop("key_camera_token")), r"has no 'key_camera_token'"),
         (
             lambda t: rewrite(t, "calibrated_sensor", lambda r: r.clear()),
             r"a sensor that calibrated_sensor\.json does not",
         ),
-        (lambda t: rewrite(t, "category", lambda r: r.clear()), r"speaks of category \w{32}, which is unknown"),
+        (lambda t: rewrite(t, "category", lambda r: r.clear()), r"refers to category \w{32}, which is unknown"),
         (lambda t: rewrite(t, "surface_ann", lambda r: r[0]["mask"].pop("size")), r"has a mask without size or counts"),
         (lambda t: rewrite(t, "surface_ann", lambda r: r[0]["mask"].update(counts="AA==")), r"its mask cannot be read"),
         (lambda t: rewrite(t, "surface_ann", lambda r: r[0]["mask"].update(size=[3, 3])), r"mask is of 3x3 pixels"),

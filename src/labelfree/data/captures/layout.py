@@ -17,7 +17,7 @@ from labelfree.data.layout import (
     Survey,
     SurveyProgress,
     calibrations_of,
-    faults_of,
+    checked_sources,
     leave_out_broken,
 )
 from labelfree.data.patterns import Pattern, natural_order
@@ -99,12 +99,10 @@ def survey_captures(path: Path, root: Path | None, options: ReadOptions, progres
     """Check every file of the captures and count scenes and images."""
     opened = leave_out_broken(path, open_captures(path, root, options), options)
     problems, frames = list[str](), 0
-    for place, source in enumerate(opened.sources):
-        found = faults_of(source, thorough=True)
+    for source, found in checked_sources(opened.sources, progress):
         problems += found
         if not found:
             frames += len(source.frames()) if isinstance(source, CaptureSource) else 0
-        progress(place + 1, len(opened.sources))
     calibrations = calibrations_of(opened.sources)
     notes = tuple(dict.fromkeys((*opened.notes, *doubt_notes(calibrations), *calibration_notes(calibrations))))
     counts = (Count("scenes", len(opened.sources)), Count("images", frames))

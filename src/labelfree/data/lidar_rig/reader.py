@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from labelfree.data.description import Incomplete
 from labelfree.data.integrity import ASPECT_TOLERANCE, check_image, frame_faults
-from labelfree.data.layout import Count, Layout, OpenedDataset, ReadOptions, Survey, SurveyProgress, faults_of
+from labelfree.data.layout import Count, Layout, OpenedDataset, ReadOptions, Survey, SurveyProgress, checked_sources
 from labelfree.data.lidar_rig.calibration import camera_matrices
 from labelfree.data.lidar_rig.description import LAYOUT, RigCamera, RigDescription, is_rig, read_rig
 from labelfree.data.lidar_rig.sweeps import class_table, classes_of, raw_ids, read_point_labels, read_sweep
@@ -283,10 +283,9 @@ def survey_sweeps(
 ) -> Survey:
     """Check the files of sweeps; count sweeps and images."""
     problems, frames = dict[str, None](), 0
-    for place, source in enumerate(sources):
-        problems |= dict.fromkeys(faults_of(source, thorough=True))  # a fault of every sweep is listed once
+    for source, found in checked_sources(sources, progress):
+        problems |= dict.fromkeys(found)  # a fault of every sweep is listed once
         frames += len(source.cameras())
-        progress(place + 1, len(sources))
     counts = (Count("sweeps", len(sources)), Count("images", frames))
     return Survey(layout, counts, tuple(problems), notes, frames, classes)
 

@@ -29,7 +29,7 @@ from labelfree.data.layout import (
     Survey,
     SurveyProgress,
     calibrations_of,
-    faults_of,
+    checked_sources,
 )
 from labelfree.data.numbers import LARGEST_SIDE, finite_array, finite_number, whole_number
 from labelfree.data.patterns import natural_order
@@ -376,12 +376,9 @@ def survey_nerfstudio(path: Path, root: Path | None, options: ReadOptions, progr
     sources = _sources(path, root, options)
     problems: list[str] = []
     frames = 0
-    for place, source in enumerate(sources):
-        found = faults_of(source, thorough=True)
+    for source, found in checked_sources(sources, progress):
         problems += found
-        if not found:
-            frames += source.frame_count()
-        progress(place + 1, len(sources))
+        frames += 0 if found else source.frame_count()
     notes = (*_notes(sources), *calibration_notes(calibrations_of(sources)))
     counts = (Count("captures", len(sources)), Count("images", frames))
     return Survey("nerfstudio", counts, tuple(problems), notes, frames)

@@ -1,4 +1,4 @@
-"""Opening nuImages: annotated pictures of a split with the 11 classes that they share with nuScenes."""
+"""Opening nuImages: annotated images of a split with the 11 classes that they share with nuScenes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelfree.data.integrity import check_image
-from labelfree.data.layout import Count, Layout, OpenedDataset, ReadOptions, Survey, SurveyProgress, faults_of
+from labelfree.data.layout import Count, Layout, OpenedDataset, ReadOptions, Survey, SurveyProgress, checked_sources
 from labelfree.data.nuimages.rle import decode
 from labelfree.data.numbers import LARGEST_SIDE, whole_number
 from labelfree.data.nuscenes.lidarseg import MERGED
-from labelfree.data.nuscenes.metadata import Row, field, side_field, small_table, table_rows, text_field
+from labelfree.data.nuscenes.metadata import Record, field, side_field, small_table, table_rows, text_field
 from labelfree.data.nuscenes.records import intrinsics_of
 from labelfree.errors import InputError
 from labelfree.files.documents import one_line
@@ -26,7 +26,7 @@ from labelfree.vocabulary import IGNORE_LABEL
 
 SPLITS = ("train", "val", "test", "mini")
 OFFICIAL = {"train": 67279, "val": 16445, "test": 9752, "mini": 50}
-"""Annotated pictures, as published."""
+"""Annotated images, as published."""
 NOT_ANNOTATED = ("other_flat", "sidewalk", "terrain", "manmade", "vegetation")
 CLASSES = tuple(name for name in MERGED if name not in NOT_ANNOTATED)
 """The 11 shared classes, in nuScenes' order."""
@@ -55,7 +55,7 @@ class AnnotatedLabels:
         for mask in self.masks:
             if mask.size != self.size:
                 raise InputError(
-                    f"{mask.where}: the mask is of {mask.size[1]}x{mask.size[0]} pixels, the picture "
+                    f"{mask.where}: the mask is of {mask.size[1]}x{mask.size[0]} pixels, the image "
                     f"{self.size[1]}x{self.size[0]}; unpack the metadata archive again."
                 )
             try:
@@ -78,7 +78,7 @@ class AnnotatedLabels:
 
 @dataclass(frozen=True)
 class PictureSource:
-    """One annotated picture: a scene of one frame, without points."""
+    """One annotated image: a scene of one frame, without points."""
 
     path: Path
     size: tuple[int, int]
@@ -87,11 +87,11 @@ class PictureSource:
 
     @property
     def name(self) -> str:
-        """The picture's own name."""
+        """The image's own name."""
         return self.path.stem
 
     def build(self) -> Scene:
-        """Return the picture with its labels; its camera stands at the origin."""
+        """Return the image with its labels; its camera stands at the origin."""
         labels = AnnotatedLabels(self.masks, self.size)
         try:
             frame = Frame("key", ImageFile(self.path), np.array(self.intrinsics), np.eye(4), self.size, labels=labels)
@@ -102,14 +102,14 @@ class PictureSource:
     def faults(self, thorough: bool = False) -> tuple[str, ...]:
         """Return whether the image is missing, truncated or of another size."""
         if not self.path.is_file():
-            return (f"{self.path}: the picture is missing; unpack its archive again.",)
+            return (f"{self.path}: the image is missing; unpack its archive again.",)
         try:
             real = check_image(self.path, thorough, "unpack its archive again")
         except InputError as error:
             return (str(error),)
         if real != self.size:
             stated = f"sample_data.json says {self.size[1]}x{self.size[0]}"
-            return (f"{self.path}: is {real[1]}x{real[0]} pixels, {stated}; keep the original pictures.",)
+            return (f"{self.path}: is {real[1]}x{real[0]} pixels, {stated}; keep the original images.",)
         return ()
 
 
@@ -119,12 +119,12 @@ def recognises(path: Path) -> bool:
 
 
 def open_nuimages(path: Path, root: Path | None, options: ReadOptions) -> OpenedDataset:
-    """Open the annotated pictures of a split; `every` and `limit` count pictures."""
+    """Open the annotated images of a split; `every` and `limit` count images."""
     if root is not None:
         raise InputError(f"--root {root} is for a description file, but {path} is itself a dataset; leave it out.")
     split = _split(path, options.split)
     sources = _sources(path, path / f"v1.0-{split}")[:: options.stride()][: options.limit]
-    note = f"nuImages v1.0-{split}: {len(sources)} annotated pictures, no points; {len(CLASSES)} classes are measured"
+    note = f"nuImages v1.0-{split}: {len(sources)} annotated images, no points; {len(CLASSES)} classes are measured"
     notes = (
         (note,) if any(source.masks for source in sources) else (note, "nothing is annotated: nothing can be measured")
     )
@@ -148,12 +148,12 @@ def _sources(path: Path, folder: Path) -> tuple[PictureSource, ...]:
     for sample in small_table(folder / "sample.json").values():
         token = str(field(folder / "sample.json", sample, "key_camera_token"))
         if token not in data:
-            raise InputError(f"{folder / 'sample.json'}: speaks of {token}, which sample_data.json does not have.")
+            raise InputError(f"{folder / 'sample.json'}: refers to {token}, which sample_data.json does not have.")
         row = data[token]
         where = folder / "sample_data.json"
         calibration = mounted.get(str(field(where, row, "calibrated_sensor_token")))
         if calibration is None:
-            raise InputError(f"{where}: row {token} speaks of a sensor that calibrated_sensor.json does not have.")
+            raise InputError(f"{where}: row {token} refers to a sensor that calibrated_sensor.json does not have.")
         size = (side_field(where, row, "height"), side_field(where, row, "width"))
         file = path / text_field(where, row, "filename")
         matrix = intrinsics_of(folder / "calibrated_sensor.json", calibration)
@@ -162,7 +162,7 @@ def _sources(path: Path, folder: Path) -> tuple[PictureSource, ...]:
 
 
 def _masks(folder: Path) -> dict[str, list[Mask]]:
-    """Return the masks of each picture as the devkit paints them: surfaces as they come, then objects by token.
+    """Return the masks of each image as the devkit paints them: surfaces as they come, then objects by token.
 
     What is not shared with nuScenes becomes 255.
     """
@@ -181,7 +181,7 @@ def _masks(folder: Path) -> dict[str, list[Mask]]:
                 continue  # some objects were given a box alone
             category = str(field(path, row, "category_token"))
             if category not in categories:
-                raise InputError(f"{path}: row {row['token']} speaks of category {category}, which is unknown.")
+                raise InputError(f"{path}: row {row['token']} refers to category {category}, which is unknown.")
             try:
                 packed = Mask(f"{path}, row {row['token']}", str(mask["counts"]), _size(mask), categories[category])
             except (KeyError, TypeError, ValueError) as error:
@@ -193,26 +193,25 @@ def _masks(folder: Path) -> dict[str, list[Mask]]:
     return found
 
 
-def _token(row: Row) -> str:
+def _token(row: Record) -> str:
     return str(row["token"])
 
 
-def _size(mask: Row) -> tuple[int, int]:
+def _size(mask: Record) -> tuple[int, int]:
     height, width = mask["size"]
     return whole_number(height, 1, LARGEST_SIDE), whole_number(width, 1, LARGEST_SIDE)
 
 
 def survey_nuimages(path: Path, root: Path | None, options: ReadOptions, progress: SurveyProgress) -> Survey:
-    """Count the annotated pictures and look at their files."""
+    """Count the annotated images and look at their files."""
     opened = open_nuimages(path, root, options)
     sources: Sequence[Any] = opened.sources
     problems: list[str] = []
-    for place, source in enumerate(sources):
-        problems += faults_of(source, thorough=True)
-        progress(place + 1, len(sources))
+    for _, found in checked_sources(sources, progress):
+        problems += found
     split = _split(path, options.split)
     whole = options.every is None and options.limit is None
-    count = Count("annotated pictures", len(sources), OFFICIAL[split] if whole else None)
+    count = Count("annotated images", len(sources), OFFICIAL[split] if whole else None)
     return Survey("nuimages", (count,), tuple(problems), opened.notes, len(sources), CLASSES)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelfree.data.nuscenes.kept import load_arrays, save_arrays
-from labelfree.data.nuscenes.metadata import Row, field, small_table, text_field
+from labelfree.data.nuscenes.metadata import Record, field, small_table, text_field
 from labelfree.data.nuscenes.records import intrinsics_of, pose_of, read_poses, read_readings
 from labelfree.data.nuscenes.tokens import TokenTable, pack, unpack
 from labelfree.data.poses import quaternion_rotation
@@ -191,29 +191,16 @@ def load_index(root: Path, version: str, folder: Path) -> NuScenesIndex | None:
 
 def build_index(root: Path, version: str) -> NuScenesIndex:
     """Build the index from the tables; raises an `InputError` that names the first contradiction."""
-    # Read sensors and calibrations
     folder = root / version
-    scenes, samples, sensors = (small_table(folder / f"{name}.json") for name in ("scene", "sample", "sensor"))
-    path = folder / "calibrated_sensor.json"
+    scenes, samples = (small_table(folder / f"{name}.json") for name in ("scene", "sample"))
+    path, where = folder / "calibrated_sensor.json", folder / "sample_data.json"
     mounted = small_table(path)
-    channels = tuple(dict.fromkeys(text_field(folder / "sensor.json", row, "channel") for row in sensors.values()))
-    channel_of = {token: channels.index(str(row["channel"])) for token, row in sensors.items()}
-    try:
-        calibration_channel = np.array(
-            [channel_of[text_field(path, row, "sensor_token")] for row in mounted.values()], int
-        )
-    except KeyError as error:
-        raise InputError(
-            f"{path}: refers to sensor {error}, which sensor.json does not have; unpack the metadata archive again."
-        ) from error
+    channels, calibration_channel = _channels(folder, path, mounted)
     calibrations = np.array([pose_of(path, row) for row in mounted.values()]).reshape(-1, 7)
     intrinsics = np.array([intrinsics_of(path, row) for row in mounted.values()]).reshape(-1, 3, 3)
 
     # Order the samples
-    names = tuple(_scene_name(folder / "scene.json", row) for row in scenes.values())
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise InputError(f"{folder / 'scene.json'}: two scenes are named '{twice}'; unpack the metadata archive again.")
+    names = _scene_names(folder / "scene.json", scenes)
     ordered = _ordered_samples(folder, scenes, samples)
     scene_rank = {token: rank for rank, token in enumerate(scenes)}
     sample_scene = np.array([scene_rank[samples[token]["scene_token"]] for token in ordered], np.int32)
@@ -222,8 +209,7 @@ def build_index(root: Path, version: str) -> NuScenesIndex:
 
     # Join the readings
     pose_tokens, poses = read_poses(folder / "ego_pose.json")
-    data = read_readings(folder / "sample_data.json")
-    where = folder / "sample_data.json"
+    data = read_readings(where)
     data_pose = TokenTable.of(folder / "ego_pose.json", pose_tokens).rows(data.poses, where)
     data_calibration = TokenTable.of(path, pack(list(mounted), path)).rows(data.calibrations, where)
     sample_tokens = pack(ordered, folder / "sample.json")
@@ -236,12 +222,7 @@ def build_index(root: Path, version: str) -> NuScenesIndex:
     data_pose, data_calibration = data_pose[key_frames_first], data_calibration[key_frames_first]
     data_sample, channel = data_sample[key_frames_first], calibration_channel[data_calibration]
 
-    # Find the key frames
-    key_rows = np.full((len(ordered), len(channels)), -1, np.int32)
-    keys = np.flatnonzero(data.is_key)
-    if len(np.unique(data_sample[keys].astype(np.int64) * len(channels) + channel[keys])) != len(keys):
-        raise InputError(f"{where}: a sensor has two key frames at one sample; unpack the metadata archive again.")
-    key_rows[data_sample[keys], channel[keys]] = keys
+    key_rows = _key_rows(where, data.is_key, data_sample, channel, (len(ordered), len(channels)))
     by_time = np.lexsort((data.times, channel)).astype(np.int32)
     arrays = Arrays(
         sample_tokens=sample_tokens,
@@ -263,11 +244,50 @@ def build_index(root: Path, version: str) -> NuScenesIndex:
     return NuScenesIndex(root, version, names, channels, arrays)
 
 
-def _scene_name(path: Path, row: Row) -> str:
+def _channels(
+    folder: Path, path: Path, mounted: dict[str, Record]
+) -> tuple[tuple[str, ...], NDArray[np.int64]]:  # [calibrations]
+    """Return the names of the channels, and the channel of each calibration of the table `path`."""
+    sensors = small_table(folder / "sensor.json")
+    channels = tuple(dict.fromkeys(text_field(folder / "sensor.json", row, "channel") for row in sensors.values()))
+    channel_of = {token: channels.index(str(row["channel"])) for token, row in sensors.items()}
+    try:
+        return channels, np.array([channel_of[text_field(path, row, "sensor_token")] for row in mounted.values()], int)
+    except KeyError as error:
+        raise InputError(
+            f"{path}: refers to sensor {error}, which sensor.json does not have; unpack the metadata archive again."
+        ) from error
+
+
+def _scene_names(path: Path, scenes: dict[str, Record]) -> tuple[str, ...]:
+    names = tuple(_scene_name(path, row) for row in scenes.values())
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"{path}: two scenes are named '{twice}'; unpack the metadata archive again.")
+    return names
+
+
+def _key_rows(
+    where: Path,
+    is_key: NDArray[np.bool_],  # [readings]
+    sample: NDArray[np.integer],  # [readings]
+    channel: NDArray[np.integer],  # [readings]
+    shape: tuple[int, int],
+) -> NDArray[np.int32]:  # [samples, channels], -1 = none
+    """Return the reading that is the key frame of each sample and channel."""
+    key_rows = np.full(shape, -1, np.int32)
+    keys = np.flatnonzero(is_key)
+    if len(np.unique(sample[keys].astype(np.int64) * shape[1] + channel[keys])) != len(keys):
+        raise InputError(f"{where}: a sensor has two key frames at one sample; unpack the metadata archive again.")
+    key_rows[sample[keys], channel[keys]] = keys
+    return key_rows
+
+
+def _scene_name(path: Path, row: Record) -> str:
     return require_safe_name(text_field(path, row, "name"), f"{path}: the name of scene {row['token']}")
 
 
-def _ordered_samples(folder: Path, scenes: dict[str, Row], samples: dict[str, Row]) -> list[str]:
+def _ordered_samples(folder: Path, scenes: dict[str, Record], samples: dict[str, Record]) -> list[str]:
     """Return the sample tokens in order, by following each scene's chain.
 
     Raises an `InputError` if a chain contains a loop, a foreign sample or another number of samples than stated.

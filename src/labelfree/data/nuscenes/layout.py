@@ -18,7 +18,7 @@ from labelfree.data.layout import (
     SceneSource,
     Survey,
     SurveyProgress,
-    faults_of,
+    checked_sources,
 )
 from labelfree.data.nuscenes.index import CAMERAS, NuScenesIndex, open_index
 from labelfree.data.nuscenes.lidarseg import HIGHEST_RAW_ID, MERGED, RAW_IDS, merging
@@ -146,9 +146,8 @@ def survey_nuscenes(path: Path, root: Path | None, options: ReadOptions, progres
     whole = options.split is None and options.every is None and options.limit is None
     official: tuple[int | None, ...] = OFFICIAL[index.version] if whole else (None, None, None)
     problems: list[str] = []
-    for place in range(len(keys)):
-        problems += faults_of(keys[place], thorough=True)
-        progress(place + 1, len(keys))
+    for _, faults in checked_sources(keys, progress):
+        problems += faults
     found = [("scenes", len(np.unique(index.arrays.sample_scene[keys.samples]))), ("key frames", len(keys))]
     if whole:
         found.append(("sensor readings", len(index.arrays.data_time)))

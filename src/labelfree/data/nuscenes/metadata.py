@@ -18,16 +18,16 @@ LONGEST_ROW = 1 << 26
 """Bytes of one row: nuImages' largest masks take some thousands."""
 UNPACK = "the table is damaged, unpack the dataset's metadata archive again"
 
-Row = dict[str, Any]
+Record = dict[str, Any]
 
 
-def table_rows(path: Path, chunk: int = CHUNK_BYTES) -> Iterator[list[Row]]:
+def table_rows(path: Path, chunk: int = CHUNK_BYTES) -> Iterator[list[Record]]:
     """Yield the rows of a table some thousands at a time; a file that is missing or no such table is named."""
     with open_file(path, "unpack the dataset's metadata archive again") as file:
         yield from _rows(path, file, chunk)
 
 
-def _rows(path: Path, file: Any, chunk: int) -> Iterator[list[Row]]:
+def _rows(path: Path, file: Any, chunk: int) -> Iterator[list[Record]]:
     rest, begun = b"", False
     while True:
         read = file.read(chunk)
@@ -59,7 +59,7 @@ def _last_row_end(text: bytes) -> int:
     return 0
 
 
-def _parse(path: Path, text: bytes) -> list[Row]:
+def _parse(path: Path, text: bytes) -> list[Record]:
     try:
         rows = json.loads(b"[" + text.lstrip().removeprefix(b",") + b"]")
     except RecursionError as error:
@@ -76,17 +76,17 @@ def _broken(path: Path, why: str) -> InputError:
     return InputError(f"{path}: {why}; {UNPACK}.")
 
 
-def small_table(path: Path) -> dict[str, Row]:
-    """Return a table as rows by token; a token that stands twice is named."""
-    table: dict[str, Row] = {}
+def small_table(path: Path) -> dict[str, Record]:
+    """Return a table as rows by token; a token that appears twice is named."""
+    table: dict[str, Record] = {}
     for rows in table_rows(path):
         for row in rows:
             if table.setdefault(row["token"], row) is not row:
-                raise InputError(f"{path}: token {row['token']} stands twice; unpack the metadata archive again.")
+                raise InputError(f"{path}: token {row['token']} appears twice; unpack the metadata archive again.")
     return table
 
 
-def field(path: Path, row: Row, name: str) -> Any:
+def field(path: Path, row: Record, name: str) -> Any:
     """Return a field of a row; a row without it is named."""
     try:
         return row[name]
@@ -96,7 +96,7 @@ def field(path: Path, row: Row, name: str) -> Any:
         ) from error
 
 
-def text_field(path: Path, row: Row, name: str) -> str:
+def text_field(path: Path, row: Record, name: str) -> str:
     """Return a field of a row that is text; a row where it is none is named."""
     value = field(path, row, name)
     if not isinstance(value, str) or not value:
@@ -106,12 +106,12 @@ def text_field(path: Path, row: Row, name: str) -> str:
     return value
 
 
-def side_field(path: Path, row: Row, name: str) -> int:
+def side_field(path: Path, row: Record, name: str) -> int:
     """Return a field of a row that is the height or width of an image; a row where it is none is named."""
     return whole_field(path, row, name, 1, LARGEST_SIDE)
 
 
-def whole_field(path: Path, row: Row, name: str, low: int, high: int) -> int:
+def whole_field(path: Path, row: Record, name: str, low: int, high: int) -> int:
     """Return a field of a row that is a whole number of a range; a row where it is none is named."""
     try:
         return whole_number(field(path, row, name), low, high)

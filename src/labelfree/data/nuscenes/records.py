@@ -1,4 +1,4 @@
-"""The rows of nuScenes' tables as arrays, a chunk at a time; a row that misses or garbles something is named."""
+"""Read the rows of the nuScenes tables as arrays, a chunk at a time; errors name the invalid row."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelfree.data.numbers import finite_array, finite_number
-from labelfree.data.nuscenes.metadata import Row, field, table_rows
+from labelfree.data.nuscenes.metadata import Record, field, table_rows
 from labelfree.data.nuscenes.tokens import pack
 from labelfree.errors import InputError, shown
 from labelfree.files.documents import one_line
@@ -21,7 +21,7 @@ FARTHEST_M = 1e9
 """Coordinates beyond this are damage: the Earth's own are below 1e7."""
 
 
-def pose_of(path: Path, row: Row) -> list[float]:
+def pose_of(path: Path, row: Record) -> list[float]:
     """Return translation and quaternion of a row; what is none is named."""
     stated = field(path, row, "translation"), field(path, row, "rotation")
     try:
@@ -39,7 +39,7 @@ def pose_of(path: Path, row: Row) -> list[float]:
     return pose
 
 
-def intrinsics_of(path: Path, row: Row) -> NDArray[np.float64]:
+def intrinsics_of(path: Path, row: Record) -> NDArray[np.float64]:
     """Return the 3x3 intrinsics of a calibration, zeros where it has none."""
     stated: Any = row.get("camera_intrinsic")
     try:
@@ -63,7 +63,7 @@ def read_poses(path: Path) -> tuple[NDArray[np.uint64], NDArray[np.float64]]:
     return np.concatenate(tokens), np.concatenate(poses)
 
 
-def _many_poses(path: Path, rows: list[Row]) -> NDArray[np.float64]:
+def _many_poses(path: Path, rows: list[Record]) -> NDArray[np.float64]:
     try:
         poses = np.array([row["translation"] + row["rotation"] for row in rows], dtype=np.float64)
         if (
@@ -143,7 +143,7 @@ def _parts(path: Path) -> Iterator[Readings]:
             raise
         except (KeyError, TypeError, AttributeError, OverflowError, ValueError) as error:
             raise InputError(
-                f"{path}: a row misses or garbles {one_line(error)}; unpack the metadata archive again."
+                f"{path}: a row lacks a valid value: {one_line(error)}; unpack the metadata archive again."
             ) from error
 
 

@@ -15,7 +15,7 @@ from labelfree.data.layout import (
     Survey,
     SurveyProgress,
     calibrations_of,
-    faults_of,
+    checked_sources,
 )
 from labelfree.data.scannet.exports import ExportedFrames, find_frames
 from labelfree.data.scannet.labels import TSV
@@ -117,11 +117,10 @@ def survey_scannet(path: Path, root: Path | None, options: ReadOptions, progress
     sources = _sources(path, root, options)
     problems: list[str] = []
     frames = lost = 0
-    for place, source in enumerate(sources):
-        problems += faults_of(source, thorough=True)
+    for source, found in checked_sources(sources, progress):
+        problems += found
         with contextlib.suppress(InputError):  # already in `problems`
             frames, lost = frames + len(source.frames()), lost + source.lost()
-        progress(place + 1, len(sources))
     official = OFFICIAL.get(options.split or "", sum(OFFICIAL.values()) if options.split is None else None)
     fused = sum(source.files.mesh() is None for source in sources)
     notes = [f"{lost} frames without a finite pose are left out"] if lost else []
