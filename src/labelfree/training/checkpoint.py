@@ -106,7 +106,7 @@ def load_checkpoint(
         model.load_state_dict(state["model"])
         optimiser.load_state_dict(state["optimiser"])
         if average is not None:
-            average.mean.update(state["average"])
+            average.restore(state["average"])
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: does not fit these networks; delete it to start training anew.") from error
     torch.set_rng_state(state["random_state"])

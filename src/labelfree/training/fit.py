@@ -83,15 +83,15 @@ def fit(fabric: Fabric, course: Course[BatchT], plan: TrainingPlan, folder: Path
 
     Raises an `InputError` if `folder` holds a damaged checkpoint or one of another run, or if a loss is not finite.
     """
-    # Resume
+    # Move to the device, then resume there
     folder.mkdir(parents=True, exist_ok=True)
     networks, optimiser = course.networks, course.optimiser
     digest = plan.digest(course.scene_names, extra=f"{fabric.world_size}{course.kind}{identity}")
     starting_rates = [group["lr"] for group in optimiser.param_groups]
+    model, wrapped = fabric.setup(networks, optimiser)
     average = WeightAverage.of(networks, plan.train.average_decay) if plan.train.average_decay else None
     position = load_checkpoint(folder, networks, optimiser, digest, average) or Position()
     # Prepare the loop
-    model, wrapped = fabric.setup(networks, optimiser)
     log = MetricsLog(folder, position, fabric.is_global_zero, plan.train.tensorboard)
     total = plan.train.epochs * steps_per_epoch(len(course.scene_names), plan.train, fabric.world_size)
     saved = time.monotonic()

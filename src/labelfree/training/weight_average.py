@@ -6,6 +6,7 @@ exponential weights, as in Mean Teacher (Tarvainen and Valpola, NeurIPS 2017); n
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -35,6 +36,13 @@ class WeightAverage:
                 self.mean[name].lerp_(value, 1 - kept)
             else:
                 self.mean[name].copy_(value)
+
+    def restore(self, mean: Mapping[str, Tensor]) -> None:
+        """Take over a saved mean, on the device of this one. Raises a `KeyError` if a name differs."""
+        if mean.keys() != self.mean.keys():
+            raise KeyError(next(iter(mean.keys() ^ self.mean.keys())))
+        for name, value in mean.items():
+            self.mean[name].copy_(value)
 
     def put_into(self, networks: nn.Module) -> None:
         """Load the averaged weights into the networks."""
