@@ -37,7 +37,8 @@ from labelfree.files.run_lock import run_lock
 from labelfree.labelling.labellers import Labeller, NetworkLabels, TeacherLabels
 from labelfree.results.curves import read_metrics
 from labelfree.results.export import claim_scenes, save_results
-from labelfree.results.run_report import RunResults, report, save_predictions
+from labelfree.results.report import ReportContent
+from labelfree.results.run_report import report, save_predictions
 from labelfree.run import Run, open_run
 from labelfree.runtime.devices import make_fabric
 from labelfree.teachers.label_frames import label_frames
@@ -129,7 +130,7 @@ def _deliver(
         {"seed": config.seed, "seconds": dict(timings), **delivery.to_dict(names)},
     )
     real_work = real_work_command(given_data(options), layout_of(options.data, options.layout), options.out)
-    results = RunResults(
+    content = ReportContent(
         title=f"labelfree: {options.data.stem}",
         summary=(
             f"{len(scenes)} scene(s) with {sum(len(scene.frames) for scene in scenes)} images and "
@@ -143,8 +144,9 @@ def _deliver(
         metrics=read_metrics(this_run.metrics_file),
         timings=timings,
         facts=facts(config, teachers),
+        shares=shares,
     )
-    report(options.out / "report.html", results, scenes, voted, networks, shares)
+    report(options.out / "report.html", content, scenes, voted, networks)
     for sentence in (delivery.reason, *doubts):
         print(sentence)
     print(f"labelled clouds, images, networks and report.html are in {options.out}")

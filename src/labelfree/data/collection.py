@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from labelfree.data.calibrations import doubt_notes
 from labelfree.data.captures.layout import CAPTURES
 from labelfree.data.image_folder import IMAGE_FOLDER
-from labelfree.data.layout import Layout, ReadOptions, SceneSource, calibrations_of, leave_out_broken
+from labelfree.data.layout import Layout, ReadOptions, SceneSource
 from labelfree.data.lidar_rig.kitti_object import KITTI_OBJECT
 from labelfree.data.lidar_rig.reader import LIDAR
 from labelfree.data.lidar_rig.semantic_kitti import SEMANTIC_KITTI
@@ -22,6 +22,7 @@ from labelfree.data.nuimages.layout import NUIMAGES
 from labelfree.data.nuscenes.layout import NUSCENES
 from labelfree.data.relabelling import id_table, relabelled
 from labelfree.data.scannet.layout import SCANNET
+from labelfree.data.sources import calibrations_of, leave_out_broken
 from labelfree.errors import InputError
 from labelfree.files.documents import reading
 from labelfree.scene import Scene

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,38 +11,20 @@ from numpy.typing import NDArray
 
 from labelfree.config.labels import Unseen
 from labelfree.evaluation.delivery import spread
-from labelfree.evaluation.method_results import MethodResult
 from labelfree.files.outputs import OutputFolder
 from labelfree.labelling.labellers import Labeller, NetworkLabels, TeacherLabels
 from labelfree.prediction import Prediction, without_guesses
 from labelfree.raster import resize_nearest
 from labelfree.results.cloud_view import CloudLayer, CloudView, label_layer
-from labelfree.results.curves import MetricSeries
 from labelfree.results.environment import environment_facts
 from labelfree.results.export import pixel_folder, save_prediction, scene_files
 from labelfree.results.panels import FrameRow, frame_panel
 from labelfree.results.report import ClassShare, PanelFigure, ReportContent, class_share, write_report
 from labelfree.runtime.progress import Progress
 from labelfree.scene import Frame, Scene
-from labelfree.vocabulary import Vocabulary
 
 FRAMES_SHOWN = 6
 CLOUDS_SHOWN = 2
-
-
-@dataclass(frozen=True)
-class RunResults:
-    """The results of a run that its report shows."""
-
-    title: str
-    summary: tuple[str, ...]
-    notices: tuple[str, ...]
-    command: str
-    vocabulary: Vocabulary
-    methods: tuple[MethodResult, ...]
-    metrics: tuple[MetricSeries, ...]
-    timings: tuple[tuple[str, float], ...]
-    facts: tuple[tuple[str, str], ...]
 
 
 def save_predictions(
@@ -88,35 +70,15 @@ def at_size(prediction: Prediction, size: tuple[int, int]) -> Prediction:
 
 
 def report(
-    path: Path,
-    results: RunResults,
-    scenes: Sequence[Scene],
-    teachers: TeacherLabels,
-    networks: NetworkLabels,
-    shares: tuple[ClassShare, ...] = (),
+    path: Path, content: ReportContent, scenes: Sequence[Scene], teachers: TeacherLabels, networks: NetworkLabels
 ) -> None:
-    """Write the HTML report: panels of a few frames and clouds, tables, curves, settings."""
+    """Write the HTML report of `content`, with panels of a few frames, clouds, and the facts of this machine."""
     shown = [(scene, frame) for scene in spread(scenes, 3) for frame in spread(scene.frames, FRAMES_SHOWN // 3)]
     rows = [_row(scene, frame, teachers, networks) for scene, frame in shown]
     clouds = tuple(_cloud(scene, teachers, networks) for scene in spread(scenes, CLOUDS_SHOWN))
-    panels = (PanelFigure("Images", frame_panel(rows, results.vocabulary)),)
-    write_report(
-        path,
-        ReportContent(
-            title=results.title,
-            summary=results.summary,
-            notices=results.notices,
-            command=results.command,
-            vocabulary=results.vocabulary,
-            methods=results.methods,
-            panels=panels,
-            clouds=clouds,
-            metrics=results.metrics,
-            timings=results.timings,
-            facts=(*results.facts, *environment_facts()),
-            shares=shares,
-        ),
-    )
+    panels = (PanelFigure("Images", frame_panel(rows, content.vocabulary)),)
+    facts = (*content.facts, *environment_facts())
+    write_report(path, replace(content, panels=panels, clouds=clouds, facts=facts))
 
 
 def _row(scene: Scene, frame: Frame, teachers: TeacherLabels, networks: NetworkLabels) -> FrameRow:

@@ -24,7 +24,8 @@ from labelfree.files.run_lock import run_lock
 from labelfree.labelling.labellers import NetworkLabels, TeacherLabels
 from labelfree.results.curves import read_metrics
 from labelfree.results.export import claim_scenes, save_results
-from labelfree.results.run_report import RunResults, report, save_predictions
+from labelfree.results.report import ReportContent
+from labelfree.results.run_report import report, save_predictions
 from labelfree.run import Run, open_run
 from labelfree.runtime.devices import make_fabric
 from labelfree.teachers.label_frames import label_frames
@@ -108,7 +109,7 @@ def _demo(options: argparse.Namespace, config: RunConfig) -> int:
     shares = save_predictions(held_out[:ROOMS_REPORTED], networks, out)
     timings = tuple(asdict(clock).items())
     content = _content(this_run, methods, timings, size)
-    report(out / "report.html", content, held_out, voted, networks, shares)
+    report(out / "report.html", replace(content, shares=shares), held_out, voted, networks)
     print(f"report: {out / 'report.html'}   numbers: {out / 'results.json'}")
     return 0
 
@@ -132,9 +133,9 @@ def _oracle(
 
 def _content(
     run: Run, methods: tuple[MethodResult, ...], timings: tuple[tuple[str, float], ...], size: LabSize
-) -> RunResults:
+) -> ReportContent:
     rooms = f"{size.train_rooms} rooms of {size.train_views} images to train on, {size.held_out_rooms} held out"
-    return RunResults(
+    return ReportContent(
         title="labelfree: the offline lab",
         summary=(
             f"The full method on procedural rooms ({rooms}), by the same code as real data: tiny CLIP labels the "

@@ -72,19 +72,13 @@ def _add(root: Path, tables: dict[str, list[dict[str, Any]]], street: str, pictu
     camera, time = picture.camera, picture.timestamp_us
     key = (street, camera.channel, time)
     log, sensor = token("log", street), token("sensor", camera.channel)
-    for table, row in (
-        (
-            "log",
-            {
-                "token": log,
-                "logfile": f"lab-{street}",
-                "vehicle": "lab",
-                "date_captured": "2018-07-01",
-                "location": "lab",
-            },
-        ),
-        ("sensor", {"token": sensor, "channel": camera.channel, "modality": "camera"}),
-    ):
+    rows = {
+        "log": {
+            "token": log, "logfile": f"lab-{street}", "vehicle": "lab", "date_captured": "2018-07-01", "location": "lab",
+        },
+        "sensor": {"token": sensor, "channel": camera.channel, "modality": "camera"},
+    }  # fmt: skip
+    for table, row in rows.items():
         if all(known["token"] != row["token"] for known in tables[table]):
             tables[table].append(row)
     # Calibration and pose

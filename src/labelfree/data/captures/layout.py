@@ -9,18 +9,9 @@ from labelfree.data.captures.posed_rgbd import CaptureSource
 from labelfree.data.captures.recognised import recognised, recognised_images
 from labelfree.data.description import Description, read_description
 from labelfree.data.image_folder import ALONE, images_of
-from labelfree.data.layout import (
-    Count,
-    Layout,
-    OpenedDataset,
-    ReadOptions,
-    Survey,
-    SurveyProgress,
-    calibrations_of,
-    checked_sources,
-    leave_out_broken,
-)
+from labelfree.data.layout import Count, Layout, OpenedDataset, ReadOptions, Survey, SurveyProgress
 from labelfree.data.patterns import Pattern, natural_order
+from labelfree.data.sources import calibrations_of, checked_sources, leave_out_broken
 from labelfree.errors import InputError
 from labelfree.vocabulary import Vocabulary
 

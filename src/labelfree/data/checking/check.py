@@ -32,9 +32,10 @@ from labelfree.data.checking.plausibility import (
     size_problems,
 )
 from labelfree.data.collection import SceneCollection
-from labelfree.data.layout import SceneSource, calibrations_of, faults_of
+from labelfree.data.layout import SceneSource
 from labelfree.data.ply import read_ply
 from labelfree.data.poses import PoseConvention
+from labelfree.data.sources import calibrations_of, faults_of
 from labelfree.errors import InputError
 from labelfree.scene import Frame, Scene
 from labelfree.vocabulary import IGNORE_LABEL

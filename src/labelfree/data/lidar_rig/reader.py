@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from labelfree.data.description import Incomplete
 from labelfree.data.integrity import ASPECT_TOLERANCE, check_image, frame_faults
-from labelfree.data.layout import Count, Layout, OpenedDataset, ReadOptions, Survey, SurveyProgress, checked_sources
+from labelfree.data.layout import Count, Layout, OpenedDataset, ReadOptions, Survey, SurveyProgress
 from labelfree.data.lidar_rig.calibration import camera_matrices
 from labelfree.data.lidar_rig.description import LAYOUT, RigCamera, RigDescription, is_rig, read_rig
 from labelfree.data.lidar_rig.sweeps import class_table, classes_of, raw_ids, read_point_labels, read_sweep
 from labelfree.data.patterns import Pattern
 from labelfree.data.poses import scaled_intrinsics
+from labelfree.data.sources import checked_sources
 from labelfree.errors import InputError
 from labelfree.files.atomic import atomic_file
 from labelfree.files.decoding import picture_size

@@ -21,20 +21,12 @@ from numpy.typing import NDArray
 from labelfree.data.calibrations import Calibration, StatedIntrinsics, calibration_notes, doubts
 from labelfree.data.fusion import FusionOptions, fuse_cached
 from labelfree.data.integrity import check_ply, check_raster
-from labelfree.data.layout import (
-    Count,
-    Layout,
-    OpenedDataset,
-    ReadOptions,
-    Survey,
-    SurveyProgress,
-    calibrations_of,
-    checked_sources,
-)
+from labelfree.data.layout import Count, Layout, OpenedDataset, ReadOptions, Survey, SurveyProgress
 from labelfree.data.numbers import LARGEST_SIDE, finite_array, finite_number, whole_number
 from labelfree.data.patterns import natural_order
 from labelfree.data.ply import PlyCloud, read_ply
 from labelfree.data.poses import CameraAxes, PoseConvention, scaled_intrinsics
+from labelfree.data.sources import calibrations_of, checked_sources
 from labelfree.errors import InputError, shown
 from labelfree.files.decoding import picture_size
 from labelfree.files.documents import one_line, read_json

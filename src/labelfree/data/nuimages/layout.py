@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelfree.data.integrity import check_image
-from labelfree.data.layout import Count, Layout, OpenedDataset, ReadOptions, Survey, SurveyProgress, checked_sources
+from labelfree.data.layout import Count, Layout, OpenedDataset, ReadOptions, Survey, SurveyProgress
 from labelfree.data.nuimages.rle import decode
 from labelfree.data.numbers import LARGEST_SIDE, whole_number
 from labelfree.data.nuscenes.lidarseg import MERGED
 from labelfree.data.nuscenes.metadata import Record, field, side_field, small_table, table_rows, text_field
 from labelfree.data.nuscenes.records import intrinsics_of
+from labelfree.data.sources import checked_sources
 from labelfree.errors import InputError
 from labelfree.files.documents import one_line
 from labelfree.raster import ImageFile

@@ -196,16 +196,12 @@ def build_index(root: Path, version: str) -> NuScenesIndex:
     path, where = folder / "calibrated_sensor.json", folder / "sample_data.json"
     mounted = small_table(path)
     channels, calibration_channel = _channels(folder, path, mounted)
-    calibrations = np.array([pose_of(path, row) for row in mounted.values()]).reshape(-1, 7)
-    intrinsics = np.array([intrinsics_of(path, row) for row in mounted.values()]).reshape(-1, 3, 3)
 
     # Order the samples
     names = _scene_names(folder / "scene.json", scenes)
     ordered = _ordered_samples(folder, scenes, samples)
     scene_rank = {token: rank for rank, token in enumerate(scenes)}
     sample_scene = np.array([scene_rank[samples[token]["scene_token"]] for token in ordered], np.int32)
-    starts = np.r_[0, np.flatnonzero(np.diff(sample_scene)) + 1] if len(ordered) else np.zeros(0, int)
-    sample_order = np.arange(len(ordered)) - np.repeat(starts, np.diff(np.r_[starts, len(ordered)]))
 
     # Join the readings
     pose_tokens, poses = read_poses(folder / "ego_pose.json")
@@ -227,7 +223,7 @@ def build_index(root: Path, version: str) -> NuScenesIndex:
     arrays = Arrays(
         sample_tokens=sample_tokens,
         sample_scene=sample_scene,
-        sample_order=sample_order.astype(np.int32),
+        sample_order=_order_in_scene(sample_scene),
         key_rows=key_rows,
         data_tokens=data.tokens,
         data_time=data.times,
@@ -238,8 +234,8 @@ def build_index(root: Path, version: str) -> NuScenesIndex:
         file_names=data.file_names,
         by_time=by_time,
         channel_start=np.searchsorted(channel[by_time], np.arange(len(channels) + 1)),
-        calibrations=calibrations,
-        intrinsics=intrinsics,
+        calibrations=np.array([pose_of(path, row) for row in mounted.values()]).reshape(-1, 7),
+        intrinsics=np.array([intrinsics_of(path, row) for row in mounted.values()]).reshape(-1, 3, 3),
     )
     return NuScenesIndex(root, version, names, channels, arrays)
 
@@ -265,6 +261,13 @@ def _scene_names(path: Path, scenes: dict[str, Record]) -> tuple[str, ...]:
         twice = next(name for name in names if names.count(name) > 1)
         raise InputError(f"{path}: two scenes are named '{twice}'; unpack the metadata archive again.")
     return names
+
+
+def _order_in_scene(scene: NDArray[np.int32]) -> NDArray[np.int32]:  # [samples], [samples]
+    """Return the number of each sample within its scene, for samples sorted by scene."""
+    starts = np.r_[0, np.flatnonzero(np.diff(scene)) + 1] if len(scene) else np.zeros(0, int)
+    order = np.arange(len(scene)) - np.repeat(starts, np.diff(np.r_[starts, len(scene)]))
+    return order.astype(np.int32)
 
 
 def _key_rows(

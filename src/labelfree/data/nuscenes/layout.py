@@ -10,21 +10,13 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-from labelfree.data.layout import (
-    Count,
-    Layout,
-    OpenedDataset,
-    ReadOptions,
-    SceneSource,
-    Survey,
-    SurveyProgress,
-    checked_sources,
-)
+from labelfree.data.layout import Count, Layout, OpenedDataset, ReadOptions, SceneSource, Survey, SurveyProgress
 from labelfree.data.nuscenes.index import CAMERAS, NuScenesIndex, open_index
 from labelfree.data.nuscenes.lidarseg import HIGHEST_RAW_ID, MERGED, RAW_IDS, merging
 from labelfree.data.nuscenes.metadata import small_table, text_field, whole_field
 from labelfree.data.nuscenes.reader import KeyFrameSource, PointLabels
 from labelfree.data.nuscenes.splits import split_names, split_scenes
+from labelfree.data.sources import checked_sources
 from labelfree.errors import InputError
 
 VERSIONS = ("v1.0-trainval", "v1.0-test", "v1.0-mini")

@@ -7,20 +7,12 @@ import re
 from pathlib import Path
 
 from labelfree.data.calibrations import calibration_notes
-from labelfree.data.layout import (
-    Count,
-    Layout,
-    OpenedDataset,
-    ReadOptions,
-    Survey,
-    SurveyProgress,
-    calibrations_of,
-    checked_sources,
-)
+from labelfree.data.layout import Count, Layout, OpenedDataset, ReadOptions, Survey, SurveyProgress
 from labelfree.data.scannet.exports import ExportedFrames, find_frames
 from labelfree.data.scannet.labels import TSV
 from labelfree.data.scannet.reader import ScanFiles, ScanSource
 from labelfree.data.scannet.splits import LISTS, split_scans
+from labelfree.data.sources import calibrations_of, checked_sources
 from labelfree.errors import InputError
 from labelfree.vocabulary import Vocabulary
 
