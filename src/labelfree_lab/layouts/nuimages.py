@@ -74,7 +74,8 @@ def _add(root: Path, tables: dict[str, list[dict[str, Any]]], street: str, pictu
     log, sensor = token("log", street), token("sensor", camera.channel)
     rows = {
         "log": {
-            "token": log, "logfile": f"lab-{street}", "vehicle": "lab", "date_captured": "2018-07-01", "location": "lab",
+            "token": log, "logfile": f"lab-{street}", "vehicle": "lab",
+            "date_captured": "2018-07-01", "location": "lab",
         },
         "sensor": {"token": sensor, "channel": camera.channel, "modality": "camera"},
     }  # fmt: skip
