@@ -17,6 +17,7 @@ from PIL import Image
 
 from labelfree.errors import InputError
 from labelfree.files.decoding import decode_colours, decode_values, is_decoded_anew, read_file, reason, require_file
+from labelfree.files.documents import map_array
 
 DECODING = 2
 """Version of the colour decoding; part of the digest of those files that version 1 decoded differently."""
@@ -103,7 +104,7 @@ class ArrayFile:
     def _mapped(self) -> NDArray[Any]:
         require_file(self.path)
         try:
-            mapped = np.lib.format.open_memmap(self.path, mode="r")  # np.load would advise to switch its protection off
+            mapped = map_array(self.path)
         except Exception as error:  # a damaged header raises errors of many kinds
             raise InputError(
                 f"{self.path}: cannot be read as an array ({reason(error)}); copy the file again."

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from helpers.small_capture import CLASSES, INTRINSICS, SIZE, make_capture
+from labelfree.data.captures.posed_rgbd import CaptureSource
 from labelfree.data.captures.writing import write_scene
 from labelfree.data.collection import open_scenes
 from labelfree.data.layout import ReadOptions
@@ -57,7 +58,9 @@ def test_what_is_written_is_read_back(written: Path) -> None:
     for index, frame in enumerate(scene.frames):
         np.testing.assert_array_equal(frame.load_image(), CAPTURE.images[index])
         np.testing.assert_array_equal(frame.load_labels(), CAPTURE.labels[index])
-        np.testing.assert_allclose(frame.load_depth_m(), CAPTURE.depths_m[index], atol=5.1e-4)
+        depth_m = frame.load_depth_m()
+        assert depth_m is not None
+        np.testing.assert_allclose(depth_m, CAPTURE.depths_m[index], atol=5.1e-4)
         np.testing.assert_allclose(frame.world_to_camera, CAPTURE.world_to_camera[index], atol=1e-7)
         np.testing.assert_array_equal(frame.intrinsics, INTRINSICS)
 
@@ -103,6 +106,7 @@ def test_without_a_cloud_depth_is_fused(scene: Path, tmp_path: Path) -> None:
     (scene / "cloud.ply").unlink()
     fused = open_scenes(scene, options=ReadOptions(cache_dir=tmp_path / "cache"))[0]
     assert len(fused) > 1000
+    assert fused.labels is not None
     assert set(np.unique(fused.labels)) <= {0, 1, 2}
     assert len(list((tmp_path / "cache").iterdir())) == 1
 
@@ -166,16 +170,24 @@ def test_tum_captures_are_matched_by_time(scene: Path) -> None:
         _ = open_scenes(describe(scene, poses="traj.txt"))[0]
     collection = open_scenes(describe(scene, poses="traj.txt", incomplete="skip"))
     assert [frame.camera_to_world[0, 3] for frame in collection[0].frames] == pytest.approx(x.tolist())
-    assert "1 of 6 frames are left out" in collection.sources[0].match().notes[0]
+    (source,) = collection.sources
+    assert isinstance(source, CaptureSource)
+    assert "1 of 6 frames are left out" in source.match().notes[0]
 
 
 def lose_image(scene: Path) -> None:
     (scene / "color" / "000003.png").unlink()
 
 
-def lose_image_and_depth(scene: Path) -> None:
+def lose_image_of_rows(scene: Path) -> None:
+    lose_image(scene)
+    rows(scene)
+
+
+def lose_image_and_depth_of_rows(scene: Path) -> None:
     lose_image(scene)
     (scene / "depth" / "000003.png").unlink()
+    rows(scene)
 
 
 def lose_pose(scene: Path) -> None:
@@ -191,9 +203,9 @@ def lose_row(scene: Path) -> None:
     [
         (lose_image, {}, "color/000003.png: the image of frame '000003' is missing"),
         (lose_pose, {}, "pose/000002.txt: the pose of frame '000002' is missing"),
-        (lambda s: (lose_image(s), rows(s)), {"poses": "poses.txt"}, "the image of frame '000003' is missing"),
+        (lose_image_of_rows, {"poses": "poses.txt"}, "the image of frame '000003' is missing"),
         (
-            lambda s: (lose_image_and_depth(s), rows(s)),
+            lose_image_and_depth_of_rows,
             {"poses": "poses.txt"},
             "6 poses for 5 images matching 'color/*.{png,jpg,jpeg}' ('000003' between '000002' and '000004'",
         ),
@@ -263,3 +275,9 @@ def test_a_layout_that_is_not_known_is_named(tmp_path: Path) -> None:
 def test_a_capture_has_no_splits(scene: Path) -> None:
     with pytest.raises(InputError, match="no splits"):
         open_scenes(scene, options=ReadOptions(split="val"))
+
+
+@pytest.mark.parametrize("split", ["../train", "", "."])
+def test_a_split_is_a_file_name(split: str) -> None:
+    with pytest.raises(InputError, match="--split"):
+        ReadOptions(split=split)

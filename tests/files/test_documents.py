@@ -113,3 +113,13 @@ def test_arrays(tmp_path: Path) -> None:
     np.savez(tmp_path / "b.npz", a=np.zeros(3))
     (tmp_path / "b.npz").rename(path)
     refused(read_array, path)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("shape", [(2**62 + 1, 4), (2**63 - 1,), (10**30,)])
+def test_an_array_of_impossible_size_is_one_sentence(shape: tuple[int, ...], tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    header = repr({"descr": "|b1", "fortran_order": False, "shape": shape}).encode().ljust(117) + b"\n"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(64))
+    with pytest.raises(InputError, match=r"a\.npy: cannot be read as an array"):
+        read_array(path)

@@ -5,6 +5,7 @@ import pytest
 
 from labelfree.errors import InputError
 from labelfree.files.names import require_safe_name
+from labelfree.raster import ImageArray
 from labelfree.scene import Frame, Scene
 
 UNSAFE = (
@@ -31,7 +32,7 @@ def test_unsafe(name: str) -> None:
     with pytest.raises(InputError, match=r"^capture\.yaml: name is") as caught:
         require_safe_name(name, "capture.yaml: name")
     assert str(caught.value).isprintable()
-    pixels = np.zeros((4, 4, 3), np.uint8)
+    pixels = ImageArray(np.zeros((4, 4, 3), np.uint8))
     with pytest.raises(InputError):
         Frame(name, pixels, np.diag([4.0, 4, 1]), np.eye(4), (4, 4))
     with pytest.raises(InputError):

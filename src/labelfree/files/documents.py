@@ -36,7 +36,7 @@ _SURROGATES = re.compile(r"\\u[dD][89a-fA-F]|\\U0000[dD][89a-fA-F]")
 _YAML_ERRORS = (yaml.YAMLError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """Errors that PyYAML raises for invalid values, such as the date 2001-99-99 or an integer of 5,000 digits."""
 _NUMPY_ERRORS = (
-    *(OSError, ValueError, EOFError, LookupError, MemoryError, OverflowError, RecursionError, SyntaxError, TypeError),
+    *(ArithmeticError, OSError, ValueError, EOFError, LookupError, MemoryError, RecursionError, SyntaxError, TypeError),
 )
 
 LARGEST_SWEEP = 1 << 30
@@ -132,12 +132,23 @@ def read_array(path: Path, fix: str = "copy the file again") -> NDArray[Any]:
     with open_file(path, fix):
         pass
     try:
-        mapped = np.lib.format.open_memmap(path, mode="r")  # a map cannot be longer than its file
+        mapped = map_array(path)
         if mapped.dtype.kind not in "biuf":
             raise ValueError(f"its values are {mapped.dtype}, expected real numbers")
         return np.array(mapped)
     except _NUMPY_ERRORS as error:
         raise InputError(f"{path}: cannot be read as an array ({one_line(error)}); {fix}.") from error
+
+
+def map_array(path: Path) -> NDArray[Any]:
+    """Map an `.npy` file into memory, which refuses a header that declares more than the file holds.
+
+    Raises an error of one of many kinds if the file is damaged. `np.load` would advise to allow pickles.
+    """
+    import numpy as np
+
+    with np.errstate(over="raise"):  # a product of sides that no integer holds
+        return np.lib.format.open_memmap(path, mode="r")
 
 
 def one_line(error: BaseException) -> str:

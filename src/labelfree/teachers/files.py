@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from labelfree.errors import InputError
+from labelfree.files.documents import map_array
 from labelfree.method.latent_consistency import random_orthogonal
 from labelfree.method.resample import resample
 from labelfree.raster import MapFile, resize_nearest
@@ -148,13 +149,23 @@ def _load_scores(path: Path, classes: int) -> Tensor:  # [K, h, w]
             return _checked_scores(path, stored.get_tensor("scores"))
     except InputError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError, SyntaxError, EOFError, RuntimeError) as error:
+    except (
+        ArithmeticError,
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        SafetensorError,
+        SyntaxError,
+        EOFError,
+        RuntimeError,
+    ) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(f"{path}: not a readable score map ({reason}); export it again.") from error
 
 
 def _mapped_scores(path: Path, classes: int) -> NDArray[np.float32]:
-    stored = np.lib.format.open_memmap(path, mode="r")  # np.load would advise to switch its protection off
+    stored = map_array(path)
     if stored.dtype.kind not in "fiu":
         raise InputError(f"{path}: scores are {stored.dtype}; save them as real numbers, such as float32.")
     _require_scores(path, stored.shape, classes)
