@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -158,3 +161,13 @@ def test_wrong_input_is_told(sam_folder: Path, clip_folder: Path, image: torch.T
         SamTeacher.from_pretrained(clip_folder)
     with pytest.raises(InputError, match="one image at a time, found a batch of 2"):
         SamTeacher.from_pretrained(sam_folder).encode(torch.stack([image, image]))
+
+
+@pytest.mark.parametrize("value", [True, 4.5, "4", [4]])
+def test_a_configuration_of_another_type_is_one_sentence(value: object, sam_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(sam_folder, tmp_path, dirs_exist_ok=True)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["prompt_encoder_config"]["image_embedding_size"] = value
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match=re.escape(str(tmp_path))):
+        SamTeacher.from_pretrained(tmp_path)

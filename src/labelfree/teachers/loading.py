@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from pickle import UnpicklingError
@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from labelfree.config.teachers import TeacherPrecision
-from labelfree.errors import InputError
+from labelfree.errors import InputError, shown
 from labelfree.files.documents import read_json
 from labelfree.weights.headers import require_whole
 from labelfree.weights.hub import folder_or_hub_name, hub_answers
@@ -67,6 +67,7 @@ def load_pretrained(
             else "check that config.json and the weights belong together and that the files are whole"
         )
         raise InputError(f"{source}: cannot load {model_class.__name__} ({_reason(error)}); {remedy}.") from error
+    _require_whole_numbers(source, model_class.config_class().to_dict(), model.config.to_dict())
     missing = sorted(report["missing_keys"])
     if missing:
         raise InputError(
@@ -100,6 +101,22 @@ def _check_folder(folder: Path, model_type: str) -> None:
     found = config.get("model_type")
     if found != model_type:
         raise InputError(f"{config_file}: model_type is {found!r} but a '{model_type}' model is needed here.")
+
+
+def _require_whole_numbers(source: str, usual: Mapping[str, Any], stated: Mapping[str, Any], prefix: str = "") -> None:
+    """Refuse a configuration with another value where the model's class has a whole number; `null` passes."""
+    for name, value in usual.items():
+        found = stated.get(name)
+        if isinstance(value, dict) and isinstance(found, dict):
+            _require_whole_numbers(source, value, found, f"{prefix}{name}.")
+        elif _is_whole(value) and not (found is None or _is_whole(found)):
+            raise InputError(
+                f"{source}/config.json: {prefix}{name} is {shown(found)}, expected a whole number; copy the file again."
+            )
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 @contextmanager
