@@ -25,7 +25,6 @@ import argparse
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -216,6 +215,10 @@ THEIRS = {"nuscenes": devkit_nuscenes, "nuimages": devkit_nuimages, "scannet": s
 OURS = {"nuscenes": compare_nuscenes, "nuimages": compare_nuimages, "scannet": compare_scannet}
 
 
+def _write(file: Path, found: dict[str, Any]) -> None:
+    np.savez(file, **found)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("layout", choices=WHAT)
@@ -228,10 +231,10 @@ def main() -> None:
     parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.write is not None and options.submission is not None:
-        np.savez(options.write, **devkit_lidarseg(str(options.root), options.split, str(options.submission)))
+        _write(options.write, devkit_lidarseg(str(options.root), options.split, str(options.submission)))
         return
     if options.write is not None:  # runs in the interpreter of the other tool
-        np.savez(options.write, **THEIRS[options.layout](str(options.root), options.split, options.count))
+        _write(options.write, THEIRS[options.layout](str(options.root), options.split, options.count))
         return
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "theirs.npz"
@@ -248,4 +251,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

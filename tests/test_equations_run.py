@@ -42,7 +42,10 @@ def called(work: Callable[[], object]) -> set[tuple[str, str]]:
 
     import threading
 
-    threading.setprofile_all_threads(watch) if sys.version_info >= (3, 12) else threading.setprofile(watch)
+    if sys.version_info >= (3, 12):
+        threading.setprofile_all_threads(watch)
+    else:
+        threading.setprofile(watch)
     sys.setprofile(watch)
     try:
         work()

@@ -68,7 +68,7 @@ def test_every_format_is_rgb(tmp_path: Path, name: str) -> None:
     image.save(tmp_path / name, **options)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = Frame("0", tmp_path / name, np.eye(3), np.eye(4), (20, 30)).load_image()
+        found = Frame("0", ImageFile(tmp_path / name), np.eye(3), np.eye(4), (20, 30)).load_image()
     np.testing.assert_array_equal(found, expected)
     assert picture_size(tmp_path / name) == (20, 30)
 
@@ -127,7 +127,7 @@ def test_maps_keep_what_is_stored(tmp_path: Path) -> None:
         image.save(tmp_path / name)
         np.testing.assert_array_equal(MapFile(tmp_path / name).load(), expected)
     frame = Frame(
-        "0", tmp_path / "voc.png", np.eye(3), np.eye(4), (20, 30), depth=ImageFile(tmp_path / "ids.png"),
+        "0", ImageFile(tmp_path / "voc.png"), np.eye(3), np.eye(4), (20, 30), depth=ImageFile(tmp_path / "ids.png"),
         depth_scale=1, labels=ImageFile(tmp_path / "voc.png"),
     )  # fmt: skip
     np.testing.assert_array_equal(frame.load_labels(), np.array(PALETTE))
@@ -146,7 +146,8 @@ def test_only_files_that_are_read_differently_have_another_digest(tmp_path: Path
         ("turned.tif", RGB, turned(6), (False, False)),
     ):
         path = tmp_path / name
-        image.save(path, **({} if exif is None else {"exif": exif}))
+        options: dict[str, Any] = {} if exif is None else {"exif": exif}
+        image.save(path, **options)
         plain_digest = hashlib.sha256(path.read_bytes()).hexdigest()
         assert (ImageFile(path).digest() != plain_digest, MapFile(path).digest() != plain_digest) == changed, name
 

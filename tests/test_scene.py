@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from labelfree import Frame, InputError, Prediction, Scene, Vocabulary
@@ -112,7 +114,7 @@ def test_nearest_takes_the_pixel_under_the_centre() -> None:
         (np.array([0, 1]), {"points_world": np.zeros((3, 3))}, "do not match"),
     ],
 )
-def test_bad_predictions(labels: np.ndarray, more: dict[str, np.ndarray], message: str) -> None:
+def test_bad_predictions(labels: np.ndarray, more: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         Prediction(labels, Vocabulary(("a", "b")), **more)
 
@@ -130,7 +132,7 @@ def test_upright_points_have_z_up(up: tuple[int, int, int]) -> None:
     right = np.roll(down, 1)
     pose = np.eye(4)
     pose[:3, :3] = np.stack([right, down, np.cross(right, down)])  # rows: the camera's x, y, z in the world
-    points = np.random.default_rng(0).uniform(-1, 1, (9, 3))
+    points: NDArray[Any] = np.random.default_rng(0).uniform(-1, 1, (9, 3))
     scene = Scene("s", points, (frame(world_to_camera=pose),))
     assert scene.up_world().tolist() == list(up)
     upright = scene.upright_points()

@@ -117,14 +117,14 @@ def finish(running: Running) -> Outcome:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(running.pid, signal.SIGKILL)  # remaining child processes
     seconds = time.monotonic() - running.started
-    texts = [path.read_bytes().decode("utf-8", "replace") if path.exists() else "" for path in running.logs]
+    stdout, stderr = (path.read_bytes().decode("utf-8", "replace") if path.exists() else "" for path in running.logs)
     for path in running.logs:
         path.unlink(missing_ok=True)
     peak = max(0, usage.ru_maxrss * 1024 - resident_bytes())
     code = os.waitstatus_to_exitcode(status)
     used = usage.ru_utime + usage.ru_stime
     sent = running.stop.signal if running.stop is not None and running.stopped else 0
-    return Outcome(running.command, code, *texts, seconds, used, peak, running.hang, running.stopped, int(sent))
+    return Outcome(running.command, code, stdout, stderr, seconds, used, peak, running.hang, running.stopped, int(sent))
 
 
 def run(command: Sequence[str], folder: Path, limits: Limits, **more: object) -> Outcome:

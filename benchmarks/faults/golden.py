@@ -20,17 +20,10 @@ RECIPE, STREET = ("--recipe", "in/tiny.yaml"), ("--recipe", "in/street.yaml")
 RUN = ("run", "in/room", "--out", "out/run", *RECIPE)
 KEPT = ("train", "in/fused", "--out", "out/run", *RECIPE, "--labels.keep_frames=true")
 LABEL = ("label", "in/fused", "--out", "out/labels", *RECIPE)
-TABLE = ("table", "2", "--world", "in/rooms-tiny.yaml", "--seeds", "1", "--rooms", "1", "--held-out-rooms", "1")
-TABLE += (
-    "--views",
-    "2",
-    "--rows",
-    "baseline,wo_refine",
-    "--out",
-    "out/table",
-    "--train.epochs=2",
-    "--switch.start_epoch=1",
-)
+TABLE = (
+    "table", "2", "--world", "in/rooms-tiny.yaml", "--seeds", "1", "--rooms", "1", "--held-out-rooms", "1",
+    "--views", "2", "--rows", "baseline,wo_refine", "--out", "out/table", "--train.epochs=2", "--switch.start_epoch=1",
+)  # fmt: skip
 DEMO = ("demo", "--rooms", "2", "--held-out", "1", "--out", "out/demo", *RECIPE, "--train.epochs=2")
 PREDICT = ("predict", "out/run", "in/room", "--out", "out/pred")
 EVALUATE = ("evaluate", "out/run", "in/room")
@@ -162,7 +155,7 @@ def build(folder: Path, wanted: Sequence[str]) -> Golden:
 
 def _networks(golden: Golden) -> None:
     """Train the networks of both worlds, keep maps of labels and masks, and import modules into this process."""
-    street = ("train", "in/nuscenes", "--out", "out/run", *STREET, "--limit", "2", "--train.epochs=1")
+    street: tuple[str, ...] = ("train", "in/nuscenes", "--out", "out/run", *STREET, "--limit", "2", "--train.epochs=1")
     street += ("--switch.start_epoch=0", "--split", "train")
     label = ("label", "in/room", "--out", "out/labels", *RECIPE)
     folder = golden.lay_out(golden.folder / "work", ("room", "nuscenes", "tiny.yaml", "street.yaml"))

@@ -156,9 +156,11 @@ def _write_rig(folder: Path) -> None:
     for index in range(2):
         (folder / "calib" / f"{index:06d}.txt").write_text(_calibration("P", "Tr_velo_to_cam"))
     (folder / "calib.txt").unlink()
-    camera = {"images": "image_2/*.{png,jpg}", "labels": None, "intrinsics": {"file": "calib/*.txt", "key": "P2"}}
-    camera["lidar_to_camera"] = {"file": "calib/*.txt", "key": ["Tr_velo_to_cam"]}
-    camera.pop("labels")
+    camera = {
+        "images": "image_2/*.{png,jpg}",
+        "intrinsics": {"file": "calib/*.txt", "key": "P2"},
+        "lidar_to_camera": {"file": "calib/*.txt", "key": ["Tr_velo_to_cam"]},
+    }
     described = {
         "layout": "lidar", "points": "velodyne/*.bin", "columns": ["x", "y", "z", "intensity"], "intensity_scale": 255,
         "point_labels": "labels/*.label", "cameras": {"image_2": camera}, "classes": {10: "car", 40: "road",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -190,17 +191,16 @@ def test_check_and_predict_take_the_same_images(run: Path, room: Path, tmp_path:
     shutil.copytree(room, capture)
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 3
-    for path, change in zip(
-        sorted((capture / "color").iterdir()),
-        (
-            lambda image: image.convert("P"),
-            lambda image: Image.fromarray(np.array(image.convert("L")).astype(np.uint16) * 257),
-            lambda image: image.convert("LA"),
-            lambda image: image.transpose(Image.Transpose.ROTATE_180),
-        ),
-    ):
+    changes: tuple[Callable[[Image.Image], Image.Image], ...] = (
+        lambda image: image.convert("P"),
+        lambda image: Image.fromarray(np.array(image.convert("L")).astype(np.uint16) * 257),
+        lambda image: image.convert("LA"),
+        lambda image: image.transpose(Image.Transpose.ROTATE_180),
+    )
+    for path, change in zip(sorted((capture / "color").iterdir()), changes):
         image = Image.fromarray(pixels(path))
-        change(image).save(path, **({"exif": exif} if path.stem == "000003" else {}))
+        options: dict[str, Any] = {"exif": exif} if path.stem == "000003" else {}
+        change(image).save(path, **options)
     assert main(["check", str(capture)]) == 0
     assert predict(run, capture, tmp_path / "changed") == 0
     assert predict(run, room, tmp_path / "plain") == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from labelfree.cli import table
 from labelfree.cli.main import main
+from labelfree.paper_tables.row_runner import RowRunner
 from labelfree.paper_tables.run_result import Measures
 from labelfree.paper_tables.schedule import Job
 from labelfree.runtime import lab as teacher_weights
@@ -27,12 +29,12 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str
             folder.mkdir(parents=True)
             (folder / "model.safetensors").write_text(source)
 
-    def measured(runner: table.RowRunner, job: Job) -> Measures:
+    def measured(runner: RowRunner, job: Job) -> Measures:
         asked.append((type(runner.data).__name__, job.row, job.seed))
         street = "Streets" in asked[-1][0]
         return Measures(20.0 + street, 30.0 + job.seed, 40.0, 50.0, 1.0)
 
-    monkeypatch.setattr(table.RowRunner, "__call__", measured)
+    monkeypatch.setattr(RowRunner, "__call__", measured)
     return asked
 
 
@@ -69,7 +71,7 @@ def test_sizes_are_each_worlds_own_unless_given(told: list[tuple[str, str, int]]
     seen = []
     for given in ([], ["--rooms", "3", "--held-out-rooms", "2", "--views", "1"]):
         for world in ("rooms", "streets"):
-            parsed = table.argparse.ArgumentParser()
+            parsed = argparse.ArgumentParser()
             table.add_arguments(parsed)
             options = parsed.parse_args(["1", *given])
             seen.append(table._data(options, world, tmp_path, tmp_path).identity)

@@ -21,7 +21,9 @@ KINDS = (
     TrainConfig, TrainingPlan, SwitchConfig, AugmentConfig, Segmenter2DConfig, Segmenter3DConfig,
 )  # fmt: skip
 FIELDS = [(kind, name) for kind in KINDS for name, hint in get_type_hints(kind).items() if not is_dataclass(hint)]
-VALUES = (-1, 0, 1e30, float("nan"), float("inf"), "x", "nan", None, [], {}, [-1.0, float("nan")], [[[]]], True)
+VALUES: tuple[Any, ...] = (
+    -1, 0, 1e30, float("nan"), float("inf"), "x", "nan", None, [], {}, [-1.0, float("nan")], [[[]]], True,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(("kind", "name"), FIELDS, ids=lambda value: getattr(value, "__name__", value))

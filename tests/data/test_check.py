@@ -10,13 +10,14 @@ import pytest
 from PIL import Image
 
 from helpers.small_capture import SIZE, make_capture
+from labelfree.data.captures.posed_rgbd import CaptureSource
 from labelfree.data.checking.check import CheckReport, check_collection, check_scene, raise_problems, render_reports
 from labelfree.data.collection import open_scenes
 from labelfree.data.fusion import FusionOptions, fuse
 from labelfree.data.layout import ReadOptions
 from labelfree.data.ply import write_ply
 from labelfree.errors import InputError
-from labelfree.scene import Scene
+from labelfree.scene import Frame, Scene
 
 ROOT = Path(__file__).parents[2]
 HOLOLENS = ROOT.parent / "shared" / "data" / "hololens-rgbd"
@@ -52,9 +53,15 @@ def scene(written: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(written, tmp_path / "room"))
 
 
+def capture_frames(folder: Path) -> tuple[Frame, ...]:
+    (source,) = open_scenes(folder).sources
+    assert isinstance(source, CaptureSource)
+    return source.frames()
+
+
 @pytest.fixture(scope="module")
 def points(written: Path) -> np.ndarray:
-    return fuse(open_scenes(written).sources[0].frames(), FusionOptions(voxel_m=0.05)).points_world
+    return fuse(capture_frames(written), FusionOptions(voxel_m=0.05)).points_world
 
 
 def change_poses(scene: Path, change: Callable[[np.ndarray], np.ndarray]) -> None:
@@ -93,13 +100,15 @@ def whole_metres(depth: np.ndarray) -> np.ndarray:
 
 
 def normalised(depth: np.ndarray) -> np.ndarray:
-    return ((depth - depth.min()) / np.ptp(depth) * 65535).astype(np.uint16)
+    return np.asarray((depth - depth.min()) / np.ptp(depth) * 65535).astype(np.uint16)
 
 
 def test_a_clean_capture_is_sound(scene: Path) -> None:
     report = check(scene)
     assert (report.problems, report.warnings) == ((), ())
     assert [row.name for row in report.rows] == [f"{i:06d}" for i in range(12)]
+    assert report.agree is not None
+    assert report.misfit_cm is not None
     assert report.agree > 0.75
     assert report.misfit_cm < 1.5
     assert report.points is None
@@ -110,7 +119,7 @@ def test_a_clean_capture_is_sound(scene: Path) -> None:
     raise_problems([report])
 
 
-DAMAGES = {
+DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "nan pose": (nan_pose, "000004.txt: the pose of frame '000004' holds nan; "),
     "truncated image": (lambda s: cut(s / "color" / "000002.png"), "color/000002.png: cannot be read as an image"),
     "truncated depth": (lambda s: cut(s / "depth" / "000002.png"), "depth/000002.png: cannot be read as an image"),
@@ -182,6 +191,7 @@ def test_a_cloud_is_compared_with_the_depth_maps(
     if words is None:
         report = check(scene)
         assert (report.problems, report.points) == ((), len(points))
+        assert report.agree is not None
         assert report.agree > 0.85
     else:
         assert words in only_problem(scene)
@@ -253,9 +263,11 @@ def test_points_that_are_not_finite_are_counted(scene: Path, points: np.ndarray)
 
 
 def test_a_scene_in_memory(written: Path, points: np.ndarray) -> None:
-    frames = open_scenes(written).sources[0].frames()
+    frames = capture_frames(written)
     assert check_scene(Scene("room", points, frames)).problems == ()
-    assert check_scene(Scene("room", points, frames), cloud_is_fused=True, probes=4).agree > 0.6
+    agree = check_scene(Scene("room", points, frames), cloud_is_fused=True, probes=4).agree
+    assert agree is not None
+    assert agree > 0.6
     assert "has no frames" in check_scene(Scene("room", points, ())).problems[0]
 
 
@@ -304,7 +316,12 @@ def invert_rows(table: np.ndarray) -> np.ndarray:
     return np.linalg.inv(table.reshape(-1, 4, 4)).reshape(-1, 16)
 
 
-HOLOLENS_DAMAGES = {
+def lose_frame(folder: Path) -> None:
+    for kind in ("images", "depth"):
+        (folder / kind / "00075.png").unlink()
+
+
+HOLOLENS_DAMAGES: dict[str, tuple[Callable[[Path], object], str | None]] = {
     "none": (lambda r: None, None),
     "nan pose": (lambda r: rewrite(r / "poses.txt", set_nan), "poses.txt, line 5: the pose of frame '00099' holds nan"),
     "truncated image": (lambda r: cut(r / "images" / "00051.png"), "images/00051.png: cannot be read as an image"),
@@ -312,7 +329,7 @@ HOLOLENS_DAMAGES = {
     "inverted poses": (lambda r: rewrite(r / "poses.txt", invert_rows), "set pose_is: world_to_camera"),
     "image missing": (lambda r: (r / "images" / "00075.png").unlink(), "the image of frame '00075' is missing"),
     "image and depth missing": (
-        lambda r: [(r / folder / "00075.png").unlink() for folder in ("images", "depth")],
+        lose_frame,
         "poses.txt: 8 poses for 7 images matching 'images/*.png' ('00075' between '00051' and '00099' is missing)",
     ),
     "intrinsics": (lambda r: scale_intrinsics(r / "K.txt", 2), "a 1080x720 image: set intrinsics_size: [720, 1080]"),
@@ -334,7 +351,9 @@ def test_a_real_capture(hololens: Path, name: str) -> None:
     if words is None:
         report = check(description, hololens)
         assert (report.problems, report.warnings) == ((), ())
+        assert report.agree is not None
         assert report.agree > 0.6
+        assert report.misfit_cm is not None
         assert report.misfit_cm < 3
     else:
         assert words in only_problem(description, hololens)

@@ -18,6 +18,7 @@ from labelfree.data.fusion import FusionOptions, fuse
 from labelfree.data.pairs import pair_points
 from labelfree.data.ply import read_ply
 from labelfree.labelling.projection import project_labels
+from labelfree.raster import ImageArray
 from labelfree.results.export import save_prediction
 
 UTM = np.array([456789.0, 5432100.0, 312.0])
@@ -34,7 +35,7 @@ def write_doubles(path: Path, points: NDArray[np.float64]) -> None:
 def points() -> NDArray[np.float64]:
     pinhole = zip(CAPTURE.images, CAPTURE.depths_m, CAPTURE.world_to_camera)
     frames = [
-        Frame(str(n), image, INTRINSICS, pose, SIZE, np.rint(depth_m * 1000).astype(np.uint16))
+        Frame(str(n), ImageArray(image), INTRINSICS, pose, SIZE, ImageArray(np.rint(depth_m * 1000).astype(np.uint16)))
         for n, (image, depth_m, pose) in enumerate(pinhole)
     ]
     return fuse(frames, FusionOptions(0.05)).points_world.astype(np.float64)
@@ -96,7 +97,7 @@ def test_the_coordinates_of_a_capture_come_back(tmp_path: Path) -> None:
 def test_a_scene_far_away_holds_points_and_poses_near_an_origin() -> None:
     pose = np.linalg.inv(CAPTURE.world_to_camera[0])
     pose[:3, 3] += UTM
-    frame = Frame("a", np.zeros((*SIZE, 3), np.uint8), INTRINSICS, np.linalg.inv(pose), SIZE)
+    frame = Frame("a", ImageArray(np.zeros((*SIZE, 3), np.uint8)), INTRINSICS, np.linalg.inv(pose), SIZE)
     scene = Scene("s", points() + UTM, (frame,))
     assert scene.points_world.dtype == np.float32
     np.testing.assert_allclose(scene.origin_m, UTM, atol=5)

@@ -12,32 +12,30 @@ from helpers.small_capture import BOX, INTRINSICS, ROOM, SIZE, make_capture
 from labelfree.data import fusion
 from labelfree.data.fusion import FusionOptions, back_project, fuse, fuse_cached
 from labelfree.errors import InputError
+from labelfree.raster import ImageArray
 from labelfree.scene import Frame
 
 
 @pytest.fixture(scope="module")
 def frames() -> list[Frame]:
-    c = make_capture(3)
-    return [
-        Frame(f"{i}", c.images[i], INTRINSICS, c.world_to_camera[i], SIZE, c.depths_m[i], 1.0, c.labels[i])
-        for i in range(3)
-    ]
+    return make_capture(3).frames()
 
 
 def slow_fuse(frames: list[Frame], options: FusionOptions) -> list[NDArray[Any]]:
-    voxels = defaultdict(list)
+    voxels: defaultdict[tuple[float, ...], list[tuple[Any, Any, int]]] = defaultdict(list)
     for frame in frames:
         rows, columns, points = back_project(frame, options)
-        image, labels = frame.load_image(), frame.load_labels()
+        image, truth = frame.load_image(), frame.load_labels()
+        assert truth is not None
         for row, column, point in zip(rows, columns, points):
             key = tuple(np.floor(point / options.voxel_m))
-            voxels[key].append((point, image[row, column], int(labels[row, column])))
+            voxels[key].append((point, image[row, column], int(truth[row, column])))
     cloud = []
     for key in sorted(voxels):
-        points, colours, labels = zip(*voxels[key])
+        places, colours, labels = zip(*voxels[key])
         votes = Counter(label for label in labels if label != 255)
         best = min(votes, key=lambda label: (-votes[label], label)) if votes else 255
-        cloud.append((np.mean(points, axis=0), np.rint(np.mean(colours, axis=0)), best))
+        cloud.append((np.mean(places, axis=0), np.rint(np.mean(colours, axis=0)), best))
     return [np.array(column) for column in zip(*cloud)]
 
 
@@ -67,14 +65,17 @@ def test_options_leave_points_out(frames: list[Frame]) -> None:
     assert len(back_project(frames[0], FusionOptions(stride=2))[0]) == everything / 4
     near = back_project(frames[0], FusionOptions(max_depth_m=2.0))
     assert 0 < len(near[0]) < everything
-    assert frames[0].load_depth_m()[near[0], near[1]].max() <= 2.0
+    depth_m = frames[0].load_depth_m()
+    assert depth_m is not None
+    assert depth_m[near[0], near[1]].max() <= 2.0
 
 
 def test_flying_pixels_go_with_edge_ratio() -> None:
     depth_m = np.full((4, 6), 2.0, dtype=np.float32)
     depth_m[:, 3:] = 3.0
     depth_m[0, 0] = 0
-    frame = Frame("a", np.zeros((4, 6, 3), np.uint8), np.diag([5.0, 5, 1]), np.eye(4), (4, 6), depth_m, 1.0)
+    image, depth = ImageArray(np.zeros((4, 6, 3), np.uint8)), ImageArray(depth_m)
+    frame = Frame("a", image, np.diag([5.0, 5, 1]), np.eye(4), (4, 6), depth, 1.0)
     _, columns, _ = back_project(frame, FusionOptions(edge_ratio=0.05))
     assert sorted(set(columns.tolist())) == [0, 1, 4, 5]
     assert len(columns) == 4 * 4 - 1
@@ -102,6 +103,7 @@ def test_no_depth_is_said(frames: list[Frame]) -> None:
 
 
 def test_wild_units_are_said(frames: list[Frame]) -> None:
-    far = Frame("far", np.zeros((*SIZE, 3), np.uint8), INTRINSICS, np.eye(4), SIZE, np.full(SIZE, 9e3), 1.0)
+    image, depth = ImageArray(np.zeros((*SIZE, 3), np.uint8)), ImageArray(np.full(SIZE, 9e3))
+    far = Frame("far", image, INTRINSICS, np.eye(4), SIZE, depth, 1.0)
     with pytest.raises(InputError, match="too far for"):
         fuse([far], FusionOptions(max_depth_m=1e6))

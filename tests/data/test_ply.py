@@ -80,7 +80,9 @@ def test_colour_ranges(tmp_path: Path, kind: str, values: tuple[float, ...], exp
     colours = [f"property {kind} {name}" for name in ("red", "green", "blue")]
     row = " ".join(f"{v:g}" for v in values)
     path.write_bytes(header("ascii", *XYZ, *colours) + "".join(f"{i} 0 0 {row}\n" for i in range(3)).encode())
-    assert read_ply(path).colours[0].tolist() == list(expected)
+    found = read_ply(path).colours
+    assert found is not None
+    assert found[0].tolist() == list(expected)
 
 
 def test_names_of_other_programs(tmp_path: Path) -> None:
@@ -88,6 +90,8 @@ def test_names_of_other_programs(tmp_path: Path) -> None:
     columns = ("property float scalar_Intensity", "property float scalar_Label")
     path.write_bytes(header("ascii", *XYZ, *columns) + b"0 0 0 0.5 2\n0 0 0 1 nan\n0 0 0 2 0\n")
     cloud = read_ply(path)
+    assert cloud.intensity is not None
+    assert cloud.labels is not None
     assert cloud.intensity.tolist() == [0.5, 1, 2]
     assert cloud.labels.tolist() == [2, 255, 0]
 
@@ -163,6 +167,7 @@ def test_doubles_stay_doubles(tmp_path: Path) -> None:
     write_ply(tmp_path / "far.ply", far, seen=np.array([True, False, True]))
     cloud = read_ply(tmp_path / "far.ply")
     np.testing.assert_array_equal(cloud.points, far)
+    assert cloud.seen is not None
     assert cloud.seen.tolist() == [True, False, True]
     write_ply(tmp_path / "near.ply", POINTS)
     assert read_ply(tmp_path / "near.ply").points.dtype == np.float32
@@ -179,6 +184,7 @@ def test_columns_that_are_not_finite(tmp_path: Path) -> None:
     columns = [f"property float {name}" for name in ("red", "green", "blue")]
     path.write_bytes(header("ascii", *XYZ, *columns) + b"0 0 0 nan 0.5 1\nnan 0 1 inf 1 0\n0 0 2 1 0 0\n")
     cloud = read_ply(path)
+    assert cloud.colours is not None
     assert cloud.colours.tolist() == [[0, 128, 255], [0, 255, 0], [255, 0, 0]]
     assert np.isfinite(cloud.points).all(axis=1).tolist() == [True, False, True]
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from labelfree.data.collection import SceneCollection
 from labelfree.evaluation.confusion import evaluate_labels
+from labelfree.raster import ImageArray
 from labelfree.scene import Frame, Scene
 from labelfree.vocabulary import Vocabulary
 
@@ -20,10 +21,11 @@ class OneScene:
 
     def build(self) -> Scene:
         labels = np.array([[0, 1], [2, 255]], np.uint8)
-        frame = Frame("f", np.zeros((2, 2, 3), np.uint8), np.eye(3), np.eye(4), (2, 2), labels=labels)
+        image = ImageArray(np.zeros((2, 2, 3), np.uint8))
+        frame = Frame("f", image, np.eye(3), np.eye(4), (2, 2), labels=ImageArray(labels))
         return Scene("s", np.eye(3, dtype=np.float32), (frame,), labels=np.array([2, 1, 0], np.uint8))
 
-    def faults(self) -> tuple[str, ...]:
+    def faults(self, thorough: bool = False) -> tuple[str, ...]:
         return ()
 
 

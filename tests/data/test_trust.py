@@ -8,6 +8,7 @@ import shutil
 import struct
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,12 @@ import pytest
 from PIL import Image
 
 from helpers.nerfstudio_capture import write as write_nerfstudio
-from helpers.small_capture import INTRINSICS, SIZE, make_capture
+from helpers.small_capture import INTRINSICS, make_capture
 from labelfree.cli.main import main
 from labelfree.data.collection import open_scenes
 from labelfree.data.fusion import FusionOptions, fuse, fuse_cached
 from labelfree.data.layout import ReadOptions
 from labelfree.data.scannet.sens import AFTER_NAME, JPEG, ZLIB_USHORT, open_sens
-from labelfree.scene import Frame
 from labelfree_lab.layouts.nuimages import write_nuimages
 from labelfree_lab.layouts.nuscenes import VERSION, write_nuscenes
 from labelfree_lab.layouts.scannet import write_scannet
@@ -44,9 +44,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_nuimages(base / "nuimages", 3, 2, STREET)
     write_nerfstudio(base / "nerfstudio")
     capture = make_capture(3)
-    rows = enumerate(zip(capture.images, capture.world_to_camera, capture.depths_m))
-    frames = [Frame(str(index), image, INTRINSICS, pose, SIZE, depth, 1.0) for index, (image, pose, depth) in rows]
-    capture.write(base / "rgbd" / "room", fuse(frames, FusionOptions(voxel_m=0.05)).points_world)
+    capture.write(base / "rgbd" / "room", fuse(capture.frames(), FusionOptions(voxel_m=0.05)).points_world)
     return base
 
 
@@ -171,11 +169,12 @@ def test_all_missing_files_are_named_at_once(tree: Path, capsys: pytest.CaptureF
 def test_pipes_and_folders_in_place_of_files(layout: str, tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
     damaged = _images(tree, layout)[0]
     damaged.unlink()
-    for make, remove in (
+    pairs: tuple[tuple[Callable[[], None], Callable[[], None]], ...] = (
         (damaged.mkdir, damaged.rmdir),
         (lambda: os.mkfifo(damaged), damaged.unlink),
         (lambda: damaged.symlink_to("nowhere"), damaged.unlink),
-    ):
+    )
+    for make, remove in pairs:
         make()
         assert {said([verb, *given(tree, layout)], capsys)[0] for verb in ("check", "prepare")} == {2}
         remove()
@@ -317,8 +316,7 @@ def flipped(path: Path, random: np.random.Generator) -> bytes:
 
 def test_a_damaged_cloud_is_fused_again(tmp_path: Path) -> None:
     capture, options = make_capture(2), FusionOptions(voxel_m=0.2, stride=4)
-    rows = zip(capture.images, capture.world_to_camera, capture.depths_m, capture.labels)
-    frames = [Frame(str(i), im, INTRINSICS, pose, SIZE, d, 1.0, lab) for i, (im, pose, d, lab) in enumerate(rows)]
+    frames = capture.frames()
     truth = fuse(frames, options, with_labels=True)
     assert truth.labels is not None
     fuse_cached(frames, options, tmp_path)

@@ -70,7 +70,8 @@ def test_equals_counting_one_by_one(seed: int) -> None:
 
 def test_takes_torch_labels_and_the_most_classes() -> None:
     matrix = ConfusionMatrix(255)
-    matrix.update(torch.tensor([254, 0], dtype=torch.uint8), torch.tensor([254, 255], dtype=torch.uint8))
+    truth, prediction = torch.tensor([254, 0], dtype=torch.uint8), torch.tensor([254, 255], dtype=torch.uint8)
+    matrix.update(truth, prediction)  # type: ignore[arg-type]
     assert matrix.counts[254, 254] == 1
     assert matrix.counts[0, 255] == 1
 

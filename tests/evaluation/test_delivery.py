@@ -11,12 +11,13 @@ import pytest
 from labelfree import Frame, Prediction, Scene, Vocabulary
 from labelfree.config.training import MODALITIES, Modality
 from labelfree.evaluation.delivery import KEPT_SHARE, LEAST_SHARE, Comparison, choose, compare, short_training, spread
+from labelfree.raster import ImageArray
 
 NAMES = Vocabulary.from_names(["wall", "floor", "chair"])
 SCENE = Scene(
     "room",
     np.zeros((100, 3), dtype=np.float32),
-    (Frame("0", np.zeros((10, 10, 3), dtype=np.uint8), np.diag([9.0, 9, 1]), np.eye(4), (10, 10)),),
+    (Frame("0", ImageArray(np.zeros((10, 10, 3), dtype=np.uint8)), np.diag([9.0, 9, 1]), np.eye(4), (10, 10)),),
 )
 
 
@@ -31,10 +32,11 @@ class Fixed:
     modalities: tuple[Modality, ...] = MODALITIES
 
     def pixels(self, scene: Scene, frame: Frame) -> Prediction:
-        return Prediction(np.repeat(np.arange(3), self.pixel_counts).reshape(10, 10), NAMES, name=frame.name)
+        labels = np.repeat(np.arange(3, dtype=np.uint8), self.pixel_counts).reshape(10, 10)
+        return Prediction(labels, NAMES, name=frame.name)
 
     def points(self, scene: Scene) -> Prediction:
-        return Prediction(np.repeat(np.arange(3), self.point_counts), NAMES, name=scene.name)
+        return Prediction(np.repeat(np.arange(3, dtype=np.uint8), self.point_counts), NAMES, name=scene.name)
 
 
 VOTED = Fixed("clip+sam", (50, 40, 10), (50, 40, 10))

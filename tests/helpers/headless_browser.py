@@ -56,7 +56,8 @@ class Page:
             if answer.get("id") == self.count:
                 if "error" in answer:
                     raise RuntimeError(f"{method}: {answer['error']}")
-                return answer["result"]
+                result: dict[str, Any] = answer["result"]
+                return result
 
     def open(self, url: str, size: tuple[int, int] = (800, 700)) -> None:
         """Load a page and wait until it is complete."""

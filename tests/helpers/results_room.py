@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -17,7 +19,8 @@ def patch(origin: ArrayLike, first: ArrayLike, second: ArrayLike, per_metre: int
     a, b = np.asarray(first, float), np.asarray(second, float)
     rows, columns = (max(2, int(np.linalg.norm(edge) * per_metre)) for edge in (a, b))
     s, t = np.meshgrid(np.linspace(0, 1, rows), np.linspace(0, 1, columns), indexing="ij")
-    return (np.asarray(origin) + s.reshape(-1, 1) * a + t.reshape(-1, 1) * b).astype(np.float32)
+    points: NDArray[Any] = np.asarray(origin) + s.reshape(-1, 1) * a + t.reshape(-1, 1) * b
+    return points.astype(np.float32)
 
 
 def box(origin: ArrayLike, size: ArrayLike, per_metre: int) -> NDArray[np.float32]:

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelfree.data.captures.writing import write_scene
+from labelfree.raster import ImageArray
+from labelfree.scene import Frame
 
 SIZE = (72, 96)
 INTRINSICS = np.array([[70.0, 0, 48], [0, 70, 36], [0, 0, 1]])
@@ -30,6 +32,14 @@ class Capture:
             label_maps=self.labels, classes=CLASSES, **columns,
         )  # fmt: skip
 
+    def frames(self) -> list[Frame]:
+        """Return the frames in memory, with depth in metres."""
+        rows = zip(self.images, self.world_to_camera, self.depths_m, self.labels)
+        return [
+            Frame(f"{i}", ImageArray(image), INTRINSICS, pose, SIZE, ImageArray(depth_m), 1.0, ImageArray(labels))
+            for i, (image, pose, depth_m, labels) in enumerate(rows)
+        ]
+
 
 def make_capture(frames: int = 12) -> Capture:
     capture = Capture([], [], [], [])
@@ -39,7 +49,7 @@ def make_capture(frames: int = 12) -> Capture:
         capture.images.append(image)
         capture.depths_m.append(depth_m)
         capture.labels.append(labels)
-        capture.world_to_camera.append(np.linalg.inv(camera_to_world))
+        capture.world_to_camera.append(np.linalg.inv(camera_to_world).astype(np.float64))
     return capture
 
 

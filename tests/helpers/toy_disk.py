@@ -95,7 +95,7 @@ class Disk:
 
     def _scene(self, index: int, frames: int) -> Scene:
         random = np.random.default_rng(index)
-        points = random.uniform((-2, -1, 1.98), (2, 1, 2.02), (150, 3))
+        points: NDArray[Any] = random.uniform((-2, -1, 1.98), (2, 1, 2.02), (150, 3))
         colours = random.integers(0, 255, (150, 3), dtype=np.uint8)
         seen = tuple(self._frame(index, number, random) for number in range(frames))
         return Scene(f"scene-{index}", points, seen, colours)

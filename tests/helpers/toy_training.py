@@ -159,7 +159,7 @@ def assert_processes_agree(
     run_process: Callable[[int, int, int, str], None], single: dict[str, torch.Tensor], folder: Path
 ) -> None:
     """Run a step in two processes, each of which writes its gradients to FOLDER/RANK.pt; compare with one process."""
-    torch.multiprocessing.spawn(run_process, (2, free_port(), str(folder)), nprocs=2)
+    torch.multiprocessing.spawn(run_process, (2, free_port(), str(folder)), nprocs=2)  # type: ignore[attr-defined,no-untyped-call]
     for rank in (0, 1):
         found = torch.load(folder / f"{rank}.pt", weights_only=True)
         assert found.keys() == single.keys()

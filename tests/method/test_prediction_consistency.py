@@ -35,7 +35,7 @@ def test_joint_count_makes_parts_equal_the_whole() -> None:
     logits, labels = torch.randn(10, 4), torch.tensor([0, 1, 2, 3, 255, 0, 1, 255, 255, 2])
     mean_count = count_labelled(labels) / 2  # of two processes
     parts = [prediction_consistency(logits[s], labels[s], mean_count) for s in (slice(0, 4), slice(4, 10))]
-    assert torch.allclose(sum(parts) / 2, prediction_consistency(logits, labels))
+    assert torch.allclose(torch.stack(parts).sum() / 2, prediction_consistency(logits, labels))
 
 
 def test_terms_of_images_and_of_points_are_plain_means() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -25,7 +25,8 @@ class FakeRunner:
     """Counts to `steps` with a checkpoint after each, in the run's own folder; may be killed before any count."""
 
     def __init__(self, steps: int = 3, kill_at: int | None = None) -> None:
-        self.steps, self.left, self.taken, self.rows = steps, kill_at, 0, []
+        self.steps, self.left, self.taken = steps, kill_at, 0
+        self.rows: list[tuple[str, int]] = []
 
     def __call__(self, job: Job) -> Measures:
         self.rows.append((job.row, job.seed))
@@ -86,7 +87,8 @@ def test_killed_anywhere_and_repeated_loses_nothing(schedule: Schedule, kill_at:
     again = FakeRunner()
     carry_out(jobs, again)
     assert first.taken + again.taken == 12  # no step is taken twice
-    assert [finished(job).measures.miou_2d for job in jobs] == [10.0, 10.0, 11.0, 11.0]
+    results = [finished(job) for job in jobs]
+    assert [result and result.measures.miou_2d for result in results] == [10.0, 10.0, 11.0, 11.0]
     third = FakeRunner()
     carry_out(jobs, third)
     assert third.rows == []
@@ -156,8 +158,7 @@ def test_the_key_covers_settings_seed_data_and_version(schedule: Schedule, monke
 def test_an_option_at_its_default_leaves_the_key_as_it_was(schedule: Schedule, monkeypatch: pytest.MonkeyPatch) -> None:
     config = jobs_of(schedule, TABLE_2, (0,), "full")[0].config
     key = run_key(config, "rooms")
-    original = schedule_module.asdict
-    monkeypatch.setattr(schedule_module, "asdict", lambda value: original(value) | {"new_option": False})
+    monkeypatch.setattr(schedule_module, "asdict", lambda value: asdict(value) | {"new_option": False})
     assert run_key(config, "rooms") == key
 
 
@@ -185,8 +186,8 @@ def holder_of(job: Job) -> subprocess.Popen[str]:
         "sys.stdin.read()"
     )
     job.folder.parent.mkdir(parents=True, exist_ok=True)
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    process = subprocess.Popen([sys.executable, "-c", code], text=True, **pipes)
+    command = [sys.executable, "-c", code]
+    process = subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stdout.readline() == "held\n"
     return process

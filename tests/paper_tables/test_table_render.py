@@ -13,7 +13,8 @@ ISSUE_KEYS = ["miou_2d", "miou_3d", "acc_2d", "acc_3d", "paper_2d", "paper_3d"]
 
 
 def run(row: str, seed: int, *numbers: float | None, commit: str = "abc") -> RunResult:
-    return RunResult("", row, seed, commit, Measures(*numbers, seconds=100.0 + seed))
+    miou_2d, miou_3d, acc_2d, acc_3d = numbers
+    return RunResult("", row, seed, commit, Measures(miou_2d, miou_3d, acc_2d, acc_3d, seconds=100.0 + seed))
 
 
 def runs(table: PaperTable, world: str = "rooms", **found: list[RunResult | None]) -> TableRuns:

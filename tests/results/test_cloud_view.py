@@ -20,7 +20,9 @@ def test_thinning_is_even_deterministic_and_keeps_order() -> None:
     np.testing.assert_array_equal(thin.points_world, again.points_world)
     places = (thin.points_world[:, 0] / 3).astype(int)
     assert (np.diff(places) > 0).all()
-    np.testing.assert_array_equal(thin.layers[4].labels, view.layers[4].labels[places])
+    labels = view.layers[4].labels
+    assert labels is not None
+    np.testing.assert_array_equal(thin.layers[4].labels, labels[places])
     assert view.thinned(10**6) is view
 
 

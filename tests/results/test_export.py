@@ -4,10 +4,12 @@ import json
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from labelfree.data.ply import read_ply
@@ -43,17 +45,20 @@ def test_points_that_no_image_saw_are_marked(tmp_path: Path) -> None:
     scene = Scene("s", np.array([[0, 0, 0], [1, 0, 0], [2, 0, 0]], np.float32), ())
     nobody = torch.zeros(0, dtype=torch.int64)
     view = Pairs(torch.tensor([1]), torch.tensor([0]), torch.tensor([0]))
-    found = project_labels(scene, [(view, np.array([[1]], np.uint8)), (Pairs(*[nobody] * 3), np.zeros((1, 1)))], AB)
+    none = Pairs(*[nobody] * 3), np.zeros((1, 1), np.uint8)
+    found = project_labels(scene, [(view, np.array([[1]], np.uint8)), none], AB)
     ply, array = save_prediction(found, tmp_path)
     assert b"property uchar seen\n" in ply.read_bytes()
     np.testing.assert_array_equal(np.load(array), [1, 1, 1])  # the protocol's labels: those of a neighbour
-    assert read_ply(ply).seen.tolist() == [False, True, False]
+    seen = read_ply(ply).seen
+    assert seen is not None
+    assert seen.tolist() == [False, True, False]
     assert without_guesses(found).labels.tolist() == [255, 1, 255]
     assert without_guesses(replace(found, seen=None)).labels.tolist() == [1, 1, 1]
 
 
 def test_points_of_the_file_that_were_dropped_have_no_label(tmp_path: Path) -> None:
-    points = np.array([[0, 0, 0], [np.nan, 0, 0], [2, 0, 0]], np.float64)
+    points: NDArray[Any] = np.array([[0, 0, 0], [np.nan, 0, 0], [2, 0, 0]], np.float64)
     with pytest.warns(DataWarning, match="1 of 3 points"):
         scene = Scene("s", points, ())
     found = of_points(scene, np.array([0, 1], np.uint8), AB, np.array([0.5, 1], np.float32), np.array([True, False]))
@@ -62,6 +67,7 @@ def test_points_of_the_file_that_were_dropped_have_no_label(tmp_path: Path) -> N
     cloud = read_ply(ply)
     np.testing.assert_array_equal(cloud.points, [[0, 0, 0], [np.nan] * 3, [2, 0, 0]])
     assert cloud.points.dtype == np.float64
+    assert cloud.seen is not None
     assert cloud.seen.tolist() == [True, False, False]
 
 

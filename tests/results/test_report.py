@@ -27,7 +27,10 @@ class Checker(HTMLParser):
 
     def __init__(self) -> None:
         super().__init__()
-        self.open, self.text, self.links, self.raw = [], [], [], False
+        self.open: list[str] = []
+        self.text: list[str] = []
+        self.links: list[str | None] = []
+        self.raw = False
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         self.links += [value for name, value in attributes if name in {"src", "href", "srcset", "action"}]
@@ -55,7 +58,7 @@ def checked(path: Path) -> Checker:
 
 
 def content(**changes: Any) -> ReportContent:
-    basic = {
+    basic: dict[str, Any] = {
         "title": "A room & <its> chairs",
         "summary": ("First lines.",),
         "notices": ("The names come from tiny teachers.",),
@@ -107,7 +110,7 @@ def test_full_report_holds_everything_and_points_nowhere(tmp_path: Path) -> None
         assert words in text or words in (tmp_path / "report.html").read_text(encoding="utf-8"), words
     assert "1 min 01 s" in text
     assert "no ground truth" not in text
-    assert all(link.startswith("data:") for link in page.links)
+    assert all(link is not None and link.startswith("data:") for link in page.links)
 
 
 def test_bold_is_the_best_without_labels(tmp_path: Path) -> None:

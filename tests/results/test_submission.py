@@ -65,6 +65,7 @@ def test_dropped_points_keep_their_place(tmp_path: Path) -> None:
     options = ReadOptions(split="val")
     whole = open_scenes(tmp_path / "tree", options=options)[0]
     assert whole.labels is not None
+    assert whole.intensity is not None
     (file,) = (
         f for f in (tmp_path / "tree" / "samples" / "LIDAR_TOP").iterdir() if len(whole) * 20 == f.stat().st_size
     )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from helpers.damage import single_bit_flips
 from labelfree.teachers.cache import TeacherCache
@@ -15,7 +17,8 @@ DIGEST = "0123456789abcdef0123"
 def test_a_damaged_entry_counts_as_missing(tmp_path: Path) -> None:
     shelf = TeacherCache(tmp_path).shelf("clip", model="m")
     random = np.random.default_rng(0)
-    arrays = {"features": random.normal(size=(7, 9, 4)).astype(np.float16), "owners": np.arange(5)}
+    features = random.normal(size=(7, 9, 4)).astype(np.float16)
+    arrays: dict[str, NDArray[Any]] = {"features": features, "owners": np.arange(5)}
     picture = random.integers(0, 9, (20, 30)).astype(np.uint16)
     shelf.put_arrays(DIGEST, arrays)
     shelf.put_picture(DIGEST, picture)

@@ -262,8 +262,8 @@ def test_missing_folders_are_named(name: str) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: ClipOptions(attention="qk"), "attention is 'qk'"),
-        (lambda: ClipOptions(preprocessing="imagenet"), "preprocessing is 'imagenet'"),
+        (lambda: ClipOptions(attention="qk"), "attention is 'qk'"),  # type: ignore[arg-type]
+        (lambda: ClipOptions(preprocessing="imagenet"), "preprocessing is 'imagenet'"),  # type: ignore[arg-type]
         (lambda: ClipOptions(scale=0), "scale is 0: give a positive number"),
         (lambda: ClipOptions(stride=0), "stride is 0"),
         (lambda: ClipOptions(input_size=(0, 3)), "input_size"),
@@ -278,7 +278,7 @@ def test_bad_windows_and_images_are_named(clip_folder: Path) -> None:
     with pytest.raises(InputError, match="window is 20 pixels: give a multiple of this CLIP's patch of 8"):
         DenseClip.from_pretrained(clip_folder, ClipOptions(window=20))
     with pytest.raises(InputError, match="precision is 'half'"):
-        DenseClip.from_pretrained(clip_folder, ClipOptions(precision="half"))
+        DenseClip.from_pretrained(clip_folder, ClipOptions(precision="half"))  # type: ignore[arg-type]
     teacher = DenseClip.from_pretrained(clip_folder)
     for bad in (torch.zeros(4, 4, 3), torch.zeros(3, 4, 4, dtype=torch.uint8), torch.zeros(0, 4, 3, dtype=torch.uint8)):
         with pytest.raises(InputError, match="need uint8 RGB"):

@@ -34,7 +34,7 @@ def _quick_gelu(vector: torch.Tensor) -> torch.Tensor:
 
 def _last_block_input(model: CLIPModel, pixels: torch.Tensor) -> torch.Tensor:
     """Catch what the library itself feeds into the last block."""
-    caught = []
+    caught: list[torch.Tensor] = []
     hook = model.vision_model.encoder.layers[-1].register_forward_pre_hook(lambda _, args: caught.append(args[0]))
     model.vision_model(pixels, interpolate_pos_encoding=True)
     hook.remove()
@@ -83,7 +83,7 @@ def _slow(model: CLIPModel, pixels: torch.Tensor, attention: str, keep_residual:
                 inner = _quick_gelu(_linear(block.mlp.fc1, _norm(block.layer_norm2, patch)))
                 patch = patch + _linear(block.mlp.fc2, inner)
             output.append(_linear(model.visual_projection, _norm(model.vision_model.post_layernorm, patch)))
-    return torch.stack(output).unflatten(0, (len(pixels), -1))
+    return torch.stack(output).reshape(len(pixels), -1, output[0].shape[-1])
 
 
 @pytest.mark.parametrize("keep_residual", [True, False])

@@ -79,7 +79,7 @@ def test_overlaps_agree_with_counting_pixels() -> None:
 
 
 def _slow_suppression(overlap: list[list[float]], scores: list[float], threshold: float) -> list[int]:
-    kept = []
+    kept: list[int] = []
     for candidate in sorted(range(len(scores)), key=lambda index: (-scores[index], index)):
         if all(overlap[candidate][other] <= threshold for other in kept):
             kept.append(candidate)

@@ -6,14 +6,17 @@ import io
 import os
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from safetensors.torch import save_file
 
 from labelfree.errors import InputError
+from labelfree.raster import ImageArray
 from labelfree.scene import Frame, Scene
 from labelfree.teachers.files import LabelFiles, MaskFiles
 from labelfree.vocabulary import Vocabulary
@@ -22,7 +25,7 @@ NAMES = Vocabulary.from_names(["a", "b", "c"])
 
 
 def scene(name: str) -> Scene:
-    frame = Frame("000000", np.zeros((2, 2, 3), np.uint8), np.eye(3), np.eye(4), (2, 2))
+    frame = Frame("000000", ImageArray(np.zeros((2, 2, 3), np.uint8)), np.eye(3), np.eye(4), (2, 2))
     return Scene(name, np.zeros((1, 3), np.float32), (frame,))
 
 
@@ -55,13 +58,13 @@ def test_a_changed_file_changes_the_fingerprint(tmp_path: Path) -> None:
     assert MaskFiles(tmp_path).fingerprint() != before
 
 
-def scores(value: object = 0.5, dtype: str = "float32") -> np.ndarray:  # type: ignore[type-arg]
+def scores(value: object = 0.5, dtype: str = "float32") -> NDArray[Any]:
     made = np.zeros((3, 2, 2), dtype)
     made[1, 1, 1] = value
     return made
 
 
-BAD_SCORES = {
+BAD_SCORES: dict[str, tuple[ArrayLike, str]] = {
     "nan": (scores(np.nan), "hold NaN or infinite values"),
     "infinite": (scores(-np.inf), "hold NaN or infinite values"),
     "too large for float32": (scores(1e300, "float64"), "hold NaN or infinite values"),

@@ -30,7 +30,7 @@ def test_identity_when_everything_is_off() -> None:
     values = np.random.default_rng(2).integers(0, 9, (6, 8))
     assert (crop.map(values) == values).all()
     rows, columns, inside = crop.pixels(np.array([0, 5]), np.array([0, 7]), (6, 8))
-    assert (rows.tolist(), columns.tolist(), inside.all()) == ([0, 5], [0, 7], True)
+    assert (rows.tolist(), columns.tolist(), bool(inside.all())) == ([0, 5], [0, 7], True)
 
 
 def test_flip_mirrors_image_map_and_pixels() -> None:

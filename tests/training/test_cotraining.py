@@ -87,7 +87,7 @@ def test_cosine_per_epoch_after_warm_up() -> None:
 def test_networks_may_have_rates_of_their_own() -> None:
     networks = toy_networks()
     for name in ("sgd", "adamw"):
-        config = TrainConfig(optimiser=name, learning_rate=0.1, learning_rate_3d=0.3)  # type: ignore[arg-type]
+        config = TrainConfig(optimiser=name, learning_rate=0.1, learning_rate_3d=0.3)
         assert [group["lr"] for group in new_optimiser(networks, config).param_groups] == [0.1, 0.3]
     assert new_optimiser(networks, TrainConfig()).param_groups[1]["lr"] == TrainConfig().learning_rate
 

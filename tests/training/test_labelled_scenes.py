@@ -21,7 +21,7 @@ COSINES = COLUMNS[:, None].repeat_interleave(8, dim=1).repeat_interleave(2, dim=
 
 class Namer:
     text = torch.eye(2)
-    notices = ()
+    notices: tuple[str, ...] = ()
 
     def labels(self, frame: Frame, size: tuple[int, int]) -> NDArray[np.uint8]:
         return COSINES.argmax(0).to(torch.uint8).numpy()
@@ -42,7 +42,7 @@ class Scorer(Namer):
 
 
 class Masks:
-    notices = ()
+    notices: tuple[str, ...] = ()
 
     def mask_ids(self, frame: Frame, size: tuple[int, int]) -> NDArray[np.uint16]:
         return np.array([[1, 1, 1, 1, 1, 1, 0, 0]] * 8, np.uint16)

@@ -14,12 +14,13 @@ from helpers import toy_training as toy
 from labelfree import InputError
 from labelfree.config.training import MODALITIES, Modality, SwitchConfig, TrainConfig, TrainingPlan
 from labelfree.files.metrics import METRICS
+from labelfree.method.sources import Source
 from labelfree.training import cotraining as loop
 from labelfree.training.checkpoint import Position
 from labelfree.training.cotraining import new_optimiser, train
 from labelfree.weights.stored import CHECKPOINT
 
-OWN = {"2d": ("clip_2d", "net_2d"), "3d": ("clip_3d", "net_3d")}
+OWN: dict[Modality, tuple[Source, ...]] = {"2d": ("clip_2d", "net_2d"), "3d": ("clip_3d", "net_3d")}
 
 
 def plan_of(modality: Modality, epochs: int = 2, start_epoch: int = 1) -> TrainingPlan:
@@ -30,7 +31,7 @@ def plan_of(modality: Modality, epochs: int = 2, start_epoch: int = 1) -> Traini
 
 @pytest.mark.parametrize("modality", MODALITIES)
 def test_the_other_network_is_not_touched_and_not_logged(modality: Modality, tmp_path: Path) -> None:
-    other = "3d" if modality == "2d" else "2d"
+    other: Modality = "3d" if modality == "2d" else "2d"
     networks, start = toy.toy_networks(), toy.weights(toy.toy_networks())
     networks.network(other).register_forward_hook(lambda *_: pytest.fail("the other network ran"))
     train(toy.cpu(), networks, toy.SCENES, plan_of(modality), tmp_path)
@@ -81,7 +82,8 @@ def run_process(rank: int, processes: int, port: int, out: str) -> None:
 
 
 def test_two_processes_have_the_gradients_of_one(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(run_process, (2, toy.free_port(), str(tmp_path)), nprocs=2)
+    arguments = (2, toy.free_port(), str(tmp_path))
+    torch.multiprocessing.spawn(run_process, arguments, nprocs=2)  # type: ignore[attr-defined,no-untyped-call]
     for modality in MODALITIES:
         single = one_step(toy.cpu(), modality)
         assert all(name.startswith(f"net_{modality}") for name in single)

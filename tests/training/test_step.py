@@ -96,11 +96,14 @@ def test_every_parameter_gets_a_gradient_with_and_without_targets() -> None:
         scene = toy_scene(0, latent=latent)
         batch = collate([draw_sample(scene, 2, STILL, scene_random(0, 0, 0))], 0.2)
         raw = networks({"2d": batch.images, "3d": HeldVoxels(batch.voxels)})
-        outputs = {modality: NetworkOutput(*output) for modality, output in raw.items()}
-        logits = {"2d": outputs["2d"].logits, "3d": outputs["3d"].logits[batch.pair_voxel]}
+        outputs: dict[Modality, NetworkOutput] = {modality: NetworkOutput(*output) for modality, output in raw.items()}
+        logits: dict[Modality, torch.Tensor] = {
+            "2d": outputs["2d"].logits,
+            "3d": outputs["3d"].logits[batch.pair_voxel],
+        }
         labels = step_labels(batch, logits, 1, SwitchConfig(), torch.Generator())
         losses = step_losses(batch, outputs, logits, labels, lambda value: value)
-        sum(network.total(1.0) for network in losses.values()).backward()
+        torch.stack([network.total(1.0) for network in losses.values()]).sum().backward()
         assert all(parameter.grad is not None for parameter in networks.parameters())
         assert (loss_record(losses)["latent_2d"] > 0) is latent
 

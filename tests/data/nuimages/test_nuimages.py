@@ -28,7 +28,8 @@ SIZE = DriveSize(key_frames=1, image_size=(42, 78), azimuths=30)
 
 def slow_decode(counts: str, size: tuple[int, int]) -> np.ndarray:
     """Read the characters one by one, as the C code of cocoapi does."""
-    text, runs, place = base64.b64decode(counts), [], 0
+    text, place = base64.b64decode(counts), 0
+    runs: list[int] = []
     while place < len(text):
         number, shift, more = 0, 0, True
         while more:

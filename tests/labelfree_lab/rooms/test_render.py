@@ -99,7 +99,9 @@ def test_views_have_the_promised_types_and_ranges() -> None:
     assert view.image.shape == (96, 128, 3)
     assert view.image.dtype == np.uint8
     assert view.depth_m.shape == view.classes.shape == view.instances.shape == (96, 128)
-    assert (view.depth_m.dtype, view.classes.dtype, view.instances.dtype) == (np.float32, np.uint8, np.uint16)
+    assert view.depth_m.dtype == np.float32
+    assert view.classes.dtype == np.uint8
+    assert view.instances.dtype == np.uint16
     assert view.instances.min() >= 1
     assert 0.02 < view.depth_m.min() <= view.depth_m.max() < math.hypot(*room.size)
     assert np.array_equal(room.instance_class[view.instances.astype(int) - 1], view.classes)

@@ -23,6 +23,7 @@ def test_it_is_what_the_reader_returns(tmp_path: Path) -> None:
     made = key_frame_scene(read.name, drive.rig, list(drive)[1])
     np.testing.assert_allclose(made.points_world, read.points_world, atol=1e-4)
     assert made.labels is not None
+    assert read.labels is not None
     assert np.array_equal(made.labels, read.labels)
     assert np.array_equal(point_features(made), point_features(read))
     assert [frame.name for frame in made.frames] == [frame.name for frame in read.frames]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from labelfree.errors import InputError
+from labelfree_lab.rooms.room import Room, build_room
 from labelfree_lab.teachers import corpus as corpus_module
 from labelfree_lab.teachers.corpus import main, open_corpus, open_pair, write_corpus
 from labelfree_lab.teachers.worlds import ROOMS, STREETS
@@ -32,20 +33,24 @@ def test_corpus_round_trip(tmp_path: Path) -> None:
 
 def test_an_interrupted_corpus_goes_on_and_ends_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_corpus(tmp_path / "whole", 3, 1, 1, first_seed=7, size=SIZE)
-    real = corpus_module.build_room
 
     def failing(seed: int) -> object:
         if seed == 8:
             raise KeyboardInterrupt
-        return real(seed)
+        return build_room(seed)
 
     monkeypatch.setattr(corpus_module, "build_room", failing)
     with pytest.raises(KeyboardInterrupt):
         write_corpus(tmp_path / "broken", 3, 1, 1, first_seed=7, size=SIZE)
     with pytest.raises(InputError, match=r"corpus\.json"):
         open_corpus(tmp_path / "broken")
-    built = []
-    monkeypatch.setattr(corpus_module, "build_room", lambda seed: built.append(seed) or real(seed))
+    built: list[int] = []
+
+    def counted(seed: int) -> Room:
+        built.append(seed)
+        return build_room(seed)
+
+    monkeypatch.setattr(corpus_module, "build_room", counted)
     write_corpus(tmp_path / "broken", 3, 1, 1, first_seed=7, size=SIZE)
     assert built == [8, 9]
     assert np.array_equal(open_corpus(tmp_path / "whole").images, open_corpus(tmp_path / "broken").images)

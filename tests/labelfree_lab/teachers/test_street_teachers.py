@@ -17,6 +17,7 @@ from labelfree.vocabulary import Vocabulary
 from labelfree.weights.stored import read_weights
 from labelfree_lab.teachers import train_backbone, train_backbone_3d, train_clip, train_sam
 from labelfree_lab.teachers.corpus import open_corpus, write_corpus
+from labelfree_lab.teachers.point_lessons import read_lesson
 from labelfree_lab.teachers.sam_targets import draw_prompts
 from labelfree_lab.teachers.train_backbone import new_tag_net
 from labelfree_lab.teachers.worlds import STREETS
@@ -115,7 +116,7 @@ def test_backbone_3d(backbone: Path, tmp_path: Path) -> None:
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert (config["in_channels"], config["voxel_m"], config["texture"]) == (1, 0.3, True)
     assert read_weights(tmp_path / "out")["conv0p1s1.kernel"].shape[1] == 2  # mean and spread of the intensity
-    lesson = train_backbone_3d.read_lesson(next((tmp_path / "work" / "rooms").glob("street-*.npz")))
+    lesson = read_lesson(next((tmp_path / "work" / "rooms").glob("street-*.npz")))
     assert lesson.colours.shape == (len(lesson.points), 1)
     assert 0 <= lesson.colours.min() <= lesson.colours.max() <= 1
     assert len(lesson.seen) > 0.5 * len(lesson.points)

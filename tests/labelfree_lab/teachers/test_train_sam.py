@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ import torch
 from safetensors.torch import save_file
 
 from labelfree import InputError
+from labelfree.teachers.images import normalise, pad_bottom_right
+from labelfree.teachers.sam import SAM_MEAN, SAM_STD
 from labelfree_lab.teachers import sam_targets, tiny_sam, train_sam
 from labelfree_lab.teachers.sam_probe import Probe, probe_scores
 
@@ -82,12 +85,14 @@ def test_an_interrupted_run_goes_on_and_ends_alike(tmp_path: Path) -> None:
 class _StopAt(np.ndarray):
     """Pictures that can be drawn from a given number of times."""
 
+    draws: float
+
     def __new__(cls, images: np.ndarray, draws: int) -> _StopAt:
         array = np.asarray(images).view(cls)
         array.draws = draws
         return array
 
-    def __getitem__(self, index: object) -> np.ndarray:
+    def __getitem__(self, index: Any) -> Any:
         if isinstance(index, np.ndarray):
             self.draws -= 0.5  # a batch looks its pictures up twice
             if self.draws < 0:
@@ -111,8 +116,8 @@ def test_exported_weights_load_into_the_teacher(tmp_path: Path) -> None:
     # the probe's padding, points and decoding are the teacher's
     points = torch.tensor([[20.0, 30.0], [100.0, 60.0]])
     embedding = teacher.encode(images[0])
-    pixels = train_sam.normalise(torch.from_numpy(images[:1]).permute(0, 3, 1, 2).float(), *_sam_colours())
-    features = tiny_sam.neck_features(teacher.model, train_sam.pad_bottom_right(pixels, (128, 128)))
+    pixels = normalise(torch.from_numpy(images[:1]).permute(0, 3, 1, 2).float(), *_sam_colours())
+    features = tiny_sam.neck_features(teacher.model, pad_bottom_right(pixels, (128, 128)))
     logits, _ = tiny_sam.decode_points(teacher.model, features, points[None])
     assert torch.allclose(features, embedding.padded, atol=1e-4)
     assert torch.allclose(logits[0].flatten(0, 1)[:, :48], teacher.decode(embedding, points).logits, atol=1e-3)
@@ -120,7 +125,7 @@ def test_exported_weights_load_into_the_teacher(tmp_path: Path) -> None:
 
 
 def _sam_colours() -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    return train_sam.SAM_MEAN, train_sam.SAM_STD
+    return SAM_MEAN, SAM_STD
 
 
 @pytest.mark.parametrize("side", [128, 176])
@@ -163,7 +168,7 @@ def test_affinity_loss_equals_a_loop_over_pairs() -> None:
     features = torch.randn(1, 3, 2, 6, generator=generator)
     owners = torch.tensor([[1, 1, 2, 2, 0, 3, 1, 2, 2, 2, 3, 3]])
     tokens = torch.nn.functional.normalize(features.flatten(2), dim=1)[0].T
-    kinds: dict[tuple[bool, bool], list[float]] = {(near, same): [] for near in (0, 1) for same in (0, 1)}
+    kinds: dict[tuple[bool, bool], list[float]] = {(near, same): [] for near in (False, True) for same in (False, True)}
     for i in range(12):
         for j in range(12):
             if not owners[0, i] * owners[0, j]:
