@@ -54,7 +54,7 @@ def test_the_configuration_goes_down(room: Path, tmp_path: Path, monkeypatch: py
         if event != "call" or PACKAGE not in path.parents:
             return
         if frame.f_code.co_name == "prediction_consistency":
-            sys.setprofile(None)
+            sys.settrace(None)
             raise LossReached
         code = frame.f_code
         arguments = [frame.f_locals.get(name) for name in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]]
@@ -80,12 +80,12 @@ def test_the_configuration_goes_down(room: Path, tmp_path: Path, monkeypatch: py
     monkeypatch.setattr("labelfree.runtime.side_by_side.torch.get_num_threads", lambda: 1)  # one thread sees it all
     command = ["train", str(room), *given, *SMALL, "--out"]
     assert main([*command, str(tmp_path / "first")]) == 0  # imports everything
-    sys.setprofile(watch)
+    sys.settrace(watch)
     try:
         with pytest.raises(LossReached):
             main([*command, str(tmp_path / "out")])
     finally:
-        sys.setprofile(None)
+        sys.settrace(None)
     print(len(files), calls_up, " ".join(sorted(files)))
     assert len(files) <= MOST_FILES, " ".join(sorted(files))
     assert len(calls_up) <= MOST_CALLS_UP, calls_up

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 import sys
+import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import pytest
 
+from helpers.small_recipe import SMALL
 from labelfree import Vocabulary, open_scenes, recipe
 from labelfree.run import open_run
 from labelfree.runtime.devices import make_fabric
@@ -20,9 +23,9 @@ from labelfree_lab.shapes.primitives import CLASS_NAMES
 
 ROOT = Path(__file__).parents[1]
 LINK = re.compile(r"\[`(\w+)`\]\(\.\./(src/labelfree/method/\w+\.py)\)")
-SMALL = (
-    *("--train.epochs=2", "--train.images_per_scene=2", "--labels.image_size=[48,64]", "--memory_gb=1"),
-    *("--switch.start_epoch=1", "--train.class_balance=0"),
+TINY = (
+    *("--train.epochs=2", "--train.images_per_scene=1", "--labels.image_size=[48,64]", "--memory_gb=1"),
+    *("--switch.start_epoch=1", "--switch.pool_2d=[net_3d]"),
 )
 
 
@@ -40,31 +43,26 @@ def called(work: Callable[[], object]) -> set[tuple[str, str]]:
         if event == "call" and path.parent.name == "method":
             found.add((frame.f_code.co_name, str(path.relative_to(ROOT))))
 
-    import threading
-
-    if sys.version_info >= (3, 12):
-        threading.setprofile_all_threads(watch)
-    else:
-        threading.setprofile(watch)
-    sys.setprofile(watch)
+    threading.settrace(watch)
+    sys.settrace(watch)
     try:
         work()
     finally:
-        sys.setprofile(None)
-        threading.setprofile(None)
+        sys.settrace(None)
+        threading.settrace(None)
     return found
 
 
 @pytest.mark.parametrize("granularity", ["batch", "sample", "pixel"])
 def test_one_labelling_and_two_training_steps_call_every_equation(room: Path, tmp_path: Path, granularity: str) -> None:
-    config = recipe("rooms", *SMALL, f"--switch.granularity={granularity}", "--switch.pool_2d=[net_3d]")
+    config = recipe("rooms", *SMALL, *TINY, f"--switch.granularity={granularity}")
+    scene = open_scenes(room)[0]
+    scene = replace(scene, frames=scene.frames[:1])
+    run = open_run([scene], Vocabulary.from_names(CLASS_NAMES), config, tmp_path, fabric=make_fabric("cpu"))
 
     def work() -> None:
-        run = open_run(
-            [open_scenes(room)[0]], Vocabulary.from_names(CLASS_NAMES), config, tmp_path, fabric=make_fabric("cpu")
-        )
         label_frames(run.scenes, run.teachers)
-        train_system(run)
+        train_system(run.begin())
 
     expected = linked()
     assert len(expected) >= 7
