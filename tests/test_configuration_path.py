@@ -13,13 +13,14 @@ import pytest
 from PIL import Image
 
 import labelfree
+from helpers.small_recipe import SMALL
 from labelfree.cli.main import main
 from labelfree.run import Run
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = Path(labelfree.__file__).parent
 MOST_FILES, MOST_CALLS_UP = 20, 4
-SMALL = ("--train.epochs=1", "--train.images_per_scene=1", "--labels.image_size=[32,48]", "--limit=1")
+TINY = (*SMALL, "--train.epochs=1", "--train.images_per_scene=1", "--switch.start_epoch=0", "--limit=1")
 CLASSES = "wall,floor,chair"
 
 
@@ -78,7 +79,7 @@ def test_the_configuration_goes_down(room: Path, tmp_path: Path, monkeypatch: py
         )
     given = ["--clip", str(tmp_path / "scores"), "--sam", str(tmp_path / "masks"), "--classes", CLASSES]
     monkeypatch.setattr("labelfree.runtime.side_by_side.torch.get_num_threads", lambda: 1)  # one thread sees it all
-    command = ["train", str(room), *given, *SMALL, "--out"]
+    command = ["train", str(room), *given, *TINY, "--out"]
     assert main([*command, str(tmp_path / "first")]) == 0  # imports everything
     sys.settrace(watch)
     try:
