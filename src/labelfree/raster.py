@@ -33,7 +33,7 @@ class Raster(Protocol):
         """Return a hex digest of the content."""
 
     def describe(self) -> str:
-        """Return the words that name this raster in an error: a path, where there is one."""
+        """Return the name of this raster for errors: its path, if it has one."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class ArrayFile:
 
 @dataclass(frozen=True, eq=False)
 class ImageArray:
-    """A picture already in memory."""
+    """An image or a map that is already in memory."""
 
     array: NDArray[Any]
 

@@ -19,6 +19,7 @@ from labelfree.errors import InputError
 from labelfree.raster import ImageArray
 from labelfree.scene import Frame, Scene
 from labelfree.teachers.files import LabelFiles, MaskFiles
+from labelfree.teachers.opening import teacher_kind
 from labelfree.vocabulary import Vocabulary
 
 NAMES = Vocabulary.from_names(["a", "b", "c"])
@@ -136,3 +137,16 @@ def test_mask_ids_and_labels_that_are_none_are_named(tmp_path: Path, value: floa
         MaskFiles(tmp_path).mask_ids(scene("office").frames[0], (2, 2))
     with pytest.raises(InputError, match=rf"000000\.png: found {expected}.*class ids 0\.\.2 or 255"):
         LabelFiles(tmp_path, NAMES).labels(scene("office").frames[0], (2, 2))
+
+
+def test_the_kind_of_a_teacher_is_recognised_or_stated(tmp_path: Path) -> None:
+    (tmp_path / "maps").mkdir()
+    (tmp_path / "maps" / "000000.png").touch()
+    maps = str(tmp_path / "maps")
+    assert teacher_kind(maps, "auto") == teacher_kind(maps, "files") == "files"
+    assert teacher_kind(maps, "model") == teacher_kind("openai/clip-vit-base-patch16", "auto") == "model"
+    with pytest.raises(InputError, match="no such folder of maps per frame"):
+        teacher_kind("openai/clip-vit-base-patch16", "files")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="holds neither a model"):
+        teacher_kind(str(tmp_path / "empty"), "auto")

@@ -1,4 +1,4 @@
-"""What can be known before the long work is checked before it: folders, disk, ground truth, starting weights."""
+"""Check folders, disk space, ground truth and starting weights before the long work begins."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TIGHT = 0.8
 
 FLOAT_BYTES = 4
 _ANY_CLASSES = Vocabulary(("first", "second"))
-"""In the place of classes whose embeddings are not known yet."""
+"""Placeholder for classes whose embeddings are not known yet."""
 PICTURES = (".png", ".jpg", ".jpeg", ".ply", ".sens", ".bin", ".pcd")
 
 
@@ -59,7 +59,7 @@ def preflight(
 
 
 def check_out(out: Path, data: Path | None = None, what: str = "--out") -> None:
-    """Refuse a folder to write to that is a file, cannot be written, or lies among the pictures of DATA."""
+    """Refuse a folder to write to that is a file, cannot be written, or lies among the images of DATA."""
     if out.exists() and not out.is_dir():
         raise InputError(f"{what} {out} is a file: give a folder.")
     place = next(place for place in (out, *out.absolute().parents) if os.path.lexists(place))
@@ -89,7 +89,7 @@ def _existing(path: Path) -> Path:
 
 
 def _picture_in(folder: Path) -> Path | None:
-    """Return an image or a cloud of a folder that holds no run."""
+    """Return an image or a cloud in a folder that contains no run."""
     if (folder / "settings.yaml").is_file():
         return None
     return next((path for path in folder.iterdir() if path.suffix.lower() in PICTURES), None)
@@ -134,7 +134,7 @@ def _require_classes(where: str, ids: Iterable[int], vocabulary: Vocabulary) -> 
 
 
 def check_networks(config: RunConfig, scene: Scene) -> None:
-    """Refuse starting weights that are not there, cannot be read or do not fit the networks, which are built once."""
+    """Refuse starting weights that are missing, cannot be read or do not fit the networks, which are built once."""
     if config.networks.backbone_weights is None and config.networks.backbone_weights_3d is None:
         return
     with torch.random.fork_rng(devices=[]):
@@ -186,7 +186,7 @@ def _gigabytes(size: int) -> str:
 
 
 def training_bytes(config: RunConfig) -> int:
-    """Return about what a training writes: two checkpoints, for one replaces the other, and the networks."""
+    """Estimate the bytes that training writes: two checkpoints, since one replaces the other, and the networks."""
     of_2d, of_3d = config.networks.net_2d, config.networks.net_3d
     with torch.random.fork_rng(devices=[]):
         net_2d = Segmenter2D(of_2d, torch.zeros(2, of_2d.text_width), _ANY_CLASSES)
@@ -198,7 +198,7 @@ def training_bytes(config: RunConfig) -> int:
 
 
 def _labelling_bytes(config: RunConfig, frames: int) -> int:
-    """Return about what the teachers' caches take; nothing for the lab's tiny ones and for files."""
+    """Estimate the bytes of the teachers' caches; 0 for the lab's tiny teachers and for files."""
     size = config.labels.image_size
     kept = kept_bytes(frames, size) if config.labels.keep_frames else 0
     small = config.teachers.clip in WORLDS or Path(config.teachers.clip).is_dir()
@@ -206,7 +206,7 @@ def _labelling_bytes(config: RunConfig, frames: int) -> int:
 
 
 def _size(folder: Path) -> int:
-    """Return the bytes of the files in a folder, 0 where it is not there."""
+    """Return the bytes of the files in a folder, 0 if it is missing."""
     total = 0
     for place, _, files in os.walk(folder):
         for name in files:

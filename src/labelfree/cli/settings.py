@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from collections.abc import Sequence
 
-from labelfree.config.catalogue import catalogue, settings_markdown, settings_text
+from labelfree.config.catalogue import Setting, catalogue
 
 HEADER = """# Settings
 
@@ -38,3 +39,34 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     else:
         print(settings_text(found))
     return 0
+
+
+def settings_text(settings: tuple[Setting, ...], width: int = 100) -> str:
+    """Return settings as plain text: name and default, then paper value, allowed values and description."""
+    lines = []
+    for setting in settings:
+        lines.append(f"{setting.name} = {setting.default}")
+        facts = f"paper: {setting.paper}; allowed: {setting.allowed}"
+        for text in (facts, setting.description):
+            lines += textwrap.wrap(text, width, initial_indent="    ", subsequent_indent="    ")
+    return "\n".join(lines)
+
+
+def settings_markdown(settings: tuple[Setting, ...]) -> str:
+    """Return settings as Markdown, one table per group."""
+    pages, groups = [], dict.fromkeys(setting.group for setting in settings)
+    for group in groups:
+        rows = [
+            f"| `{each.name}` | `{each.default}` | {_cell(each.paper)} | {_cell(each.allowed)} "
+            f"| {_cell(each.description)} |"
+            for each in settings
+            if each.group == group
+        ]
+        title = f"## `{group}`" if group else "## Run"
+        head = ("| setting | default | paper | allowed | description |", "| --- | --- | --- | --- | --- |")
+        pages.append("\n".join((title, "", *head, *rows)))
+    return "\n\n".join(pages) + "\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")

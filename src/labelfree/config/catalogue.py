@@ -120,12 +120,12 @@ def _settings(config: Any, prefix: str, rules: Rules, papers: Mapping[str, Mappi
             inner = {title: tree.get(field.name, {}) for title, tree in papers.items()}
             yield from _settings(value, f"{name}.", rules, inner)
         else:
-            paper = _paper(name, value, {title: tree.get(field.name, value) for title, tree in papers.items()})
+            paper = _paper(name, {title: tree.get(field.name, value) for title, tree in papers.items()})
             allowed = _allowed(hints[field.name], rules.get(name), value is None)
             yield Setting(name, yaml_text(value), paper, allowed, described[field.name])
 
 
-def _paper(name: str, default: object, values: Mapping[str, object]) -> str:
+def _paper(name: str, values: Mapping[str, object]) -> str:
     if name in MACHINE:
         return NO_VALUE
     if name in OPEN:
@@ -170,34 +170,3 @@ def field_docstrings(kind: type[Any]) -> dict[str, str]:
             case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
                 found[name] = " ".join(text.split())
     return found
-
-
-def settings_text(settings: tuple[Setting, ...], width: int = 100) -> str:
-    """Return settings as plain text: name and default, then paper value, allowed values and description."""
-    lines = []
-    for setting in settings:
-        lines.append(f"{setting.name} = {setting.default}")
-        facts = f"paper: {setting.paper}; allowed: {setting.allowed}"
-        for text in (facts, setting.description):
-            lines += textwrap.wrap(text, width, initial_indent="    ", subsequent_indent="    ")
-    return "\n".join(lines)
-
-
-def settings_markdown(settings: tuple[Setting, ...]) -> str:
-    """Return settings as Markdown, one table per group."""
-    pages, groups = [], dict.fromkeys(setting.group for setting in settings)
-    for group in groups:
-        rows = [
-            f"| `{each.name}` | `{each.default}` | {_cell(each.paper)} | {_cell(each.allowed)} "
-            f"| {_cell(each.description)} |"
-            for each in settings
-            if each.group == group
-        ]
-        title = f"## `{group}`" if group else "## Run"
-        head = ("| setting | default | paper | allowed | description |", "| --- | --- | --- | --- | --- |")
-        pages.append("\n".join((title, "", *head, *rows)))
-    return "\n\n".join(pages) + "\n"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")

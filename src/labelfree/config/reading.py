@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass
-from enum import Enum
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -132,7 +131,5 @@ def plain_data(value: Any) -> Any:
             return {key: plain_data(item) for key, item in value.items()}
         case list() | tuple():
             return [plain_data(item) for item in value]
-        case Enum():
-            return value.value
         case _:
             return value

@@ -1,4 +1,4 @@
-"""Numbers of JSON and YAML files: NaN, infinity, text, truth values and 400 digits are none.
+"""Read numbers of JSON and YAML files; refuse NaN, infinity, text, booleans and numbers of 400 digits.
 
 Every function raises a `ValueError` for them, never an `OverflowError` or a `TypeError`; the reader names the file.
 """

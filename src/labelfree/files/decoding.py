@@ -99,7 +99,7 @@ def _states_no_orientation(data: bytes) -> bool:
 
 @contextmanager
 def _opened(source: Path | bytes, where: str) -> Iterator[Image.Image]:
-    """Open an image; whatever goes wrong with it, here or in the block, becomes one sentence."""
+    """Open an image; turn every error about it, here or in the block, into an `InputError`."""
     try:
         with _stream(source) as stream, Image.open(stream) as picture:
             if picture.width * picture.height > MAX_PIXELS:
@@ -125,7 +125,7 @@ def _stream(source: Path | bytes) -> BinaryIO:
 
 
 def require_file(path: Path) -> None:
-    """Refuse what is missing, empty or no regular file, before it is opened: a FIFO would never answer."""
+    """Refuse a file that is missing, empty or not regular, before it is opened; opening a FIFO would block."""
     try:
         status = path.stat()
     except FileNotFoundError as error:

@@ -25,7 +25,7 @@ _COUNT = itertools.count()
 
 
 def temporary_name(path: Path) -> Path:
-    """Return a hidden name beside `path`, used once; it tells which process of which machine it belongs to."""
+    """Return an unused hidden name beside `path` that identifies this process and this machine."""
     process = os.getpid()
     token = f"{_machine()}-{process}-{_start(process)}-{next(_COUNT)}"
     return path.with_name(f".{path.name[:_NAME_LETTERS]}.{token}.tmp")

@@ -1,4 +1,4 @@
-"""Loading a frozen teacher: from a folder in the hub's layout or from the hub, in a chosen precision."""
+"""Load a frozen teacher from a folder in the hub's layout or from the hub, in a chosen precision."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def load_pretrained(
 
 
 def _reason(error: Exception) -> str:
-    """Return an error's first line; of torch's unpickler, which advises to switch its protection off, our own words."""
+    """Return an error's first line; torch's unpickler advises unsafe loading, so its message is replaced."""
     if isinstance(error, UnpicklingError) or "weights_only" in str(error) or "Weights only" in str(error):
         return "pytorch_model.bin is damaged or holds more than tensors, which is never loaded"
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

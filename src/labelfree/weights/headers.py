@@ -1,4 +1,4 @@
-"""The header of a safetensors file, which says how long the file is: one of another length is refused unread."""
+"""Compare the length of a safetensors file with its header before the file is read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LARGEST_HEADER = 16 << 20
 
 
 def require_whole(path: Path, fix: str = "copy it again") -> None:
-    """Raise an `InputError` unless a safetensors file is exactly as long as its header promises.
+    """Raise an `InputError` unless a safetensors file is exactly as long as its header states.
 
     The library maps a file of any length into memory before it looks at the header.
     """

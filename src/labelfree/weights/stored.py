@@ -24,7 +24,7 @@ WEIGHTS_NAME = "model.safetensors"
 CHECKPOINT = "checkpoint.pt"
 
 CHECKSUMS = "sha256"
-"""Entry of config.json with checksums of both files; it may be absent, as in files by other programs."""
+"""Entry of config.json with checksums of both files; it may be missing, as in files by other programs."""
 
 
 def write_model(folder: str | Path, description: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:

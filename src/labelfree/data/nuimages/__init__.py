@@ -1,1 +1,1 @@
-"""nuImages: driving pictures with masks of objects and of the driveable surface; no points are read."""
+"""nuImages: driving images with masks of objects and of the driveable surface; no points are read."""

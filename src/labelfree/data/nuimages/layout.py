@@ -1,4 +1,4 @@
-"""Opening nuImages: annotated images of a split with the 11 classes that they share with nuScenes."""
+"""Open nuImages: annotated images of a split with the 11 classes that they share with nuScenes."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class AnnotatedLabels:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def describe(self) -> str:
-        """Return where the first mask stands."""
+        """Return the place of the first mask, for errors."""
         return self.masks[0].where if self.masks else "no annotations"
 
 
@@ -88,11 +88,11 @@ class PictureSource:
 
     @property
     def name(self) -> str:
-        """The image's own name."""
+        """Return the name of the image."""
         return self.path.stem
 
     def build(self) -> Scene:
-        """Return the image with its labels; its camera stands at the origin."""
+        """Return the image with its labels; its camera is at the origin."""
         labels = AnnotatedLabels(self.masks, self.size)
         try:
             frame = Frame("key", ImageFile(self.path), np.array(self.intrinsics), np.eye(4), self.size, labels=labels)

@@ -1,4 +1,4 @@
-"""Streaming through nuScenes' JSON tables: the largest hold 2.6 million rows and more than a gigabyte."""
+"""Stream the JSON tables of nuScenes; the largest have 2.6 million rows and more than a gigabyte."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Record = dict[str, Any]
 
 
 def table_rows(path: Path, chunk: int = CHUNK_BYTES) -> Iterator[list[Record]]:
-    """Yield the rows of a table some thousands at a time; a file that is missing or no such table is named."""
+    """Yield the rows of a table, thousands at a time. Raises an `InputError` if the file is missing or invalid."""
     with open_file(path, "unpack the dataset's metadata archive again") as file:
         yield from _rows(path, file, chunk)
 
@@ -77,7 +77,7 @@ def _broken(path: Path, why: str) -> InputError:
 
 
 def small_table(path: Path) -> dict[str, Record]:
-    """Return a table as rows by token; a token that appears twice is named."""
+    """Return a table as rows by token. Raises an `InputError` if a token appears twice."""
     table: dict[str, Record] = {}
     for rows in table_rows(path):
         for row in rows:
@@ -87,7 +87,7 @@ def small_table(path: Path) -> dict[str, Record]:
 
 
 def field(path: Path, row: Record, name: str) -> Any:
-    """Return a field of a row; a row without it is named."""
+    """Return a field of a row. Raises an `InputError` if the row lacks it."""
     try:
         return row[name]
     except KeyError as error:
@@ -97,7 +97,7 @@ def field(path: Path, row: Record, name: str) -> Any:
 
 
 def text_field(path: Path, row: Record, name: str) -> str:
-    """Return a field of a row that is text; a row where it is none is named."""
+    """Return a text field of a row. Raises an `InputError` if it is not text."""
     value = field(path, row, name)
     if not isinstance(value, str) or not value:
         raise InputError(
@@ -107,12 +107,12 @@ def text_field(path: Path, row: Record, name: str) -> str:
 
 
 def side_field(path: Path, row: Record, name: str) -> int:
-    """Return a field of a row that is the height or width of an image; a row where it is none is named."""
+    """Return a height or width of a row, in pixels. Raises an `InputError` if it is not one."""
     return whole_field(path, row, name, 1, LARGEST_SIDE)
 
 
 def whole_field(path: Path, row: Record, name: str, low: int, high: int) -> int:
-    """Return a field of a row that is a whole number of a range; a row where it is none is named."""
+    """Return a whole number of a row within a range. Raises an `InputError` if it is not one."""
     try:
         return whole_number(field(path, row, name), low, high)
     except ValueError as error:

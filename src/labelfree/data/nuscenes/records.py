@@ -22,7 +22,7 @@ FARTHEST_M = 1e9
 
 
 def pose_of(path: Path, row: Record) -> list[float]:
-    """Return translation and quaternion of a row; what is none is named."""
+    """Return translation and quaternion of a row. Raises an `InputError` if they are invalid."""
     stated = field(path, row, "translation"), field(path, row, "rotation")
     try:
         pose = [finite_number(value) for values in stated for value in values]
