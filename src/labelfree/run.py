@@ -7,8 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-from lightning_fabric import Fabric
+from typing import TYPE_CHECKING
 
 from labelfree.config.identity import (
     DIGEST_LENGTH,
@@ -37,6 +36,9 @@ from labelfree.teachers.opening import load_teachers
 from labelfree.teachers.teachers import Teachers
 from labelfree.vocabulary import Vocabulary
 from labelfree.weights.stored import CHECKPOINT, CONFIG_NAME, WEIGHTS_NAME, weights_digest
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 TRAINING = "training"
 NETWORKS = "networks"

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from labelfree import InputError, Vocabulary, open_scenes, recipe
+from labelfree.cli.out_folder import check_out
 from labelfree.cli.preflight import (
     check_disk,
     check_networks,
-    check_out,
     check_processes,
     check_teachers,
     check_truth,

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from labelfree.cli.terminal import say as say
 from labelfree.config.run_config import RunConfig
-from labelfree.data.checking.check import CheckReport, check_collection, raise_problems
 from labelfree.data.collection import SceneCollection, layout_of, open_scenes
 from labelfree.data.layout import ReadOptions
 from labelfree.data.next_step import GivenData
@@ -94,6 +93,12 @@ def open_data(options: argparse.Namespace, path: Path | None = None, tell: bool 
     return told(scenes) if tell else scenes
 
 
+def reading_line(options: argparse.Namespace) -> str:
+    """Return the first line of a command: which data it reads, as what, and with which recipe."""
+    layout = layout_of(options.data, options.layout)
+    return f"reading {options.data} ({layout.name}), recipe {options.recipe}"
+
+
 def read_options(options: argparse.Namespace) -> ReadOptions:
     """Return which frames and scenes are read, and where fused clouds are cached."""
     cache = cache_dir(options) / "clouds" if getattr(options, "out", None) else None
@@ -110,13 +115,6 @@ def told(scenes: SceneCollection) -> SceneCollection:
     for note in scenes.notes:
         say(note)
     return scenes
-
-
-def require_sound(scenes: SceneCollection) -> tuple[CheckReport, ...]:
-    """Check the scenes before any work; return the reports. Raises an InputError if a scene has a problem."""
-    reports = check_collection(scenes)
-    raise_problems(reports)
-    return reports
 
 
 def require_points(options: argparse.Namespace) -> None:

@@ -11,10 +11,10 @@ from labelfree.cli.arguments import (
     cache_dir,
     open_data,
     require_depth,
-    require_sound,
     vocabulary,
 )
-from labelfree.cli.preflight import check_out
+from labelfree.cli.out_folder import check_out
+from labelfree.cli.preflight import require_sound
 from labelfree.cli.run_config import run_config
 from labelfree.config.identity import IDENTITY, require_same, write_identity
 from labelfree.config.reading import settings_yaml

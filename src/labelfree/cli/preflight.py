@@ -1,4 +1,4 @@
-"""Check folders, disk space, ground truth and starting weights before the long work begins."""
+"""Check disk space, ground truth and starting weights before the long work begins."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from labelfree.config.run_config import RunConfig
+from labelfree.data.checking.check import CheckReport, check_collection, raise_problems
 from labelfree.data.collection import SceneCollection
 from labelfree.data.survey import cache_bytes, kept_bytes
 from labelfree.errors import InputError
@@ -32,7 +33,6 @@ TIGHT = 0.8
 FLOAT_BYTES = 4
 _ANY_CLASSES = Vocabulary(("first", "second"))
 """Placeholder for classes whose embeddings are not known yet."""
-PICTURES = (".png", ".jpg", ".jpeg", ".ply", ".sens", ".bin", ".pcd")
 
 
 def preflight(
@@ -58,41 +58,16 @@ def preflight(
     return check_disk(config, frames, out, cache, trains)
 
 
-def check_out(out: Path, data: Path | None = None, what: str = "--out") -> None:
-    """Refuse a folder to write to that is a file, cannot be written, or lies among the images of DATA."""
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{what} {out} is a file: give a folder.")
-    place = next(place for place in (out, *out.absolute().parents) if os.path.lexists(place))
-    if not place.exists():
-        raise InputError(f"{what} {out}: {place} is a link that leads nowhere; remove it or give another folder.")
-    if not place.is_dir():
-        raise InputError(
-            f"{what} {out}: {place} is a file where a folder is expected; rename it or give another folder."
-        )
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise InputError(f"{what} {out}: {place} cannot be written to; change its permissions or give another folder.")
-    if data is None or not data.is_dir():
-        return
-    inside, root = Path(os.path.realpath(out)), Path(os.path.realpath(data))
-    if inside == root:
-        raise InputError(f"{what} {out} is the folder of the data: give another folder, such as {out / 'labelfree'}.")
-    for folder in (inside, *inside.parents):
-        if root not in folder.parents:
-            break
-        if folder.is_dir() and (found := _picture_in(folder)) is not None:
-            raise InputError(f"{what} {out} lies among the data's own files, such as {found}: give another folder.")
-
-
 def _existing(path: Path) -> Path:
     """Return the path or the nearest of its parents that exists."""
     return next(place for place in (path, *path.absolute().parents) if place.exists())
 
 
-def _picture_in(folder: Path) -> Path | None:
-    """Return an image or a cloud in a folder that contains no run."""
-    if (folder / "settings.yaml").is_file():
-        return None
-    return next((path for path in folder.iterdir() if path.suffix.lower() in PICTURES), None)
+def require_sound(scenes: SceneCollection) -> tuple[CheckReport, ...]:
+    """Check the scenes before any work; return the reports. Raises an InputError if a scene has a problem."""
+    reports = check_collection(scenes)
+    raise_problems(reports)
+    return reports
 
 
 def check_truth(scenes: SceneCollection | Sequence[Scene], vocabulary: Vocabulary) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from labelfree.config.reading import read_settings
 from labelfree.config.recipe_files import recipe_path
@@ -13,7 +14,9 @@ from labelfree.config.teachers import ClipOptions, SamOptions
 from labelfree.config.training import MODALITIES
 from labelfree.errors import InputError
 from labelfree.runtime.lab import WORLDS
-from labelfree.teachers.teachers import Teachers
+
+if TYPE_CHECKING:
+    from labelfree.teachers.teachers import Teachers
 
 
 def run_config(options: argparse.Namespace, overrides: Sequence[str]) -> RunConfig:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labelfree.cli.arguments import command_line, told, vocabulary
-from labelfree.cli.preflight import check_extras, check_out, check_teachers
+from labelfree.cli.out_folder import check_out
+from labelfree.cli.preflight import check_extras, check_teachers
 from labelfree.cli.terminal import say
 from labelfree.config.recipe_files import recipe_path
 from labelfree.data.collection import open_scenes

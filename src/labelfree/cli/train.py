@@ -12,10 +12,10 @@ from labelfree.cli.arguments import (
     open_data,
     require_depth,
     require_points,
-    require_sound,
     vocabulary,
 )
-from labelfree.cli.preflight import check_out, preflight
+from labelfree.cli.out_folder import check_out
+from labelfree.cli.preflight import preflight, require_sound
 from labelfree.cli.run_config import run_config
 from labelfree.cli.terminal import say
 from labelfree.errors import InputError

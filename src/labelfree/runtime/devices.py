@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+from typing import TYPE_CHECKING
 
 import torch
-from lightning_fabric import Fabric
 
 from labelfree.config.training import Precision
 from labelfree.errors import InputError, shown
 from labelfree.runtime.precision import fabric_precision
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 def pick_device(device: str) -> torch.device:
@@ -38,6 +41,8 @@ def make_fabric(device: str = "auto", processes: int = 1, precision: Precision =
 
     Raises an InputError if the device or the number of processes is not available.
     """
+    from lightning_fabric import Fabric  # takes two seconds, which commands that train nothing save
+
     chosen = pick_device(device)
     accelerator, index = chosen.type, chosen.index
     places = torch.cuda.device_count() if accelerator == "cuda" else os.cpu_count() or 1

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from labelfree.config.training import MODALITIES, Modality, TrainConfig, TrainingPlan
@@ -19,6 +18,9 @@ from labelfree.training.fit import Course, fit, joint_mean, optimiser_of, step_s
 from labelfree.training.prepared_scenes import scene_names
 from labelfree.training.samples import Batch, LabelledScene, collate, draw_sample, scene_random
 from labelfree.training.step import StepLosses, loss_record, stage_of, step_labels, step_losses
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 def new_optimiser(networks: CoTrained, config: TrainConfig) -> torch.optim.Optimizer:

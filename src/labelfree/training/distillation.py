@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from labelfree.config.training import TrainingPlan
@@ -19,6 +19,9 @@ from labelfree.training.fit import Course, fit, joint_mean, optimiser_of, step_s
 from labelfree.training.fused_scenes import FusedBatch, FusedScene, collate_fused
 from labelfree.training.prepared_scenes import scene_names
 from labelfree.training.samples import scene_random
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 KIND = "openscene"
 

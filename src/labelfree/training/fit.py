@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset
@@ -23,6 +22,9 @@ from labelfree.training.checkpoint import MetricsLog, Position, load_checkpoint,
 from labelfree.training.samples import scene_random
 from labelfree.training.schedule import rate_factor, steps_per_epoch
 from labelfree.training.weight_average import WeightAverage
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 class Movable(Protocol):

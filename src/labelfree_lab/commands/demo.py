@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from labelfree.cli.arguments import command_line, with_preset_colours
-from labelfree.cli.preflight import check_out, preflight
+from labelfree.cli.out_folder import check_out
+from labelfree.cli.preflight import preflight
 from labelfree.cli.run_config import facts, notices, require_cotraining
 from labelfree.cli.terminal import say
 from labelfree.config.reading import read_settings
