@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import io
+import zipfile
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
@@ -95,6 +97,20 @@ def test_the_cache_returns_the_same_cloud_and_knows_its_inputs(
     fuse_cached(frames[:2], options, tmp_path)
     fuse_cached(frames, FusionOptions(voxel_m=0.2), tmp_path)
     assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_cached_array_of_impossible_size_is_made_again(frames: list[Frame], tmp_path: Path) -> None:
+    options = FusionOptions(voxel_m=0.1)
+    first = fuse_cached(frames, options, tmp_path)
+    path = next(tmp_path.iterdir())
+    with zipfile.ZipFile(path) as archive:
+        held = {name: archive.read(name) for name in archive.namelist()}
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": ">i8", "fortran_order": False, "shape": (10**9, 1000)})
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in held.items():
+            archive.writestr(name, header.getvalue() if name == "points_world.npy" else content)
+    np.testing.assert_array_equal(fuse_cached(frames, options, tmp_path).points_world, first.points_world)
 
 
 def test_no_depth_is_said(frames: list[Frame]) -> None:

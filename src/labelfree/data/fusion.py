@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from labelfree.data.archives import is_whole
 from labelfree.errors import InputError
 from labelfree.files.atomic import atomic_file
+from labelfree.files.documents import NUMPY_ERRORS
 from labelfree.raster import resize_nearest
 from labelfree.scene import FAR_M, Frame, local_origin
 from labelfree.vocabulary import IGNORE_LABEL
@@ -108,7 +109,7 @@ def _kept_cloud(path: Path, with_labels: bool) -> FusedCloud | None:
         with np.load(path, allow_pickle=False) as kept:
             points, colours, labels = kept["points_world"], kept["colours"], kept["labels"]
             name = str(kept["name"])
-    except (OSError, ValueError, KeyError, EOFError):
+    except NUMPY_ERRORS:
         return None
     if name != path.stem or points.dtype not in (np.float32, np.float64):
         return None

@@ -35,9 +35,10 @@ RESTORE = "restore the file"
 _SURROGATES = re.compile(r"\\u[dD][89a-fA-F]|\\U0000[dD][89a-fA-F]")
 _YAML_ERRORS = (yaml.YAMLError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """Errors that PyYAML raises for invalid values, such as the date 2001-99-99 or an integer of 5,000 digits."""
-_NUMPY_ERRORS = (
+NUMPY_ERRORS = (
     *(ArithmeticError, OSError, ValueError, EOFError, LookupError, MemoryError, RecursionError, SyntaxError, TypeError),
 )
+"""Errors that NumPy raises for damaged arrays."""
 
 LARGEST_SWEEP = 1 << 30
 """Largest size in bytes of a file with the points of one LiDAR sweep, or with their labels."""
@@ -136,7 +137,7 @@ def read_array(path: Path, fix: str = "copy the file again") -> NDArray[Any]:
         if mapped.dtype.kind not in "biuf":
             raise ValueError(f"its values are {mapped.dtype}, expected real numbers")
         return np.array(mapped)
-    except _NUMPY_ERRORS as error:
+    except NUMPY_ERRORS as error:
         raise InputError(f"{path}: cannot be read as an array ({one_line(error)}); {fix}.") from error
 
 

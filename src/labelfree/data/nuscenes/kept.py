@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from labelfree.errors import InputError
 from labelfree.files.atomic import atomic_folder
-from labelfree.files.documents import open_file, parse_json, read_bytes
+from labelfree.files.documents import NUMPY_ERRORS, map_array, open_file, parse_json, read_bytes
 
 FACTS = "index.json"
 PIECE = 1 << 20
@@ -42,9 +42,9 @@ def load_arrays(folder: Path, names: Sequence[str]) -> tuple[dict[str, Any], dic
         stored = parse_json(text.decode("utf-8"), FACTS)
         if any(stored["crc32"][name] != _checksum(folder / f"{name}.npy") for name in names):
             return None
-        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names}
+        arrays = {name: map_array(folder / f"{name}.npy") for name in names}
         return dict(stored["facts"]), arrays
-    except (InputError, OSError, ValueError, KeyError, TypeError, EOFError):
+    except (InputError, *NUMPY_ERRORS):
         return None
 
 
