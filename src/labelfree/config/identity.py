@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from labelfree.config.run_config import RunConfig
 from labelfree.errors import InputError
 from labelfree.files.atomic import write_text
 from labelfree.files.documents import read_json
+from labelfree.files.presence import is_there
 
 IDENTITY = "identity.json"
 LARGEST_IDENTITY = 1 << 28
@@ -120,7 +120,7 @@ def _shown(name: str, value: Value) -> str:
 
 
 def _read(path: Path) -> Identity | None:
-    if not os.path.lexists(path):
+    if not is_there(path):
         return None
     entries = read_json(path, LARGEST_IDENTITY, "delete the run folder to start again, or choose another --out")
     if not isinstance(entries, dict):

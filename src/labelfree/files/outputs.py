@@ -13,6 +13,7 @@ from urllib.parse import quote, quote_from_bytes, unquote_to_bytes
 from labelfree.errors import InputError
 from labelfree.files.decoding import reason
 from labelfree.files.leftovers import clean
+from labelfree.files.presence import is_there
 
 RECORD = ".labelfree-outputs"
 """Prefix of the names of records; the machine's name follows."""
@@ -49,9 +50,9 @@ class OutputFolder:
         names = self._names(files)
         self._refuse_inputs(names, inputs)
         self._refuse_places(names)
-        there = [name for name in names if os.path.lexists(self.root / name)]
+        there = [name for name in names if is_there(self.root / name)]
         for folder in image_folders:
-            there += self._names(path for path in folder.glob("*.png") if os.path.lexists(path))
+            there += self._names(path for path in folder.glob("*.png") if is_there(path))
         made = self._recorded()  # after looking for the files: another process records them before it writes them
         foreign = [name for name in there if name not in made]
         if foreign:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from labelfree.config.labels import Views
 from labelfree.config.training import MODALITIES, Modality
 from labelfree.errors import InputError
+from labelfree.files.presence import is_there
 from labelfree.labelling.inference import predict_images, predict_points
 from labelfree.labelling.projection import project_labels, project_scores, refine_cloud, refine_image
 from labelfree.method.pairing import Pairs
@@ -140,7 +140,7 @@ def load_networks(folder: str | Path, device: torch.device) -> NetworkLabels:
     folder = Path(folder)
     # Any of the files counts, so that an incomplete network is an error, not a missing one.
     files = (CONFIG_NAME, WEIGHTS_NAME)
-    found = tuple(any(os.path.lexists(folder / modality / name) for name in files) for modality in MODALITIES)
+    found = tuple(any(is_there(folder / modality / name) for name in files) for modality in MODALITIES)
     if not any(found):
         raise InputError(f"{folder}: holds neither 2d/{CONFIG_NAME} nor 3d/{CONFIG_NAME}; give the folder of a run.")
     return NetworkLabels(

@@ -21,6 +21,7 @@ from labelfree.config.run_config import RunConfig
 from labelfree.errors import InputError
 from labelfree.files.atomic import atomic_folder, write_text
 from labelfree.files.documents import read_json
+from labelfree.files.presence import is_there
 from labelfree.paper_tables.rows import ALL_ROWS, Row
 from labelfree.paper_tables.run_result import Measures, RunResult, read_result, write_result
 
@@ -194,7 +195,7 @@ def _take_over_training(job: Job) -> None:
 
 def _key_of(folder: Path) -> str | None:
     try:
-        if not os.path.lexists(folder / JOB):
+        if not is_there(folder / JOB):
             return None
         return str(read_json(folder / JOB)["key"])
     except (ValueError, KeyError, TypeError) as error:
