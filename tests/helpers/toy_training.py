@@ -40,9 +40,9 @@ def toy_scene(seed: int, frames: int = 2, points: int = 120, latent: bool = True
             image=random.integers(0, 255, (*SIZE, 3), dtype=np.uint8),
             labels=random.integers(0, CLASSES, SIZE).astype(np.uint8),
             mask_ids=random.integers(0, 5, SIZE).astype(np.uint16),
-            pair_point=np.sort(random.permutation(points)[:pairs]),
-            pair_row=random.integers(0, SIZE[0], pairs),
-            pair_column=random.integers(0, SIZE[1], pairs),
+            pair_point=np.sort(random.permutation(points)[:pairs]).astype(np.int32),
+            pair_row=random.integers(0, SIZE[0], pairs).astype(np.int32),
+            pair_column=random.integers(0, SIZE[1], pairs).astype(np.int32),
             target=random.normal(size=(4, 4, 6)).astype(np.float16) if latent else None,
         )
 

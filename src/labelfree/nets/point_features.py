@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from labelfree.scene import Scene
 
@@ -15,6 +17,16 @@ def point_features(scene: Scene) -> NDArray[np.float32]:  # [N, C]
     if scene.intensity is not None:
         return scene.intensity[:, None].astype(np.float32) / np.float32(255.0)
     return np.ones((len(scene), 1), dtype=np.float32)
+
+
+def stored_features(scene: Scene) -> NDArray[np.uint8] | NDArray[np.float32]:  # [N, C]
+    """Return what `unpacked_features` turns into the features of a scene: its colours as bytes if there are any."""
+    return point_features(scene) if scene.colours is None else scene.colours
+
+
+def unpacked_features(stored: Tensor) -> Tensor:  # [N, C] uint8 or float32 -> float32
+    """Return the features of `point_features`, with the same bits on a CPU."""
+    return stored.float() / 127.5 - 1.0 if stored.dtype == torch.uint8 else stored
 
 
 COLOUR_CHANNELS = 3

@@ -33,21 +33,27 @@ class ImageCrop:
         height, width = values.shape[:2]
         rows = self.top + ((np.arange(height) + 0.5) * self.height / height).astype(np.int64)
         columns = self.left + ((np.arange(width) + 0.5) * self.width / width).astype(np.int64)
-        return values[rows[:, None], (columns[::-1] if self.flip else columns)[None, :]]
+        return values.take(rows, axis=0).take(columns[::-1] if self.flip else columns, axis=1)
+
+    def holds(
+        self,
+        rows: NDArray[np.int32],  # [P]
+        columns: NDArray[np.int32],  # [P]
+    ) -> NDArray[np.bool_]:  # [P]
+        """Return whether each source pixel is inside the crop."""
+        below, beside = rows - np.int32(self.top), columns - np.int32(self.left)
+        return (below >= 0) & (below < self.height) & (beside >= 0) & (beside < self.width)
 
     def pixels(
         self,
-        rows: NDArray[np.int64],  # [P]
-        columns: NDArray[np.int64],  # [P]
+        rows: NDArray[np.int32],  # [P]
+        columns: NDArray[np.int32],  # [P]
         size: tuple[int, int],
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-        """Return the rows and columns [P] of source pixels in the crop, and whether each is inside it [P]."""
-        new_rows = np.floor((rows + 0.5 - self.top) * size[0] / self.height).astype(np.int64)
-        new_columns = np.floor((columns + 0.5 - self.left) * size[1] / self.width).astype(np.int64)
-        inside = (new_rows >= 0) & (new_rows < size[0]) & (new_columns >= 0) & (new_columns < size[1])
-        if self.flip:
-            new_columns = size[1] - 1 - new_columns
-        return new_rows, new_columns, inside
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:  # [P], [P]
+        """Return the rows and columns in the crop of source pixels inside it."""
+        new_rows = ((rows + 0.5 - self.top) * size[0] / self.height).astype(np.int32)
+        new_columns = ((columns + 0.5 - self.left) * size[1] / self.width).astype(np.int32)
+        return new_rows, size[1] - 1 - new_columns if self.flip else new_columns
 
     def _part(self, values: NDArray[Any]) -> NDArray[Any]:
         return values[self.top : self.top + self.height, self.left : self.left + self.width]
@@ -67,10 +73,16 @@ def draw_crop(config: AugmentConfig, size: tuple[int, int], random: np.random.Ge
     return ImageCrop(top, left, height, width, flip)
 
 
+def mean_point(points: NDArray[np.float32]) -> NDArray[np.float64]:  # [N, 3] -> [3]
+    """Return the mean of points in metres."""
+    return np.asarray(points.mean(axis=0, dtype=np.float64))
+
+
 def move_points(
     points: NDArray[np.float32],  # [N, 3] z up
     config: AugmentConfig,
     random: np.random.Generator,
+    mean: NDArray[np.float64] | None = None,  # [3] of the points, if it is known
 ) -> NDArray[np.float32]:  # [N, 3]
     """Return the points centred at their mean, rotated about z and mirrored, as far as `config` asks."""
     angle = random.uniform(0.0, 2.0 * math.pi) if config.rotate_points else 0.0
@@ -78,5 +90,4 @@ def move_points(
     cosine, sine = math.cos(angle), math.sin(angle)
     turn = np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]])
     turn[:2] *= mirror[:, None]
-    centred = points - points.mean(axis=0, dtype=np.float64)
-    return (centred @ turn.T).astype(np.float32)
+    return ((points - (mean_point(points) if mean is None else mean)) @ turn.T).astype(np.float32)

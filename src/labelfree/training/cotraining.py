@@ -16,7 +16,7 @@ from labelfree.runtime.side_by_side import side_by_side
 from labelfree.training.checkpoint import Position
 from labelfree.training.fit import Course, fit, joint_mean, optimiser_of, step_seed
 from labelfree.training.prepared_scenes import scene_names
-from labelfree.training.samples import Batch, LabelledScene, collate, draw_sample, scene_random
+from labelfree.training.samples import Batch, LabelledScene, PackedBatch, draw_sample, pack, scene_random
 from labelfree.training.step import StepLosses, loss_record, stage_of, step_labels, step_losses
 
 if TYPE_CHECKING:
@@ -60,13 +60,13 @@ def train(
 
 def build_batch(
     scenes: Sequence[LabelledScene], plan: TrainingPlan, voxel_m: float, epoch: int, chosen: Sequence[int]
-) -> Batch:
-    """Return the batch of the `chosen` scenes in an epoch, augmented by seed, epoch and scene."""
+) -> PackedBatch:
+    """Return the packed batch of the `chosen` scenes in an epoch, augmented by seed, epoch and scene."""
     images = plan.train.images()
     samples = [
         draw_sample(scenes[scene], images, plan.augment, scene_random(plan.seed, epoch, scene)) for scene in chosen
     ]
-    return collate(samples, voxel_m)
+    return pack(samples, voxel_m)
 
 
 def training_step(

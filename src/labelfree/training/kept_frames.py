@@ -58,7 +58,7 @@ def read_frame(path: Path, size: tuple[int, int]) -> LabelledFrame | None:
     entry = np.asarray(mapped)
     if entry["checksum"][0] != _checksum(entry, path):
         return None
-    point, row, column = entry["pairs"][0].astype(np.int64)
+    point, row, column = entry["pairs"][0]
     return LabelledFrame(entry["image"][0], entry["labels"][0], entry["mask_ids"][0], point, row, column, None)
 
 

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
 
+import numpy as np
+
 from labelfree.data.digests import frame_key, points_digest
 from labelfree.data.pairs import pairs_by_depth
-from labelfree.nets.point_features import point_features
+from labelfree.nets.point_features import stored_features
 from labelfree.scene import Frame, Scene
 from labelfree.teachers.teachers import Teachers
 from labelfree.training.kept_frames import FORMAT, KeptFrames
@@ -28,7 +30,7 @@ class LabelledScenes(PreparedScenes[LabelledScene]):
         """Return one scene with labels, masks, pairs and latent targets."""
         digest = points_digest(scene.points_world) if self.kept_frames else ""
         frames = tuple(self.frame(scene, frame, digest) for frame in scene.frames)
-        return LabelledScene(scene.name, scene.upright_points(), point_features(scene), frames)
+        return LabelledScene(scene.name, scene.upright_points(), stored_features(scene), frames)
 
     def frame(self, scene: Scene, frame: Frame, points: str) -> LabelledFrame:
         """Return a frame with labels, masks, pairs and latent target; `points` is the digest of the scene's points."""
@@ -46,9 +48,9 @@ class LabelledScenes(PreparedScenes[LabelledScene]):
             image=frame.resized(self.teachers.size).load_image(),
             labels=self.teachers.training_labels(frame),
             mask_ids=self.teachers.mask_ids(frame),
-            pair_point=pairs.point.numpy(),
-            pair_row=pairs.row.numpy(),
-            pair_column=pairs.column.numpy(),
+            pair_point=pairs.point.numpy().astype(np.int32),
+            pair_row=pairs.row.numpy().astype(np.int32),
+            pair_column=pairs.column.numpy().astype(np.int32),
             target=None,
         )
 

@@ -120,7 +120,8 @@ def step_losses(
     """
     count = None
     if len(batch.targets):
-        count = joint_mean(torch.tensor(float(len(batch.targets)), device=batch.targets.device))
+        count = joint_mean(torch.tensor(float(len(batch.targets)), device=batch.images.device))
+    targets = batch.targets.at_pairs()
 
     def losses(modality: Modality) -> NetworkLosses:
         latent = outputs[modality].latent
@@ -128,7 +129,7 @@ def step_losses(
         consistency = latent.float().sum() * 0.0
         if count is not None:
             at_pairs = _latent_at_pairs(batch, modality, latent)
-            consistency = latent_consistency(at_pairs, batch.targets, count)
+            consistency = latent_consistency(at_pairs, targets, count)
         weights = None
         if class_balance:
             classes = class_counts(labels[modality], logits[modality].shape[1])
