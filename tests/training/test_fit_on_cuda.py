@@ -45,7 +45,7 @@ class Scenes:
 
 def test_weights_are_averaged_on_the_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The loader draws a seed from a tensor, which fake tensors do not have.
-    monkeypatch.setattr(fit_module, "_batches", lambda *given: iter([Scenes([0])]))
+    monkeypatch.setattr(fit_module, "batch_stream", lambda *given: iter([Scenes([0])]))
     averages: list[WeightAverage] = []
     monkeypatch.setattr(WeightAverage, "put_into", lambda average, networks: averages.append(average))
     with FakeTensorMode():

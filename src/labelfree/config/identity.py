@@ -72,7 +72,7 @@ def settings_entries(config: RunConfig) -> dict[str, Value]:
     Defaults are left out, so that a new setting that is off by default does not change the identity of finished runs.
     Files and models are left out; the identity holds digests of their content instead.
     """
-    train = replace(config.train, workers=0, tensorboard=False, checkpoint_seconds=0.0)
+    train = replace(config.train, workers=None, tensorboard=False, checkpoint_seconds=0.0)
     networks = replace(config.networks, backbone_weights=None, backbone_weights_3d=None)
     labels = replace(config.labels, keep_frames=False)
     plain = RunConfig()

@@ -76,8 +76,9 @@ class TrainConfig:
     precision: Precision = "auto"
     """Number format: `auto` takes 16 bits where the hardware multiplies them faster. `float32` is the same on every
     machine, and faster for narrow networks such as the lab's."""
-    workers: int = 0
-    """Processes that prepare batches; 0 prepares them in the main process."""
+    workers: int | None = None
+    """Processes that prepare batches for each training process; 0 prepares them in the main process. `null` takes 0 on
+    a CPU; with a GPU it takes up to 8, one core and half a GB of free shared memory for each."""
     tensorboard: bool = False
     """Write curves for TensorBoard beside metrics.jsonl; needs the extra `tensorboard`."""
     checkpoint_seconds: float = 60.0

@@ -3,63 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.utils.data import DataLoader, Dataset
 
 from labelfree.config.training import TrainConfig, TrainingPlan
 from labelfree.nets.segmenters import Segmenter
 from labelfree.runtime.progress import Progress
+from labelfree.training.batches import BatchT, Packed, batch_stream
 from labelfree.training.checkpoint import MetricsLog, Position, load_checkpoint, require_finite, save_checkpoint
-from labelfree.training.samples import scene_random
 from labelfree.training.schedule import rate_factor, steps_per_epoch
 from labelfree.training.weight_average import WeightAverage
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-
-
-class Movable(Protocol):
-    """A batch of tensors that can be moved to a device."""
-
-    def to(self, device: torch.device) -> Self:
-        """Return the batch on a device."""
-
-
-BatchT = TypeVar("BatchT", bound=Movable)
-
-
-class SceneBatches(Dataset[BatchT]):
-    """The dataset of the batches of one epoch for one process; each batch is built on access."""
-
-    def __init__(
-        self,
-        scenes: int,
-        plan: TrainingPlan,
-        epoch: int,
-        build: Callable[[list[int]], BatchT],
-        rank: int = 0,
-        processes: int = 1,
-    ) -> None:
-        self.build, self.rank, self.processes = build, rank, processes
-        order = scene_random(plan.seed, epoch, scenes).permutation(scenes).tolist()
-        size = min(plan.train.scenes_per_batch, scenes)
-        batches = (order[start : start + size] for start in range(0, len(order), size))
-        self.batches = [batch for batch in batches if len(batch) >= processes]  # at least one scene per process
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __getitem__(self, index: int) -> BatchT:
-        return self.build(self.batches[index][self.rank :: self.processes])
 
 
 @dataclass(frozen=True)
@@ -72,7 +36,7 @@ class Course(Generic[BatchT]):
     """The optimiser of all trained weights."""
     scene_names: tuple[str, ...]
     """The training scenes."""
-    build: Callable[[int, list[int]], BatchT]
+    build: Callable[[int, list[int]], Packed[BatchT]]
     """Return the batch of an epoch from scenes given by index."""
     step: Callable[[nn.Module, Optimizer, BatchT, Position], dict[str, float | int | str]]
     """Take one optimiser step; return its record for metrics.jsonl."""
@@ -95,14 +59,16 @@ def fit(fabric: Fabric, course: Course[BatchT], plan: TrainingPlan, folder: Path
     position = load_checkpoint(folder, networks, optimiser, digest, average) or Position()
     # Prepare the loop
     log = MetricsLog(folder, position, fabric.is_global_zero, plan.train.tensorboard)
-    total = plan.train.epochs * steps_per_epoch(len(course.scene_names), plan.train, fabric.world_size)
+    steps = steps_per_epoch(len(course.scene_names), plan.train, fabric.world_size)
+    total = plan.train.epochs * steps
+    batches = batch_stream(fabric, course.build, len(course.scene_names), plan, position)
     saved = time.monotonic()
     # Train
     model.train()
     with Progress("train", total, done=position.step, enabled=fabric.is_global_zero) as progress:
         while position.epoch < plan.train.epochs:
             _set_rates(wrapped, starting_rates, plan.train, position.epoch)
-            for batch in _batches(fabric, course, plan, position):
+            for batch in islice(batches, steps - position.step_in_epoch):
                 record = course.step(model, wrapped, batch, position)
                 require_finite(record, position, folder)
                 rate = starting_rates[0] * rate_factor(plan.train, position.epoch)
@@ -165,17 +131,3 @@ def _rated(network: Segmenter, rate: float, backbone_rate: float) -> list[dict[s
 def _set_rates(optimiser: Optimizer, starting: list[float], config: TrainConfig, epoch: int) -> None:
     for group, rate in zip(optimiser.param_groups, starting):
         group["lr"] = rate * rate_factor(config, epoch)
-
-
-def _batches(fabric: Fabric, course: Course[BatchT], plan: TrainingPlan, position: Position) -> Iterator[BatchT]:
-    build = partial(course.build, position.epoch)
-    scenes, rank, processes = len(course.scene_names), fabric.global_rank, fabric.world_size
-    epoch = SceneBatches(scenes, plan, position.epoch, build, rank, processes)
-    remaining = range(position.step_in_epoch, len(epoch))
-    # The loader draws a seed at each start; its own generator keeps a resumed epoch equal to an uninterrupted one.
-    own = torch.Generator().manual_seed(plan.seed)
-    loader: DataLoader[BatchT] = DataLoader(
-        epoch, batch_size=None, sampler=remaining, num_workers=plan.train.workers, generator=own
-    )
-    for batch in loader:
-        yield batch.to(fabric.device)

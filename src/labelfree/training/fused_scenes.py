@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -63,10 +63,9 @@ class FusedBatch:
         if device == self.seen.device:
             return self
         held = self.voxels
-        voxels = replace(
-            held, coords=held.coords.to(device), inverse=held.inverse.to(device), features=held.features.to(device)
-        )
-        return FusedBatch(voxels, self.directions.to(device), self.seen.to(device))
+        parts = (held.coords, held.inverse, held.features, held.spread, self.directions, self.seen)
+        coords, inverse, features, spread, directions, seen = (part.to(device, non_blocking=True) for part in parts)
+        return FusedBatch(Voxels(coords, inverse, features, spread), directions, seen)
 
 
 def collate_fused(

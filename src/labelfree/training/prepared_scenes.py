@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, TypeVar, overload
 
+from torch.utils.data import get_worker_info
+
+from labelfree.data.collection import SceneCollection
 from labelfree.scene import Scene
 
 
@@ -23,7 +26,10 @@ SceneT = TypeVar("SceneT", bound=PreparedScene)
 
 
 class PreparedScenes(Sequence[SceneT]):
-    """Scenes prepared for training on first access; the last ones prepared stay in memory up to a budget."""
+    """Scenes prepared for training on first access; the last ones prepared stay in memory up to a budget.
+
+    Worker processes divide the budget among them.
+    """
 
     def __init__(self, scenes: Sequence[Scene], memory_gb: float = 4.0) -> None:
         self.scenes = scenes
@@ -50,12 +56,17 @@ class PreparedScenes(Sequence[SceneT]):
         if index not in self._kept:
             self._kept[index] = self.build(self.scenes[index])
             self._bytes += self._kept[index].nbytes()
-            while len(self._kept) > 1 and self._bytes > self._budget:
+            while len(self._kept) > 1 and self._bytes > self._share():
                 self._bytes -= self._kept.pop(next(iter(self._kept))).nbytes()
         return self._kept[index]
 
+    def _share(self) -> float:
+        """Return the bytes that this process may keep: workers divide the budget among them."""
+        worker = get_worker_info()
+        return self._budget if worker is None else self._budget / worker.num_workers
+
 
 def scene_names(scenes: Sequence[PreparedScene]) -> tuple[str, ...]:
-    """Return the names of training scenes without preparing them."""
+    """Return the names of training scenes without preparing them; those of a dataset are not even read."""
     held = scenes.scenes if isinstance(scenes, PreparedScenes) else scenes
-    return tuple(scene.name for scene in held)
+    return held.names if isinstance(held, SceneCollection) else tuple(scene.name for scene in held)
