@@ -147,3 +147,68 @@ def test_a_point_in_the_camera_plane_has_no_pixel() -> None:
     uv, z = project(torch.zeros(1, 3), EYE, K)
     assert uv.isnan().all()
     assert z.tolist() == [0]
+
+
+def plain_project(points: torch.Tensor, pose: torch.Tensor, intrinsics: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Project all points in double precision, row by row, without leaving any out first."""
+    camera = points.double() @ pose[:3, :3].T + pose[:3, 3]
+    z = camera[:, 2]
+    u, v = ((camera @ intrinsics.T)[:, :2] / torch.where(z == 0, torch.nan, z)[:, None]).unbind(1)
+    return u, v, z
+
+
+def plain_rgbd(
+    points: torch.Tensor, pose: torch.Tensor, intrinsics: torch.Tensor, depth: torch.Tensor, tolerance: float
+) -> Pairs:
+    u, v, z = plain_project(points, pose, intrinsics)
+    height, width = depth.shape
+    seen = torch.nonzero((z > 0) & (u >= 0) & (u < width) & (v >= 0) & (v < height))[:, 0]
+    row, column = v[seen].floor().long(), u[seen].floor().long()
+    at_pixel = depth.double()[row, column]
+    keep = (at_pixel > 0) & ((at_pixel - z[seen]).abs() <= tolerance)
+    return Pairs(seen[keep], row[keep], column[keep])
+
+
+def plain_lidar(
+    points: torch.Tensor, pose: torch.Tensor, intrinsics: torch.Tensor, size: tuple[int, int], border: float
+) -> Pairs:
+    u, v, z = plain_project(points, pose, intrinsics)
+    inside = (u > border) & (v > border) & (u < size[1] - border) & (v < size[0] - border)
+    seen = torch.nonzero((z > 1.0) & inside)[:, 0]
+    return Pairs(seen, v[seen].floor().long(), u[seen].floor().long())
+
+
+def assert_same(found: Pairs, expected: Pairs) -> None:
+    for name in ("point", "row", "column"):
+        assert torch.equal(getattr(found, name), getattr(expected, name))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("reach_m", [1e-3, 3.0, 1e3, 1e6])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_leaving_points_out_first_loses_no_pair(seed: int, reach_m: float, dtype: torch.dtype) -> None:
+    """Clouds from a millimetre to a thousand kilometres, most of whose points lie around the sides of the view."""
+    random, (_, pose) = np.random.default_rng(seed), random_view(seed)
+    intrinsics = torch.tensor([[30.0, 0.5, 12], [0, 31, 9], [0, 0, 1]], dtype=torch.float64)
+    z = random.uniform(-0.1, 1, 8_000) * reach_m
+    u = random.choice([0.0, 1, 23, 24], 8_000) + random.normal(0, 1e-6, 8_000)
+    v = random.choice([0.0, 1, 9, 17, 18], 8_000) + random.normal(0, 1e-6, 8_000)
+    u[::4], v[::3] = random.uniform(-30, 54, 2000), random.uniform(-30, 48, len(v[::3]))
+    rays = torch.linalg.inv(intrinsics) @ torch.from_numpy(np.stack([u, v, np.ones_like(u)]))
+    points = ((rays * torch.from_numpy(z)).T - pose[:3, 3]) @ pose[:3, :3]
+    points = torch.cat([points, -pose[:3, 3] @ pose[:3, :3] + torch.zeros(1, 3)]).to(dtype)  # the camera's own place
+    depth = torch.from_numpy(random.uniform(0, 1, (18, 24)) * reach_m).float()
+    expected = plain_rgbd(points, pose, intrinsics, depth, 0.3 * reach_m)
+    assert len(expected) > 200
+    assert_same(pair_rgbd(points, pose, intrinsics, depth, 0.3 * reach_m), expected)
+    for border in (1, 3):
+        lidar = plain_lidar(points, pose, intrinsics, (18, 24), border)
+        assert (len(lidar) > 20) is (reach_m > 1)
+        assert_same(pair_lidar(points, pose, intrinsics, (18, 24), border_px=border), lidar)
+
+
+def test_points_in_no_view_have_no_pairs() -> None:
+    behind = torch.tensor([[0.0, 0, -2], [9.0, 0, 1], [0.0, 0, 0]])
+    for points in (behind, behind[:0], torch.zeros(5, 3)):
+        assert len(pair_rgbd(points, EYE, K, torch.full((6, 8), 2.0))) == 0
+        assert len(pair_lidar(points, EYE, K, (6, 8), z_buffer=True)) == 0

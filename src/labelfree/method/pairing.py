@@ -16,6 +16,10 @@ CELL_PX = 8
 HIDDEN_BEYOND = 1.1
 """Ratio of a LiDAR point's z to the nearest z in its cell above which the point is hidden."""
 
+RELATIVE_SLACK = 1e-5
+"""Distance at which points outside a view are still projected, relative to the largest coordinate: 80 times the error
+of a rounding in float32."""
+
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
@@ -31,6 +35,10 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.point)
 
+    def chosen(self, keep: Tensor) -> Pairs:  # [P] bool
+        """Return the pairs that a mask selects."""
+        return Pairs(self.point[keep], self.row[keep], self.column[keep])
+
 
 def project(
     points_world: Tensor,  # [N, 3] metres
@@ -41,11 +49,20 @@ def project(
 
     Coordinates are NaN where z is 0.
     """
-    pose, pinhole = world_to_camera.double(), intrinsics.double()
-    camera = points_world.double() @ pose[:3, :3].T + pose[:3, 3]
-    z = camera[:, 2]
-    uv = (camera @ pinhole.T)[:, :2] / torch.where(z == 0, torch.nan, z)[:, None]
-    return uv, z
+    u, v, z = _project(points_world, world_to_camera, intrinsics)
+    return torch.where(z == 0, torch.nan, torch.stack([u, v])).T, z
+
+
+def _project(
+    points_world: Tensor,  # [N, 3] metres
+    world_to_camera: Tensor,  # [4, 4]
+    intrinsics: Tensor,  # [3, 3]
+) -> tuple[Tensor, Tensor, Tensor]:  # u, v and z, each [N] float64
+    """Return image coordinates and z of points, each in memory of its own; u and v mean nothing where z is 0."""
+    pose = world_to_camera.double()
+    camera = pose[:3, :3] @ points_world.double().T + pose[:3, 3:]
+    u, v = (intrinsics.double()[:2] @ camera) / camera[2]
+    return u, v, camera[2]
 
 
 def pair_rgbd(
@@ -57,15 +74,16 @@ def pair_rgbd(
     relative: float | None = None,
 ) -> Pairs:
     """Pair points whose z agrees with the depth map (Eq. 2) up to `tolerance_m` or, if given, `relative` * depth."""
-    uv, z = project(points_world, world_to_camera, intrinsics)
     height, width = depth_m.shape
-    seen = torch.nonzero((z > 0) & _inside(uv, (height, width), 0))[:, 0]
+    near = _near_view(points_world, world_to_camera, intrinsics, (height, width))
+    u, v, z = _project(points_world.index_select(0, near), world_to_camera, intrinsics)
     # The same pixel, whose square contains the point, serves the depth test and the pair.
-    pixel = uv[seen].floor().long()
-    depth = depth_m.double()[pixel[:, 1], pixel[:, 0]]
-    allowed = depth * relative if relative is not None else torch.full_like(depth, tolerance_m)
-    keep = (depth > 0) & ((depth - z[seen]).abs() <= allowed)
-    return Pairs(seen[keep], pixel[keep, 1], pixel[keep, 0])
+    row, column = v.long().clamp_(0, height - 1), u.long().clamp_(0, width - 1)
+    depth = depth_m.reshape(-1).index_select(0, row * width + column).double()
+    allowed = depth * relative if relative is not None else tolerance_m
+    agrees = (depth > 0) & ((depth - z).abs() <= allowed)
+    seen = torch.nonzero((z > 0) & _inside(u, v, (height, width), 0) & agrees)[:, 0]
+    return Pairs(*(part.index_select(0, seen) for part in (near, row, column)))
 
 
 def pair_lidar(
@@ -81,33 +99,54 @@ def pair_lidar(
 
     Hidden points are left out only with `z_buffer`.
     """
-    uv, z = project(points_world, world_to_camera, intrinsics)
-    seen = torch.nonzero((z > z_min) & _inside(uv, size, border_px))[:, 0]
-    if z_buffer:
-        seen = seen[_visible(uv[seen], z[seen], size)]
-    pixel = uv[seen].floor().long()
-    return Pairs(seen, pixel[:, 1], pixel[:, 0])
+    near = _near_view(points_world, world_to_camera, intrinsics, size)
+    u, v, z = _project(points_world.index_select(0, near), world_to_camera, intrinsics)
+    seen = torch.nonzero((z > z_min) & _inside(u, v, size, border_px))[:, 0]
+    u, v, z, near = (part.index_select(0, seen) for part in (u, v, z, near))
+    pairs = Pairs(near, v.long(), u.long())  # u and v are not negative, so this rounds down
+    return pairs.chosen(_visible(u, v, z, size)) if z_buffer else pairs
+
+
+def _near_view(
+    points_world: Tensor,  # [N, 3] metres
+    world_to_camera: Tensor,  # [4, 4]
+    intrinsics: Tensor,  # [3, 3]
+    size: tuple[int, int],
+) -> Tensor:  # [n] int64, ascending
+    """Return all points in front of the camera and inside the image, and a few just outside.
+
+    An image sees few of the points, so that only these are projected in double precision. The view is bounded by five
+    planes. A single product in float32 gives the distances of all points to them; its rounding errors are far below
+    the slack.
+    """
+    u, v, z = intrinsics.double() @ world_to_camera.double()[:3]  # [4] each: column * z, row * z, z of a point
+    sides = torch.stack([z, u, size[1] * z - u, v, size[0] * z - v])
+    sides = sides / sides[:, :3].norm(dim=1, keepdim=True)  # distances in metres, positive inside
+    points = points_world.float()
+    distance = torch.addmm(sides[:, 3:].float(), sides[:, :3].float(), points.T).amin(dim=0)
+    reach = max(float(points.abs().amax()) if len(points) else 0.0, float(sides[:, 3].abs().amax()))
+    return torch.nonzero(distance > -RELATIVE_SLACK * reach)[:, 0]
 
 
 def _inside(
-    uv: Tensor,  # [N, 2]
+    u: Tensor,  # [N]
+    v: Tensor,  # [N]
     size: tuple[int, int],
     border_px: float,
 ) -> Tensor:  # [N] bool
-    limits = uv.new_tensor([size[1] - border_px, size[0] - border_px])
     # A border of one pixel is open on both sides, as in the nuScenes devkit; NaN compares false.
-    low = uv > border_px if border_px > 0 else uv >= 0
-    return (low & (uv < limits)).all(dim=1)
+    low = (u > border_px) & (v > border_px) if border_px > 0 else (u >= 0) & (v >= 0)
+    return low & (u < size[1] - border_px) & (v < size[0] - border_px)
 
 
 def _visible(
-    uv: Tensor,  # [n, 2] inside the image
+    u: Tensor,  # [n] inside the image
+    v: Tensor,  # [n]
     z: Tensor,  # [n] > 0
     size: tuple[int, int],
 ) -> Tensor:  # [n] bool
     cells_across = -(-size[1] // CELL_PX)
-    cells = (uv / CELL_PX).floor().long()
-    index = cells[:, 1] * cells_across + cells[:, 0]
+    index = (v / CELL_PX).long() * cells_across + (u / CELL_PX).long()
     count = cells_across * -(-size[0] // CELL_PX)
     nearest = z.new_full((count,), torch.inf).scatter_reduce_(0, index, z, "amin")
     return z <= nearest[index] * HIDDEN_BEYOND
