@@ -13,7 +13,7 @@ from labelfree.training.samples import LabelledFrame
 
 def test_kept_frames_take_what_is_said(tmp_path: Path) -> None:
     size = (224, 416)
-    pairs = np.arange(size[0] * size[1] // PIXELS_PER_PAIR)
+    pairs = np.arange(size[0] * size[1] // PIXELS_PER_PAIR, dtype=np.int32)
     maps = np.zeros(size, np.uint8)
     path = tmp_path / "one.frame"
     write_frame(path, LabelledFrame(np.stack([maps] * 3, -1), maps, maps.astype(np.uint16), pairs, pairs, pairs, None))

@@ -39,7 +39,7 @@ def fused_scene(seed: int) -> FusedScene:
     seen = np.sort(random.permutation(120)[:70])
     # the feature of a point follows its colour, which the network sees: there is something to learn
     fused = np.concatenate([scene.features[seen], random.normal(0, 0.1, (70, 5))], axis=1).astype(np.float16)
-    return FusedScene(scene.name, scene.points, scene.features, seen, fused)
+    return FusedScene(scene.name, scene.points, np.asarray(scene.features, np.float32), seen, fused)
 
 
 SCENES = [fused_scene(i) for i in range(5)]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import shutil
 import sys
 import tracemalloc
 from collections.abc import Callable, Sequence
@@ -188,6 +189,32 @@ def test_a_disk_that_takes_nothing_is_named(disk: Disk) -> None:
         scenes[0]
 
 
+OPEN = replace(KEPT, keep_frames=None)
+
+
+def test_by_default_frames_are_kept_once_scenes_leave_memory(disk: Disk) -> None:
+    scenes = disk.scenes(3)
+    expected = list(disk.labelled(scenes, plain()))
+    for memory_gb, epochs, entries in ((4.0, 3, 0), (0.0, 1, 0), (0.0, 3, 6)):
+        labelled = disk.labelled(scenes, OPEN, memory_gb=memory_gb)
+        labelled.epochs = epochs
+        for _ in range(epochs):
+            assert_same(list(labelled), expected)
+        assert len(disk.entries()) == entries
+    disk.decoded.clear()
+    assert_same(list(labelled), expected)
+    assert disk.decoded == []
+
+
+def test_by_default_a_tenth_of_the_disk_stays_free(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+    labelled = disk.labelled(disk.scenes(2), OPEN)
+    labelled.epochs = 2
+    for free, entries in ((9, 0), (11, 4)):
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: shutil._ntuple_diskusage(100, 100 - free, free))
+        list(labelled), list(labelled)
+        assert len(disk.entries()) == entries
+
+
 def test_several_at_once_make_the_same(disk: Disk) -> None:
     scenes = disk.scenes(4)
     expected = list(disk.labelled(scenes, plain()))
@@ -203,12 +230,15 @@ def test_several_at_once_make_the_same(disk: Disk) -> None:
 def test_trainings_are_the_same_with_and_without_and_with_worker_processes(disk: Disk) -> None:
     scenes = disk.scenes(5)
     results = []
-    for name, labels, workers in (("plain", plain(), 0), ("first", KEPT, 2), ("later", KEPT, 2), ("alone", KEPT, 0)):
+    cases = (("plain", plain(), 0), ("open", OPEN, 2), ("first", KEPT, 2), ("later", KEPT, 2), ("alone", KEPT, 0))
+    for name, labels, workers in cases:
         plan = toy_plan(epochs=2)
         networks = toy_networks()
         scenes_labelled = disk.labelled(scenes, labels)
+        scenes_labelled.epochs = 2
         plan = replace(plan, train=replace(plan.train, workers=workers))
         train(cpu(), networks, scenes_labelled, plan, disk.folder / name)
+        assert len(disk.entries()) == (0 if name == "plain" else 10)
         results.append((weights(networks), lines(disk.folder / name)))
     assert len(disk.entries()) == 10
     (expected, metrics), *others = results

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,8 +11,9 @@ from torch import Tensor
 from labelfree import InputError
 from labelfree.config.labels import LabelConfig, PairingConfig
 from labelfree.raster import ImageArray
-from labelfree.scene import Frame
+from labelfree.scene import Frame, Scene
 from labelfree.teachers.teachers import Teachers
+from labelfree.training.labelled_scenes import LabelledScenes
 from labelfree.vocabulary import Vocabulary
 
 SIZE = (8, 8)
@@ -65,6 +68,24 @@ def teachers(namer: Namer, soft_vote: bool) -> Teachers:
 def test_a_hard_vote_counts_labels_and_a_soft_one_how_sure_they_are() -> None:
     assert teachers(Scorer(), soft_vote=False).voted_labels(FRAME).tolist() == [[1] * 8] * 8
     assert teachers(Scorer(), soft_vote=True).voted_labels(FRAME).tolist() == [[0] * 6 + [1] * 2] * 8
+
+
+@pytest.mark.parametrize("refine", [True, False])
+def test_a_training_frame_reads_its_masks_once(refine: bool) -> None:
+    class Counted(Masks):
+        read = 0
+
+        def mask_ids(self, frame: Frame, size: tuple[int, int]) -> NDArray[np.uint16]:
+            self.read += 1
+            return super().mask_ids(frame, size)
+
+    masks = Counted()
+    both = replace(teachers(Namer(), soft_vote=False), masks=masks, labels=LabelConfig(SIZE, refine=refine))
+    scene = Scene("0", np.ones((1, 3), np.float32), (FRAME,))
+    (frame,) = LabelledScenes([scene], replace(both, pairing=PairingConfig("lidar")))[0].frames
+    assert masks.read == 1
+    assert (frame.mask_ids == masks.mask_ids(FRAME, SIZE)).all()
+    assert frame.labels.tolist() == (both.voted_labels(FRAME) if refine else both.clip_labels(FRAME)).tolist()
 
 
 def test_a_soft_vote_needs_scores() -> None:

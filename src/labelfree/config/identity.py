@@ -74,7 +74,7 @@ def settings_entries(config: RunConfig) -> dict[str, Value]:
     """
     train = replace(config.train, workers=None, tensorboard=False, checkpoint_seconds=0.0)
     networks = replace(config.networks, backbone_weights=None, backbone_weights_3d=None)
-    labels = replace(config.labels, keep_frames=False)
+    labels = replace(config.labels, keep_frames=None)
     plain = RunConfig()
     same = replace(
         config,

@@ -61,9 +61,10 @@ class LabelConfig:
     switches the loss off."""
     latent_width: int = 64
     """Channels of the latent features, K_f in the paper."""
-    keep_frames: bool = False
+    keep_frames: bool | None = None
     """Store each frame uncompressed under --cache, exactly as co-training reads it, so that later epochs do not decode
-    it again. `labelfree prepare` prints the disk space this takes."""
+    it again. `null` does so where it pays: over several epochs with `train.workers` or scenes larger than `memory_gb`,
+    while a tenth of the disk stays free. `labelfree prepare` prints the disk space this takes."""
 
     def __post_init__(self) -> None:
         if len(self.image_size) != 2:

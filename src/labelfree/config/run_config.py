@@ -45,7 +45,8 @@ class RunConfig:
     predict: PredictConfig = field(default_factory=PredictConfig)
     """Labelling with the trained system."""
     memory_gb: float = 4.0
-    """Largest memory of the labelled scenes kept during training, in GB per process; others are read again."""
+    """Largest memory of the labelled scenes kept during training, in GB per training process, whose workers divide it;
+    others are read again."""
 
     def __post_init__(self) -> None:
         check_choice(self, "", system=System)

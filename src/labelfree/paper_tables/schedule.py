@@ -98,7 +98,7 @@ def run_key(config: RunConfig, identity: str) -> str:
     Settings at their defaults are left out, so that a new option that is off by default keeps finished runs valid.
     """
     train = replace(config.train, workers=None, tensorboard=False, checkpoint_seconds=0.0)
-    labels = replace(config.labels, keep_frames=False)
+    labels = replace(config.labels, keep_frames=None)
     same = asdict(replace(config, train=train, labels=labels)) | {"memory_gb": 0.0}
     text = json.dumps(
         [_changes(same, asdict(RunConfig())), identity, labelfree.__version__], default=str, sort_keys=True

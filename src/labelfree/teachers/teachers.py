@@ -57,17 +57,18 @@ class Teachers:
         """Return the mask id of every pixel [H, W], 0 = no mask."""
         return self.masks.mask_ids(frame, self.size)
 
-    def voted_labels(self, frame: Frame) -> NDArray[np.uint8]:
-        """Return P* of Eq. 4: the labels [H, W] after the vote inside the masks."""
-        masks = torch.from_numpy(self.mask_ids(frame).astype(np.int32))
+    def voted_labels(self, frame: Frame, mask_ids: NDArray[np.uint16] | None = None) -> NDArray[np.uint8]:
+        """Return P* of Eq. 4: the labels [H, W] after the vote inside the masks, which may be given."""
+        masks = torch.from_numpy((self.mask_ids(frame) if mask_ids is None else mask_ids).astype(np.int32))
         if self.labels.soft_vote:
             probabilities = (self.clip_scores(frame) * CLIP_TEMPERATURE).softmax(dim=0).flatten(1).T
             return soft_refine_labels(probabilities, masks.flatten()).view(self.size).to(torch.uint8).numpy()
         return refine_labels(torch.from_numpy(self.clip_labels(frame)), masks, len(self.namer.text)).numpy()
 
-    def training_labels(self, frame: Frame) -> NDArray[np.uint8]:
-        """Return the labels [H, W] for training: voted labels, unless `labels.refine` is off."""
-        return self.voted_labels(frame) if self.labels.refine else self.clip_labels(frame)
+    def training_labels(self, frame: Frame) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
+        """Return the labels [H, W] for training, voted unless `labels.refine` is off, and the masks, read once."""
+        masks = self.mask_ids(frame)
+        return self.voted_labels(frame, masks) if self.labels.refine else self.clip_labels(frame), masks
 
     def pairs(self, scene: Scene, frame: Frame) -> Pairs:
         """Return the pixel-point pairs of a frame at the size of the label maps (Eq. 2)."""

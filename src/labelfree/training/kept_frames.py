@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,9 +33,12 @@ class KeptFrames:
     folder: Path
     size: tuple[int, int]
     """(height, width) of the frames."""
+    spare: float = 0.0
+    """Share of the disk that stays free: no frame is stored beyond it."""
 
     def frame(self, key: str, make: Callable[[], LabelledFrame]) -> LabelledFrame:
-        """Return a frame without its latent target: read from its file, or made and stored if none is intact.
+        """Return a frame without its latent target: read from its file, or made and stored if none is intact
+        and the disk has room.
 
         Raises an `InputError` if the file cannot be written.
         """
@@ -42,8 +46,13 @@ class KeptFrames:
         found = read_frame(path, self.size)
         if found is None:
             found = make()
-            write_frame(path, found)
+            if self.spare == 0.0 or self._has_room():
+                write_frame(path, found)
         return found
+
+    def _has_room(self) -> bool:
+        disk = shutil.disk_usage(self.folder)
+        return disk.free > self.spare * disk.total
 
 
 def read_frame(path: Path, size: tuple[int, int]) -> LabelledFrame | None:

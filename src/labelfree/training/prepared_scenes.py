@@ -36,6 +36,8 @@ class PreparedScenes(Sequence[SceneT]):
         self._budget = memory_gb * 1e9
         self._kept: dict[int, SceneT] = {}
         self._bytes = 0
+        self.overflowed = False
+        """Whether a scene had to leave memory, so that it will be prepared again."""
 
     def build(self, scene: Scene) -> SceneT:
         """Return one scene prepared for training."""
@@ -57,6 +59,7 @@ class PreparedScenes(Sequence[SceneT]):
             self._kept[index] = self.build(self.scenes[index])
             self._bytes += self._kept[index].nbytes()
             while len(self._kept) > 1 and self._bytes > self._share():
+                self.overflowed = True
                 self._bytes -= self._kept.pop(next(iter(self._kept))).nbytes()
         return self._kept[index]
 

@@ -160,7 +160,9 @@ class PackedBatch:
         return self._each(lambda value: value.to(device, non_blocking=True))._unpacked()
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> PackedBatch:
-        tensors = {name: change(value) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        tensors: dict[str, Any] = {
+            name: change(value) for name, value in vars(self).items() if isinstance(value, Tensor)
+        }
         return replace(self, **tensors)
 
     def _unpacked(self) -> Batch:

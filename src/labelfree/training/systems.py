@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from labelfree.config.run_config import RunConfig
+from labelfree.config.training import TrainingPlan
 from labelfree.labelling.labellers import Labeller, NetworkLabels, RefinedLabels, TeacherLabels
 from labelfree.labelling.openscene import OpenSceneLabels
 from labelfree.nets.building import new_networks
 from labelfree.nets.segmenters import Segmenter2D, Segmenter3D
 from labelfree.run import Run, open_run
 from labelfree.scene import Scene
+from labelfree.teachers.label_frames import label_frames
 from labelfree.teachers.teachers import Teachers
+from labelfree.training.batches import worker_count
 from labelfree.training.cotraining import train
 from labelfree.training.distillation import distil
 from labelfree.training.fused_scenes import FusedScenes
@@ -33,15 +37,19 @@ def cotrain(
     `config.train.modalities` names one modality, the other network is returned untrained and is not written.
     Raises an `InputError` if `out` holds a run with other settings, classes, teachers or data.
     """
-    return cotrain_run(open_run(scenes, vocabulary, config, out, teachers).begin())
+    run = open_run(scenes, vocabulary, config, out, teachers).begin()
+    device = run.fabric.device
+    if device.type != "cpu" and worker_count(training_plan(run).train, device, run.fabric.world_size):
+        label_frames(scenes, run.teachers, device)  # workers cannot: see `training_plan`
+    return cotrain_run(run)
 
 
 def cotrain_run(run: Run) -> tuple[Segmenter2D, Segmenter3D]:
     """Train and save the networks of `train.modalities` of a run that has begun; return both networks."""
     config, teachers = run.config, run.teachers
     networks = new_networks(config, teachers.vocabulary, teachers.namer.text, run.scenes[0])
-    scenes = LabelledScenes(run.scenes, teachers, config.memory_gb)
-    train(run.fabric, networks, scenes, config.plan(), run.training_folder, run.identity.digest())
+    scenes = LabelledScenes(run.scenes, teachers, config.memory_gb, config.train.epochs)
+    train(run.fabric, networks, scenes, training_plan(run), run.training_folder, run.identity.digest())
     if run.fabric.is_global_zero:
         for modality in config.train.modalities:
             networks.network(modality).save_pretrained(run.networks_folder / modality)
@@ -53,10 +61,21 @@ def distil_openscene(run: Run) -> Segmenter3D:
     config, teachers = run.config, run.teachers
     net_3d = new_networks(config, teachers.vocabulary, teachers.namer.text, run.scenes[0]).net_3d
     scenes = FusedScenes(run.scenes, teachers, config.memory_gb)
-    distil(run.fabric, net_3d, scenes, config.plan(), run.training_folder, run.identity.digest())
+    distil(run.fabric, net_3d, scenes, training_plan(run), run.training_folder, run.identity.digest())
     if run.fabric.is_global_zero:
         net_3d.save_pretrained(run.networks_folder / "3d")
     return net_3d
+
+
+def training_plan(run: Run) -> TrainingPlan:
+    """Return the settings of training. The main process prepares batches if only it can run the teachers.
+
+    Without a cache teachers label on access, and a worker process cannot use the GPU that its parent uses.
+    """
+    plan = run.config.plan()
+    if plan.train.workers is None and run.teachers.cache is None:
+        return replace(plan, train=replace(plan.train, workers=0))
+    return plan
 
 
 def train_system(run: Run) -> Labeller:
