@@ -1,6 +1,6 @@
 """Measure the path of a training batch to the device, before and after, in one run.
 
-    python benchmarks/data_path.py
+    python -m benchmarks.data_path
 
 A batch has ScanNet's size: 8 scenes of 150,000 points and 16 images of 240x320, with random crops. The scenes are
 synthetic rooms in memory. Both paths prepare the same batches in alternation and the values must be equal. `after` is
@@ -15,15 +15,16 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from benchmarks.former_data_path import former_batch, former_sample
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.former_data_path import former_batch, former_sample
 from labelfree.config.training import AugmentConfig, TrainConfig, TrainingPlan
 from labelfree.method.pairing import Pairs, pair_rgbd, project
 from labelfree.training.batches import batch_stream
@@ -124,9 +125,9 @@ def compare(scenes: list[LabelledScene], rounds: int) -> float:
     """Print times and bytes of both paths; return the time of the former one."""
     times: list[list[float]] = []
     for epoch in range(rounds):
-        before, wide = seconds(lambda: former(scenes, epoch))
-        after, packed = seconds(lambda: build_batch(scenes, PLAN, VOXEL_M, epoch, range(SCENES)))
-        unpacked, batch = seconds(lambda: packed.to(torch.device("cpu")))
+        before, wide = seconds(partial(former, scenes, epoch))
+        after, packed = seconds(partial(build_batch, scenes, PLAN, VOXEL_M, epoch, range(SCENES)))
+        unpacked, batch = seconds(partial(packed.to, torch.device("cpu")))
         sampled, _ = seconds(batch.targets.at_pairs)
         require_equal(wide, batch)
         times.append([before, after, unpacked, sampled])
@@ -167,7 +168,9 @@ def compare_with_workers(scenes: list[LabelledScene], before: float, workers: in
         waits.append(time.perf_counter() - started)
         costs.append(time.process_time() - cpu)
     wait, cost = statistics.median(waits), statistics.median(costs)
-    print(f"main process, {workers} worker(s), steps of {step:g} s: waits {wait:.3f} s ({cost:.3f} s of its core)", end="")
+    print(
+        f"main process, {workers} worker(s), steps of {step:g} s: waits {wait:.3f} s ({cost:.3f} s of its core)", end=""
+    )
     print(f": {before / wait:.0f} times less")
     epoch = -(-SCANNET_SCENES // SCENES)
     print(f"an epoch of {SCANNET_SCENES} scenes, {epoch} batches: {before * epoch:.0f} s, now {wait * epoch:.0f} s")
@@ -226,7 +229,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--step", type=float, default=1.0, help="seconds of the device's step that the pause stands for")
+    parser.add_argument(
+        "--step", type=float, default=1.0, help="seconds of the device's step that the pause stands for"
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
     scenes = [room(seed) for seed in range(SCENES)]

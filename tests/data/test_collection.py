@@ -11,9 +11,11 @@ from PIL import Image
 from helpers.small_capture import CLASSES, INTRINSICS, SIZE, make_capture
 from labelfree.data.captures.posed_rgbd import CaptureSource
 from labelfree.data.captures.writing import write_scene
-from labelfree.data.collection import open_scenes
+from labelfree.data.collection import SceneCollection, count_frames, open_scenes
 from labelfree.data.layout import ReadOptions
 from labelfree.errors import InputError
+from labelfree.scene import Scene
+from labelfree.training.prepared_scenes import PreparedScenes, scene_names
 
 CAPTURE = make_capture(6)
 POINTS = np.random.default_rng(0).uniform(-1, 1, (50, 3)).astype(np.float32)
@@ -281,3 +283,28 @@ def test_a_capture_has_no_splits(scene: Path) -> None:
 def test_a_split_is_a_file_name(split: str) -> None:
     with pytest.raises(InputError, match="--split"):
         ReadOptions(split=split)
+
+
+class Counted:
+    """A scene on disk that counts how often it is built."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.built = name, 0
+
+    def build(self) -> Scene:
+        self.built += 1
+        return Scene(self.name, POINTS, ())
+
+    def faults(self, thorough: bool = False) -> tuple[str, ...]:
+        return ()
+
+
+def test_scenes_are_named_unread_and_their_frames_counted_once() -> None:
+    sources = [Counted(f"room-{i}") for i in range(4)]
+    collection = SceneCollection(tuple(sources))
+    assert scene_names(PreparedScenes(collection)) == collection.names == tuple(source.name for source in sources)
+    assert [source.built for source in sources] == [0] * 4
+    assert count_frames(collection) == count_frames(collection) == count_frames(list(collection)) == 0
+    assert [source.built for source in sources] == [2] * 4  # by the first count and by list()
+    assert len(collection[1:]) == 3
+    assert collection[1:].frame_count() == 0

@@ -54,7 +54,7 @@ def preflight(
     if trains:
         check_processes(config, len(scenes), processes)
         check_networks(config, scenes[0])
-    frames = check_truth(scenes, vocabulary) if measured else sum(len(scene.frames) for scene in scenes)
+    frames = check_truth(scenes, vocabulary) if measured else scenes.frame_count()
     return check_disk(config, frames, out, cache, trains)
 
 

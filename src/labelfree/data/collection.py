@@ -43,6 +43,8 @@ class SceneCollection(Sequence[Scene]):
     measured: tuple[str, ...] | None = None
     """Classes of the vocabulary that the ground truth can contain; None for all."""
     _last: dict[int, Scene] = field(default_factory=dict, repr=False)
+    _frames: dict[int, int] = field(default_factory=dict, repr=False)
+    """Number of frames of each scene that was built so far."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -51,6 +53,10 @@ class SceneCollection(Sequence[Scene]):
 
     def __len__(self) -> int:
         return len(self.sources)
+
+    def frame_count(self) -> int:
+        """Return the number of frames of all scenes; a scene that was built before is not built again."""
+        return sum(self._frames[i] if i in self._frames else len(self[i].frames) for i in range(len(self)))
 
     def counted_by(self, vocabulary: Vocabulary) -> SceneCollection:
         """Return the scenes with ground truth in the ids of a vocabulary, matched by name; unknown classes become 255.
@@ -72,7 +78,7 @@ class SceneCollection(Sequence[Scene]):
     def __getitem__(self, index: slice) -> SceneCollection: ...
     def __getitem__(self, index: int | slice) -> Scene | SceneCollection:
         if isinstance(index, slice):
-            return replace(self, sources=self.sources[index], _last={})
+            return replace(self, sources=self.sources[index], _last={}, _frames={})
         position = range(len(self.sources))[index]
         if position not in self._last:
             with reading(Path(self.sources[position].name)):
@@ -81,7 +87,13 @@ class SceneCollection(Sequence[Scene]):
                 scene = relabelled(scene, self.new_ids)
             self._last.clear()
             self._last[position] = scene
+            self._frames[position] = len(scene.frames)
         return self._last[position]
+
+
+def count_frames(scenes: Sequence[Scene]) -> int:
+    """Return the number of frames of scenes."""
+    return scenes.frame_count() if isinstance(scenes, SceneCollection) else sum(len(scene.frames) for scene in scenes)
 
 
 LAYOUTS: tuple[Layout, ...] = (

@@ -7,6 +7,7 @@ from functools import partial
 
 import torch
 
+from labelfree.data.collection import count_frames
 from labelfree.errors import InputError
 from labelfree.runtime.progress import Progress
 from labelfree.runtime.side_by_side import side_by_side
@@ -27,7 +28,7 @@ def label_frames(
             teachers.mask_ids(frame)
             teachers.clip_labels(frame)
 
-    total = sum(len(scene.frames) for scene in scenes)
+    total = count_frames(scenes)
     if not total:
         raise InputError(
             f"Scene '{scenes[0].name}' has no images, so CLIP and SAM cannot label it: predict with a trained run."
