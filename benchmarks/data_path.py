@@ -48,7 +48,7 @@ def room_points(random: np.random.Generator) -> NDArray[np.float32]:  # [N, 3]
     axis, side = random.choice(3, POINTS, p=areas / areas.sum()), random.integers(0, 2, POINTS)
     points = random.uniform(0, 1, (POINTS, 3)) * ROOM_M
     points[np.arange(POINTS), axis] = side * ROOM_M[axis]
-    return (points + random.normal(0, 0.005, points.shape)).astype(np.float32)
+    return np.asarray(points + random.normal(0, 0.005, points.shape), np.float32)
 
 
 def camera(random: np.random.Generator) -> NDArray[np.float64]:  # [4, 4]
@@ -70,7 +70,7 @@ def depth_map(pose: NDArray[np.float64]) -> NDArray[np.float32]:  # [H, W] metre
     row, column = np.indices(SIZE) + 0.5
     rays = np.stack([(column - 160) / 288, (row - 120) / 288, np.ones(SIZE)], axis=-1) @ pose[:3, :3]
     with np.errstate(divide="ignore"):
-        return np.where(rays > 0, (ROOM_M - eye) / rays, -eye / rays).min(axis=-1).astype(np.float32)
+        return np.asarray(np.where(rays > 0, (ROOM_M - eye) / rays, -eye / rays).min(axis=-1), np.float32)
 
 
 def blocks(random: np.random.Generator, side: int, count: int) -> NDArray[Any]:  # [H, W]
@@ -83,7 +83,8 @@ def room(seed: int) -> LabelledScene:
 
     def frame() -> LabelledFrame:
         pose = camera(random)
-        pairs = pair_rgbd(*map(torch.from_numpy, (points, pose, INTRINSICS, depth_map(pose))))
+        cloud, view, intrinsics, depth = map(torch.from_numpy, (points, pose, INTRINSICS, depth_map(pose)))
+        pairs = pair_rgbd(cloud, view, intrinsics, depth)
         return LabelledFrame(
             image=np.stack([blocks(random, 8, 256) for _ in range(3)], axis=-1).astype(np.uint8),
             labels=blocks(random, 16, 20).astype(np.uint8),
@@ -131,14 +132,15 @@ def compare(scenes: list[LabelledScene], rounds: int) -> float:
         sampled, _ = seconds(batch.targets.at_pairs)
         require_equal(wide, batch)
         times.append([before, after, unpacked, sampled])
-    before, after, unpacked, sampled = (min(column) for column in zip(*times))
+    best: list[float] = [min(column) for column in zip(*times)]
+    before, after, unpacked, sampled = best
     sent = sum(value.nbytes for value in wide.values())
     print(f"{len(batch.pair_voxel):,} pairs, {len(batch.voxels):,} voxels; equal values")
     print(f"bytes to the device   before {sent / 1e6:.0f} MB, after {packed.nbytes() / 1e6:.0f} MB", end="")
     print(f": {sent / packed.nbytes():.1f} times less")
     print(f"main process, 0 workers  before {before:.2f} s, after {after:.2f} s: {before / after:.1f} times less")
     print(f"then on the device, here this CPU: unpack and voxelise {unpacked:.2f} s, Eq. 7's targets {sampled:.2f} s")
-    return before
+    return best[0]
 
 
 class Arrived:
@@ -186,7 +188,7 @@ def numpy_pairs(points: NDArray[Any], pose: NDArray[Any], depth: NDArray[Any]) -
     row = np.floor(INTRINSICS[1, 1] * camera[:, 1] / safe + INTRINSICS[1, 2]).astype(np.int64)
     seen = np.flatnonzero(front & (column >= 0) & (column < SIZE[1]) & (row >= 0) & (row < SIZE[0]))
     at_pixel = depth[row[seen], column[seen]]
-    return seen[(at_pixel > 0) & (np.abs(at_pixel - z[seen]) <= 0.05)]
+    return np.asarray(seen[(at_pixel > 0) & (np.abs(at_pixel - z[seen]) <= 0.05)])
 
 
 def former_pairs(points: Tensor, pose: Tensor, depth: Tensor) -> Pairs:

@@ -69,7 +69,7 @@ def _crop_map(crop: ImageCrop, values: NDArray[Any]) -> NDArray[Any]:
     height, width = values.shape
     rows = crop.top + ((np.arange(height) + 0.5) * crop.height / height).astype(np.int64)
     columns = crop.left + ((np.arange(width) + 0.5) * crop.width / width).astype(np.int64)
-    return values[rows[:, None], (columns[::-1] if crop.flip else columns)[None, :]]
+    return np.asarray(values[rows[:, None], (columns[::-1] if crop.flip else columns)[None, :]])
 
 
 def former_batch(samples: Sequence[FormerSample], voxel_m: float) -> dict[str, Tensor]:

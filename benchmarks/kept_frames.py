@@ -60,7 +60,7 @@ def compare(what: str, without: Callable[[], object], kept: Callable[[], object]
     ratios = sorted(slow / fast for slow, fast in pairs)
     slow, fast = (statistics.median(times) for times in zip(*pairs))
     spread = f"{ratios[0]:.1f} to {ratios[-1]:.1f}"
-    print(f"{what}: {slow:.1f} ms a picture without, {fast:.1f} with: {slow / fast:.1f} times ({spread})", flush=True)
+    print(f"{what}: {slow:.1f} ms per image without, {fast:.1f} with: {slow / fast:.1f} times ({spread})", flush=True)
 
 
 def main() -> None:
@@ -83,9 +83,9 @@ def main() -> None:
     for path in kept.kept_frames.folder.glob("*.frame"):
         path.unlink()
     list(without)  # warms up
-    print(f"first epoch, which keeps them: {milliseconds(lambda: list(kept), frames):.1f} ms a picture")
+    print(f"first epoch, which keeps them: {milliseconds(lambda: list(kept), frames):.1f} ms per image")
     sizes = [path.stat().st_size for path in kept.kept_frames.folder.glob("*.frame")]
-    print(f"{len(sizes)} pictures, {statistics.mean(sizes) / 1000:.0f} kB each")
+    print(f"{len(sizes)} images, {statistics.mean(sizes) / 1000:.0f} kB each")
     compare("scenes made ready", lambda: list(without), lambda: list(kept), frames, options.rounds)
     plan = config.plan()
     compare(

@@ -45,7 +45,7 @@ def test_nuscenes_and_then_nuimages(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main(["prepare", str(data), "--recipe", "nuscenes"]) == 0
     said = capsys.readouterr().out
     assert "2 key frames of 34,149 published" in said
-    assert "with labels.keep_frames=true about 0.0 GiB more" in said
+    assert "kept frames (labels.keep_frames) about 0.0 GiB more" in said
     settings = ("--networks.net_3d.voxel_m=0.3", "--labels.keep_frames=true", *TINY)
     assert main(["train", str(data), "--split", "train", "--out", run, *settings]) == 0
     assert len(list((tmp_path / "runs" / "cache").glob("frames-*/*.frame"))) == 6

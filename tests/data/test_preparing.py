@@ -23,4 +23,4 @@ def test_kept_frames_take_what_is_said(tmp_path: Path) -> None:
 def test_disk_of_the_whole_of_nuscenes() -> None:
     said = render(Survey("nuscenes", (), (), frames=144_654), NextStep("labelfree"), (224, 416), 64, None)
     assert "for 144,654 images at 224x416: about 1" in said
-    assert "with labels.keep_frames=true about 94.2 GiB more" in said
+    assert "kept frames (labels.keep_frames) about 94.2 GiB more" in said

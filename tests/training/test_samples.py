@@ -100,13 +100,15 @@ def test_a_packed_batch_holds_the_smallest_types() -> None:
     assert np.allclose(batch.images, expected, atol=1e-6)
 
 
-def test_mask_ids_beyond_a_byte_are_kept() -> None:
+@pytest.mark.parametrize(("largest", "size"), [(255, 1), (256, 2), (32_767, 2), (32_768, 4), (65_535, 4)])
+def test_mask_ids_take_the_bytes_they_need(largest: int, size: int) -> None:
     scene = toy_scene(0, frames=1)
     ids = scene.frames[0].mask_ids.copy()
-    ids[:2] = 40_000
+    ids[:2] = largest
     scene = replace(scene, frames=(replace(scene.frames[0], mask_ids=ids),))
-    batch = collate([draw_sample(scene, 1, STILL, scene_random(0, 0, 0))], 0.2)
-    assert (batch.mask_ids[0].numpy() == ids).all()
+    packed = pack([draw_sample(scene, 1, STILL, scene_random(0, 0, 0))], 0.2)
+    assert packed.mask_ids.element_size() == size
+    assert (packed.to(torch.device("cpu")).mask_ids[0].numpy() == ids).all()
 
 
 def test_same_seed_same_sample_whatever_else_was_drawn() -> None:

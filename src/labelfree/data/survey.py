@@ -58,7 +58,7 @@ def render(
         f"  caches of both teachers for {found.frames:,} images {at}: about {size:,.1f} GiB with ViT-B/16's widths"
     )
     kept = kept_bytes(found.frames, image_size) / 2**30
-    lines.append(f"  with labels.keep_frames=true about {kept:,.1f} GiB more; each image is then decoded only once")
+    lines.append(f"  kept frames (labels.keep_frames) about {kept:,.1f} GiB more; each image is then decoded only once")
     if seconds_per_frame is None:
         lines.append("  time: not measured; --measure 2 times both teachers on two of your images")
     else:

@@ -132,7 +132,7 @@ class PackedBatch:
 
     images: Tensor  # [B, H, W, 3] uint8
     labels: Tensor  # [B, H, W] uint8
-    mask_ids: Tensor  # [B, H, W] uint8 or uint16, ids of each image from 1
+    mask_ids: Tensor  # [B, H, W] uint8, int16 or int32, ids of each image from 1
     points: Tensor  # [N, 3] float32
     features: Tensor  # [N, C] uint8 or float32, see `stored_features`
     pair_point: Tensor  # [P] int32 index into `points`
@@ -245,10 +245,11 @@ def pack(samples: Sequence[Sample], voxel_m: float) -> PackedBatch:
     first = np.repeat(np.cumsum([0, *points[:-1]]), [len(sample.views) for sample in samples])
     targets = [view.target for view in views if view.target is not None]
     mask_ids = np.stack([view.mask_ids for view in views])
+    smallest = next(kind for kind in (np.uint8, np.int16, np.int32) if mask_ids.max() <= np.iinfo(kind).max)
     return PackedBatch(
         images=torch.from_numpy(np.stack([view.image for view in views])),
         labels=torch.from_numpy(np.stack([view.labels for view in views])),
-        mask_ids=torch.from_numpy(mask_ids.astype(np.min_scalar_type(mask_ids.max()), copy=False)),
+        mask_ids=torch.from_numpy(mask_ids.astype(smallest)),
         points=_joined((sample.points for sample in samples), np.float32),
         features=torch.from_numpy(np.concatenate([sample.features for sample in samples])),
         pair_point=_joined((view.pair_point + start for view, start in zip(views, first)), np.int32),
