@@ -80,6 +80,7 @@ def test_the_same_workers_serve_all_epochs() -> None:
         (None, "cuda", 1, 16, 2.2, 4),
         (5, "cpu", 1, 1, 0, 5),
         (0, "cuda", 1, 16, 64, 0),
+        (None, "mps", 1, 16, 64, 0),
     ],
 )
 def test_workers_are_chosen_by_the_machine(

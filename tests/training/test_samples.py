@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -119,6 +120,22 @@ def test_same_seed_same_sample_whatever_else_was_drawn() -> None:
     assert (first.points == again.points).all()
     for view, other in zip(first.views, again.views, strict=True):
         assert all((getattr(view, name) == getattr(other, name)).all() for name in ("image", "labels", "pair_row"))
+
+
+def test_all_frames_have_a_target_or_none_has() -> None:
+    scene = toy_scene(0)
+    mixed = replace(scene, frames=(scene.frames[0], replace(scene.frames[1], target=None)))
+    with pytest.raises(ValueError, match="1 of 2 frames have a latent target"):
+        pack([draw_sample(mixed, 2, STILL, scene_random(0, 0, 0))], 0.2)
+
+
+def test_a_view_may_have_no_pairs() -> None:
+    scene = toy_scene(0)
+    lonely: dict[str, Any] = {name: np.zeros(0, np.int32) for name in ("pair_point", "pair_row", "pair_column")}
+    scene = replace(scene, frames=(replace(scene.frames[0], **lonely), scene.frames[1]))
+    batch = collate([draw_sample(scene, 2, STILL, scene_random(0, 0, 0))], 0.2)
+    assert batch.targets.at_pairs().shape == (60, 4)
+    assert batch.pairs.image.tolist() == [1] * 60
 
 
 def test_no_pairs_and_no_target() -> None:

@@ -107,7 +107,7 @@ def _loader(
         batch_size=None,
         sampler=places,
         num_workers=workers,
-        pin_memory=fabric.device.type == "cuda",
+        pin_memory=fabric.device.type == "cuda" and torch.cuda.is_available(),
         # The loader draws a seed at its start; its own generator leaves the global one as it is.
         generator=torch.Generator().manual_seed(plan.seed),
         # Workers inherit scenes and teachers; started afresh they would need a copy of both.
@@ -122,9 +122,9 @@ def worker_count(config: TrainConfig, device: torch.device, processes: int) -> i
     """
     if config.workers is not None:
         return config.workers
-    if device.type == "cpu":
+    here = min(processes, torch.cuda.device_count())
+    if device.type != "cuda" or not here:
         return 0
-    here = max(1, min(processes, torch.cuda.device_count()))
     return max(0, min(MOST_WORKERS, usable_cores() // here - 1, _free_shared_bytes() // (here * SHARED_BYTES)))
 
 

@@ -238,12 +238,17 @@ def collate(samples: Sequence[Sample], voxel_m: float) -> Batch:
 
 
 def pack(samples: Sequence[Sample], voxel_m: float) -> PackedBatch:
-    """Return the packed batch of several samples; `voxel_m` is the edge of a voxel in metres."""
+    """Return the packed batch of several samples; `voxel_m` is the edge of a voxel in metres.
+
+    Raises a `ValueError` if some frames have a latent target and others have none.
+    """
     views = [view for sample in samples for view in sample.views]
     points = [len(sample.points) for sample in samples]
     # A pair's point is counted in its scene; in the batch the points of earlier scenes come first.
     first = np.repeat(np.cumsum([0, *points[:-1]]), [len(sample.views) for sample in samples])
     targets = [view.target for view in views if view.target is not None]
+    if len(targets) not in (0, len(views)):
+        raise ValueError(f"{len(targets)} of {len(views)} frames have a latent target: give one to all, or to none.")
     mask_ids = np.stack([view.mask_ids for view in views])
     smallest = next(kind for kind in (np.uint8, np.int16, np.int32) if mask_ids.max() <= np.iinfo(kind).max)
     return PackedBatch(
