@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from helpers.process_group import ProcessGroup
 from labelfree_lab.rooms.dataset import LabSize, write_room
 
 
@@ -15,6 +16,14 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("captures") / "room"
     write_room(folder, room_seed=77, views=4, size=LabSize())
     return folder
+
+
+@pytest.fixture(scope="session")
+def process_group() -> Iterator[ProcessGroup]:
+    """Two processes that train together, started once: each takes seconds to import PyTorch."""
+    group = ProcessGroup()
+    yield group
+    group.end()
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
+from helpers.process_group import ProcessGroup
 from helpers.toy_training import (
     SCENES,
     assert_processes_agree,
     cpu,
     gradients,
-    join_processes,
     killed_at,
     lines,
     still_batch,
@@ -115,10 +115,5 @@ def gradient_step(fabric: Fabric) -> dict[str, torch.Tensor]:
     return gradients(networks)
 
 
-def run_process(rank: int, processes: int, port: int, out: str) -> None:
-    torch.save(gradient_step(join_processes(rank, processes, port)), f"{out}/{rank}.pt")
-    torch.distributed.destroy_process_group()
-
-
-def test_two_processes_have_the_gradients_of_one(tmp_path: Path) -> None:
-    assert_processes_agree(run_process, gradient_step(cpu()), tmp_path)
+def test_two_processes_have_the_gradients_of_one(process_group: ProcessGroup) -> None:
+    assert_processes_agree(process_group.run(gradient_step), gradient_step(cpu()))

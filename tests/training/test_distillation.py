@@ -10,18 +10,19 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
+from helpers.process_group import ProcessGroup
 from helpers.toy_training import (
     STILL,
     assert_processes_agree,
     assert_resumed,
     cpu,
     gradients,
-    join_processes,
     killed_at,
     lines,
     toy_networks,
     toy_plan,
     toy_scene,
+    weights,
 )
 from labelfree import InputError
 from labelfree.method.openscene import feature_distillation
@@ -100,10 +101,23 @@ def one_step(fabric: Fabric) -> dict[str, torch.Tensor]:
     return gradients(networks)
 
 
-def run_process(rank: int, processes: int, port: int, out: str) -> None:
-    torch.save(one_step(join_processes(rank, processes, port)), f"{out}/{rank}.pt")
-    torch.distributed.destroy_process_group()
+def test_two_processes_have_the_gradients_of_one(process_group: ProcessGroup) -> None:
+    assert_processes_agree(process_group.run(one_step), one_step(cpu()))
 
 
-def test_two_processes_have_the_gradients_of_one(tmp_path: Path) -> None:
-    assert_processes_agree(run_process, one_step(cpu()), tmp_path)
+def distilled(fabric: Fabric, scenes: list[FusedScene], folder: Path) -> dict[str, torch.Tensor]:
+    net, plan = network(), toy_plan(epochs=2)
+    distil(fabric, net, scenes, replace(plan, train=replace(plan.train, average_decay=0.0)), folder)
+    return weights(net)
+
+
+def test_two_processes_train_as_one_also_where_one_sees_no_point(process_group: ProcessGroup, tmp_path: Path) -> None:
+    unseen = replace(SCENES[1], seen=SCENES[1].seen[:0], fused=SCENES[1].fused[:0])
+    scenes = [SCENES[0], unseen]  # each process has one of them
+    expected = distilled(cpu(), scenes, tmp_path / "one")
+    first, second = process_group.run(distilled, scenes, tmp_path / "two")
+    for name, value in expected.items():
+        assert torch.equal(first[name], second[name]), name
+        assert torch.allclose(first[name], value, atol=1e-4, rtol=1e-3), name
+    one, two = ([line["distillation_3d"] for line in lines(tmp_path / part)] for part in ("one", "two"))
+    assert np.allclose(one, two, atol=1e-4)

@@ -11,6 +11,7 @@ import torch
 from lightning_fabric import Fabric
 
 from helpers import toy_training as toy
+from helpers.process_group import ProcessGroup
 from labelfree import InputError
 from labelfree.config.training import MODALITIES, Modality, SwitchConfig, TrainConfig, TrainingPlan
 from labelfree.files.metrics import METRICS
@@ -74,23 +75,11 @@ def one_step(fabric: Fabric, modality: Modality) -> dict[str, torch.Tensor]:
     return toy.gradients(networks)
 
 
-def run_process(rank: int, processes: int, port: int, out: str) -> None:
-    fabric = toy.join_processes(rank, processes, port)
-    for modality in MODALITIES:
-        torch.save(one_step(fabric, modality), f"{out}/{modality}-{rank}.pt")
-    torch.distributed.destroy_process_group()
-
-
-def test_two_processes_have_the_gradients_of_one(tmp_path: Path) -> None:
-    arguments = (2, toy.free_port(), str(tmp_path))
-    torch.multiprocessing.spawn(run_process, arguments, nprocs=2)  # type: ignore[attr-defined,no-untyped-call]
-    for modality in MODALITIES:
-        single = one_step(toy.cpu(), modality)
-        assert all(name.startswith(f"net_{modality}") for name in single)
-        for rank in (0, 1):
-            found = torch.load(tmp_path / f"{modality}-{rank}.pt", weights_only=True)
-            assert found.keys() == single.keys()
-            assert all(torch.allclose(found[name], value, atol=1e-5, rtol=1e-4) for name, value in single.items())
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_two_processes_have_the_gradients_of_one(process_group: ProcessGroup, modality: Modality) -> None:
+    single = one_step(toy.cpu(), modality)
+    assert all(name.startswith(f"net_{modality}") for name in single)
+    toy.assert_processes_agree(process_group.run(one_step, modality), single)
 
 
 @pytest.mark.parametrize("modality", MODALITIES)

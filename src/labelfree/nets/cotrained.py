@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from labelfree.config.training import MODALITIES, Modality
+from labelfree.nets.norm import is_synchronised
 from labelfree.nets.segmenters import Segmenter2D, Segmenter3D
 from labelfree.nets.sparse.voxels import Voxels
 from labelfree.runtime.side_by_side import side_by_side
@@ -50,9 +51,12 @@ class CoTrained(nn.Module):
                 self.network(modality).requires_grad_(False)
 
     def forward(self, inputs: Inputs) -> dict[Modality, tuple[Tensor, Tensor]]:
-        """Return logits and latent features of each network with an input; on a CPU both networks run in parallel."""
+        """Return logits and latent features of each network with an input; on a CPU both networks run in parallel.
+
+        With synchronised batch norm they run one after the other: the order of exchanges must not depend on threads.
+        """
         on_cpu = all(value.device.type == "cpu" for value in inputs.values() if isinstance(value, Tensor))
-        if len(inputs) == len(MODALITIES) and on_cpu:
+        if len(inputs) == len(MODALITIES) and on_cpu and not is_synchronised(self):
             first, second = side_by_side(lambda: self._run("2d", inputs), lambda: self._run("3d", inputs))
             return {"2d": first, "3d": second}
         return {modality: self._run(modality, inputs) for modality in inputs}

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import os
 import re
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import torch
 
 from labelfree.config.training import Precision
 from labelfree.errors import InputError, shown
+from labelfree.runtime.launch import Launch, blame, start_processes
 from labelfree.runtime.precision import fabric_precision
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+    from lightning_fabric.plugins.environments import ClusterEnvironment
+    from lightning_fabric.strategies import Strategy
+
+SINGLE = Launch()
+TIMEOUT = timedelta(hours=1)
+"""Time in which a process must take part in an exchange. A process that ends is noticed at once; this limit is for a
+machine or a network that fails without closing its connections. Reading and checking the data must fit into it."""
 
 
 def pick_device(device: str) -> torch.device:
@@ -36,8 +45,8 @@ def pick_device(device: str) -> torch.device:
     return torch.device(device)
 
 
-def make_fabric(device: str = "auto", processes: int = 1, precision: Precision = "auto") -> Fabric:
-    """Return Lightning Fabric on a device, in one process or, launched with DDP, in several.
+def make_fabric(device: str = "auto", launch: Launch = SINGLE, precision: Precision = "auto") -> Fabric:
+    """Return Lightning Fabric on a device, in one process or, with DDP, in those of `runtime.launch.planned`.
 
     Raises an InputError if the device or the number of processes is not available.
     """
@@ -45,16 +54,53 @@ def make_fabric(device: str = "auto", processes: int = 1, precision: Precision =
 
     chosen = pick_device(device)
     accelerator, index = chosen.type, chosen.index
-    places = torch.cuda.device_count() if accelerator == "cuda" else os.cpu_count() or 1
-    if not 1 <= processes <= places:
-        what = "CUDA devices" if accelerator == "cuda" else "CPU cores"
-        raise InputError(f"--processes is {processes}: give 1 to {places}, the number of {what} here.")
-    if index is not None and processes > 1:
-        raise InputError(f"--processes is {processes} but --device {device} is a single one; use --device cuda.")
-    devices: int | list[int] = processes if index is None else [index]
-    strategy = "ddp" if processes > 1 else "auto"
+    _require_places(device, chosen, launch)
     number_format = fabric_precision(accelerator, precision)
-    fabric = Fabric(accelerator=accelerator, strategy=strategy, devices=devices, precision=number_format)
-    if processes > 1:
+    if launch.total == 1:
+        single = 1 if index is None else [index]
+        return Fabric(accelerator=accelerator, devices=single, precision=number_format, plugins=[_environment(launch)])
+    start_processes(launch)
+    fabric = Fabric(
+        accelerator=accelerator,
+        strategy=_strategy(),
+        devices=launch.per_node,
+        num_nodes=launch.nodes,
+        precision=number_format,
+        plugins=[_environment(launch)],
+    )
+    try:
         fabric.launch()
+    except (RuntimeError, ValueError) as error:
+        blame(fabric.global_rank, launch.total, error)
     return fabric
+
+
+def _require_places(device: str, chosen: torch.device, launch: Launch) -> None:
+    """Raise an InputError if the machine has fewer devices than processes."""
+    on_cuda, given = chosen.type == "cuda", launch.per_node
+    places = torch.cuda.device_count() if on_cuda else os.cpu_count() or 1
+    if given > places and launch.starter == "labelfree":
+        what = "CUDA devices" if on_cuda else "CPU cores"
+        raise InputError(f"--processes is {given}: give 1 to {places}, the number of {what} here.")
+    if given > places and on_cuda:
+        raise InputError(
+            f"{launch.starter} starts {given} processes here, but each sees {places} CUDA device(s): all must see "
+            f"{given}; with SLURM ask for --gres=gpu:{given}, not for --gpus-per-task."
+        )
+    if chosen.index is not None and launch.total > 1:
+        raise InputError(f"--processes is {given} but --device {device} is a single one; use --device cuda.")
+
+
+def _strategy() -> Strategy:
+    from lightning_fabric.strategies import DDPStrategy
+
+    return DDPStrategy(timeout=TIMEOUT)
+
+
+def _environment(launch: Launch) -> ClusterEnvironment:
+    """Return the source of ranks and addresses; for a single process also inside a job of several tasks."""
+    from lightning_fabric.plugins.environments import LightningEnvironment, SLURMEnvironment, TorchElasticEnvironment
+
+    if launch.total == 1 or launch.starter == "labelfree":
+        return LightningEnvironment()
+    return TorchElasticEnvironment() if launch.starter == "torchrun" else SLURMEnvironment(auto_requeue=False)

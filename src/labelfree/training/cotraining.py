@@ -12,9 +12,11 @@ from torch import Tensor, nn
 
 from labelfree.config.training import MODALITIES, Modality, TrainConfig, TrainingPlan
 from labelfree.nets.cotrained import CoTrained, HeldVoxels, Inputs, NetworkOutput
+from labelfree.nets.norm import synchronise
 from labelfree.runtime.side_by_side import side_by_side
+from labelfree.runtime.together import joint_mean
 from labelfree.training.checkpoint import Position
-from labelfree.training.fit import Course, fit, joint_mean, optimiser_of, step_seed
+from labelfree.training.fit import Course, fit, optimiser_of, step_seed
 from labelfree.training.prepared_scenes import scene_names
 from labelfree.training.samples import Batch, LabelledScene, PackedBatch, draw_sample, pack, scene_random
 from labelfree.training.step import StepLosses, loss_record, stage_of, step_labels, step_losses
@@ -41,6 +43,8 @@ def train(
     `identity` is a digest of what determines the weights besides plan and scene names (`labelfree.run`).
     """
     networks.freeze_all_but(plan.train.modalities)
+    if plan.train.sync_norm and fabric.world_size > 1:
+        synchronise(networks)
 
     def step(
         model: nn.Module, optimiser: torch.optim.Optimizer, batch: Batch, position: Position

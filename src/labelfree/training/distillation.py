@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from labelfree.config.training import TrainingPlan
 from labelfree.method.openscene import feature_distillation
 from labelfree.nets.cotrained import HeldVoxels
+from labelfree.nets.norm import synchronise
 from labelfree.nets.segmenters import Segmenter3D
+from labelfree.runtime.together import joint_mean
 from labelfree.training.checkpoint import Position
-from labelfree.training.fit import Course, fit, joint_mean, optimiser_of, step_seed
+from labelfree.training.fit import Course, fit, optimiser_of, step_seed
 from labelfree.training.fused_scenes import FusedBatch, FusedScene, collate_fused
 from labelfree.training.prepared_scenes import scene_names
 from labelfree.training.samples import scene_random
@@ -52,6 +54,8 @@ def distil(
     """
     net_3d.varphi_f.requires_grad_(False)  # unused here; processes would wait for its gradient
     networks = Distilled(net_3d)
+    if plan.train.sync_norm and fabric.world_size > 1:
+        synchronise(networks)
 
     def step(
         model: nn.Module, optimiser: torch.optim.Optimizer, batch: FusedBatch, position: Position

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, Generic
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from labelfree.config.training import TrainConfig, TrainingPlan
+from labelfree.errors import InputError
 from labelfree.nets.segmenters import Segmenter
 from labelfree.runtime.progress import Progress
+from labelfree.runtime.together import gathered, guarded, joint_mean, same_in_all, together, zero_first
 from labelfree.training.batches import BatchT, Packed, batch_stream
 from labelfree.training.checkpoint import MetricsLog, Position, load_checkpoint, require_finite, save_checkpoint
 from labelfree.training.schedule import rate_factor, steps_per_epoch
@@ -49,16 +51,25 @@ def fit(fabric: Fabric, course: Course[BatchT], plan: TrainingPlan, folder: Path
 
     Raises an `InputError` if `folder` holds a damaged checkpoint or one of another run, or if a loss is not finite.
     """
+    with guarded(fabric):
+        _fit(fabric, course, plan, folder, identity)
+
+
+def _fit(fabric: Fabric, course: Course[BatchT], plan: TrainingPlan, folder: Path, identity: str) -> None:
     # Move to the device, then resume there
+    with same_in_all(fabric):
+        _require_scenes(len(course.scene_names), plan.train, fabric.world_size)
     folder.mkdir(parents=True, exist_ok=True)
     networks, optimiser = course.networks, course.optimiser
     digest = plan.digest(course.scene_names, extra=f"{fabric.world_size}{course.kind}{identity}")
     starting_rates = [group["lr"] for group in optimiser.param_groups]
     model, wrapped = fabric.setup(networks, optimiser)
     average = WeightAverage.of(networks, plan.train.average_decay) if plan.train.average_decay else None
-    position = load_checkpoint(folder, networks, optimiser, digest, average) or Position()
+    resume = partial(load_checkpoint, folder, networks, optimiser, digest, average)
+    position = _same_position(fabric, zero_first(fabric, resume) or Position(), folder)
     # Prepare the loop
-    log = MetricsLog(folder, position, fabric.is_global_zero, plan.train.tensorboard)
+    with together(fabric):
+        log = MetricsLog(folder, position, fabric.is_global_zero, plan.train.tensorboard)
     steps = steps_per_epoch(len(course.scene_names), plan.train, fabric.world_size)
     total = plan.train.epochs * steps
     batches = batch_stream(fabric, course.build, len(course.scene_names), plan, position)
@@ -69,8 +80,9 @@ def fit(fabric: Fabric, course: Course[BatchT], plan: TrainingPlan, folder: Path
         while position.epoch < plan.train.epochs:
             _set_rates(wrapped, starting_rates, plan.train, position.epoch)
             for batch in islice(batches, steps - position.step_in_epoch):
-                record = course.step(model, wrapped, batch, position)
-                require_finite(record, position, folder)
+                record = joint_record(fabric, course.step(model, wrapped, batch, position))
+                with same_in_all(fabric):
+                    require_finite(record, position, folder)
                 rate = starting_rates[0] * rate_factor(plan.train, position.epoch)
                 if average is not None:
                     average.update(networks, position.step)
@@ -94,14 +106,39 @@ def step_seed(plan: TrainingPlan, position: Position, rank: int, purpose: int) -
     return int(np.random.SeedSequence([plan.seed, position.step, rank, purpose]).generate_state(1, np.uint64)[0] >> 1)
 
 
-def joint_mean(fabric: Fabric, value: Tensor) -> Tensor:
-    """Return the mean of a small tensor over all processes."""
-    if fabric.world_size == 1:
-        return value
-    reduced = fabric.all_reduce(value, reduce_op="mean")
-    if not isinstance(reduced, Tensor):
-        raise TypeError(f"all_reduce returned {type(reduced)}")
-    return reduced
+def joint_record(fabric: Fabric, record: dict[str, float | int | str]) -> dict[str, float | int | str]:
+    """Return the record of a step with the means of its numbers over all processes, the losses of the joint batch.
+
+    A loss that is not finite in one process is not finite in the mean, so that all processes stop at the same step.
+    """
+    losses = {name: value for name, value in record.items() if isinstance(value, float)}
+    if fabric.world_size == 1 or not losses:
+        return record
+    means = joint_mean(fabric, torch.tensor(list(losses.values()), device=fabric.device))
+    return record | dict(zip(losses, means.tolist()))
+
+
+def _require_scenes(scenes: int, config: TrainConfig, processes: int) -> None:
+    """Raise an InputError if no batch has a scene for each process."""
+    batch = min(config.scenes_per_batch, scenes)
+    if processes > batch:
+        raise InputError(
+            f"{processes} processes train but a batch has {batch} scene(s): start at most {batch} processes, or raise "
+            f"train.scenes_per_batch (now {config.scenes_per_batch}) where there are more scenes."
+        )
+
+
+def _same_position(fabric: Fabric, position: Position, folder: Path) -> Position:
+    """Return the position. Raises an InputError if the processes have read different checkpoints."""
+    found = gathered(fabric, position)
+    other = next((rank for rank, each in enumerate(found) if each != found[0]), None)
+    if other is not None:
+        with same_in_all(fabric):
+            raise InputError(
+                f"{folder}: process {other} resumes at step {found[other].step}, process 0 at step {found[0].step}; "
+                "give an --out that all machines share."
+            )
+    return position
 
 
 def optimiser_of(

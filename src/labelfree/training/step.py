@@ -118,27 +118,39 @@ def step_losses(
 
     `class_balance` is the power of `method.extensions.class_balance`.
     """
-    count = None
-    if len(batch.targets):
-        count = joint_mean(torch.tensor(float(len(batch.targets)), device=batch.images.device))
+    count, labelled, classes = _joint_counts(batch, logits, labels, joint_mean, bool(class_balance))
     targets = batch.targets.at_pairs()
 
     def losses(modality: Modality) -> NetworkLosses:
         latent = outputs[modality].latent
         # Zero without a latent target, but part of the graph: processes expect a gradient for every parameter.
         consistency = latent.float().sum() * 0.0
-        if count is not None:
+        if len(batch.targets):
             at_pairs = _latent_at_pairs(batch, modality, latent)
             consistency = latent_consistency(at_pairs, targets, count)
-        weights = None
-        if class_balance:
-            classes = class_counts(labels[modality], logits[modality].shape[1])
-            weights = balance_weights(joint_mean(classes), class_balance)
-        labelled = joint_mean(count_labelled(labels[modality]))
-        cross_entropy = prediction_consistency(logits[modality], labels[modality], labelled, weights)
+        weights = balance_weights(classes[modality], class_balance) if class_balance else None
+        cross_entropy = prediction_consistency(logits[modality], labels[modality], labelled[modality], weights)
         return NetworkLosses(cross_entropy, consistency)
 
     return {modality: losses(modality) for modality in outputs}
+
+
+def _joint_counts(
+    batch: Batch, logits: Logits, labels: Labels, joint_mean: JointMean, by_class: bool
+) -> tuple[Tensor, dict[Modality, Tensor], dict[Modality, Tensor]]:
+    """Return the mean number per process of latent targets and, for each network, of labels and of each class [K].
+
+    All processes exchange them in one call per step, whatever their batches hold. If a process without pairs left an
+    exchange out, the others would wait for it. Classes are only counted with `by_class`.
+    """
+    widths = [logits[modality].shape[1] if by_class else 0 for modality in logits]
+    own = [torch.tensor([float(len(batch.targets))], device=batch.images.device)]
+    for modality, width in zip(logits, widths):
+        own.append(count_labelled(labels[modality])[None])
+        own += [class_counts(labels[modality], width)] if by_class else []
+    targets, *parts = joint_mean(torch.cat(own)).split([1, *(1 + width for width in widths)])
+    labelled = {modality: part[0] for modality, part in zip(logits, parts)}
+    return targets[0], labelled, {modality: part[1:] for modality, part in zip(logits, parts)}
 
 
 def _latent_at_pairs(batch: Batch, modality: Modality, latent: Tensor) -> Tensor:  # [P, D]
