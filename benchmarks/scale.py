@@ -16,11 +16,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
+from benchmarks.sparse_conv import scan
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPVisionConfig, CLIPVisionModel, SamConfig, SamModel, SamVisionConfig
 
-from benchmarks.sparse_conv import scan
 from labelfree.config.reading import recipe
 from labelfree.config.run_config import RunConfig
 from labelfree.data.survey import cache_bytes, kept_bytes

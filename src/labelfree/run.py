@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ from labelfree.nets.point_features import point_features
 from labelfree.runtime.devices import make_fabric
 from labelfree.runtime.lab import starting_weights
 from labelfree.runtime.progress import Progress
+from labelfree.runtime.together import gathered, together, zero_first
 from labelfree.scene import Scene
 from labelfree.teachers.opening import load_teachers
 from labelfree.teachers.teachers import Teachers
@@ -90,9 +92,10 @@ class Run:
 
     def begin(self) -> Run:
         """Write settings and identity into the run folder; return the run."""
-        if self.fabric.is_global_zero:
-            write_identity(self.training_folder, self.identity)
-            write_text(self.out / SETTINGS, settings_yaml(self.config))
+        with together(self.fabric):
+            if self.fabric.is_global_zero:
+                write_identity(self.training_folder, self.identity)
+                write_text(self.out / SETTINGS, settings_yaml(self.config))
         return self
 
 
@@ -107,25 +110,29 @@ def open_run(
 ) -> Run:
     """Return a new run, or the run that `out` holds if its identity is the same. Nothing is written.
 
-    Teachers are loaded if none are given; their outputs are cached in `cache`, by default `out/cache`.
+    Teachers are loaded if none are given; their outputs are cached in `cache`, by default `out/cache`. Several
+    processes share the reading of the data.
     Raises an InputError that names the differences if `out` holds a run with another identity.
     """
     fabric, out = fabric or make_fabric(precision=config.train.precision), Path(out)
-    if teachers is None:
-        teachers = load_teachers(config, vocabulary, cache or out / CACHE, fabric.device)
+    if teachers is None:  # process 0 downloads and embeds the classes, the others read what it has stored
+        load = partial(load_teachers, config, vocabulary, cache or out / CACHE, fabric.device)
+        teachers = zero_first(fabric, load)
     else:
         teachers = replace(teachers, vocabulary=vocabulary, labels=config.labels, pairing=config.pairing)
-    run = Run(config, scenes, teachers, fabric, out, training_identity(config, teachers, scenes, fabric.world_size))
-    if (run.training_folder / CHECKPOINT).is_file() and not (run.training_folder / IDENTITY).is_file():
-        raise InputError(
-            f"{run.training_folder}: a checkpoint without {IDENTITY}, from an earlier version of labelfree; choose "
-            "another --out, or delete this folder to start again."
-        )
-    require_same(run.training_folder, run.identity, out)
+    data = _data_entries(scenes, config.pairing, fabric)
+    with together(fabric):
+        run = Run(config, scenes, teachers, fabric, out, training_identity(config, teachers, data, fabric.world_size))
+        if (run.training_folder / CHECKPOINT).is_file() and not (run.training_folder / IDENTITY).is_file():
+            raise InputError(
+                f"{run.training_folder}: a checkpoint without {IDENTITY}, from an earlier version of labelfree; choose "
+                "another --out, or delete this folder to start again."
+            )
+        require_same(run.training_folder, run.identity, out)
     return run
 
 
-def training_identity(config: RunConfig, teachers: Teachers, scenes: Sequence[Scene], processes: int) -> Identity:
+def training_identity(config: RunConfig, teachers: Teachers, data: Mapping[str, str], processes: int) -> Identity:
     """Return the identity of a training run: settings, classes, teachers, initial weights and content of the data.
 
     Settings that may change between resumes are left out: memory, workers, checkpoint interval, TensorBoard, kept
@@ -136,12 +143,23 @@ def training_identity(config: RunConfig, teachers: Teachers, scenes: Sequence[Sc
         "networks.backbone_weights": _start_digest(networks.backbone_weights, "backbone"),
         "networks.backbone_weights_3d": _start_digest(networks.backbone_weights_3d, "backbone-3d"),
     }
-    with Progress("read scenes", len(scenes), enabled=len(scenes) > FEW_SCENES) as progress:
-        data = {}
-        for scene in scenes:
-            data[f"scene '{scene.name}'"] = scene_digest(scene, config.pairing)
+    entries = _teacher_entries(teachers) | starts | settings_entries(config)
+    return Identity(entries | {"--processes": processes} | dict(data))
+
+
+def _data_entries(scenes: Sequence[Scene], pairing: PairingConfig, fabric: Fabric) -> dict[str, str]:
+    """Return the digest of each scene by name; each of several processes reads every n-th scene."""
+    processes = fabric.world_size
+    mine = range(fabric.global_rank, len(scenes), processes)
+    shown = fabric.is_global_zero and len(scenes) > FEW_SCENES
+    found: list[tuple[str, str]] = []
+    with together(fabric), Progress("read scenes", len(mine), enabled=shown) as progress:
+        for index in mine:
+            scene = scenes[index]
+            found.append((f"scene '{scene.name}'", scene_digest(scene, pairing)))
             progress.advance()
-    return Identity(_teacher_entries(teachers) | starts | settings_entries(config) | {"--processes": processes} | data)
+    parts = gathered(fabric, found)
+    return dict(parts[index % processes][index // processes] for index in range(len(scenes)))
 
 
 def labels_identity(config: RunConfig, teachers: Teachers) -> Identity:

@@ -13,12 +13,15 @@ from labelfree.files.presence import is_there
 def test_files_folders_and_links_are_there(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("text")
     (tmp_path / "link").symlink_to(tmp_path / "missing")
-    assert is_there(tmp_path) and is_there(tmp_path / "file") and is_there(tmp_path / "link")
+    assert is_there(tmp_path)
+    assert is_there(tmp_path / "file")
+    assert is_there(tmp_path / "link")
 
 
 def test_missing_paths_are_not_there(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("text")
-    assert not is_there(tmp_path / "missing") and not is_there(tmp_path / "file" / "below")
+    assert not is_there(tmp_path / "missing")
+    assert not is_there(tmp_path / "file" / "below")
 
 
 def test_what_the_system_does_not_say_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

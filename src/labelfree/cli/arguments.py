@@ -15,6 +15,7 @@ from labelfree.data.collection import SceneCollection, layout_of, open_scenes
 from labelfree.data.layout import ReadOptions
 from labelfree.data.next_step import GivenData
 from labelfree.errors import InputError
+from labelfree.files.run_lock import rank
 from labelfree.vocabulary import Vocabulary
 
 
@@ -112,9 +113,14 @@ def given_data(options: argparse.Namespace) -> GivenData:
 
 def told(scenes: SceneCollection) -> SceneCollection:
     """Print the notes about the data; return the scenes."""
-    for note in scenes.notes:
-        say(note)
+    tell(scenes.notes)
     return scenes
+
+
+def tell(notes: Sequence[str]) -> None:
+    """Print notes, one per line; of several processes only the first prints them."""
+    for note in notes if rank() == 0 else ():
+        say(note)
 
 
 def require_points(options: argparse.Namespace) -> None:

@@ -13,7 +13,7 @@ from labelfree.cli.arguments import add_inputs, cache_dir, reading_line, require
 from labelfree.cli.out_folder import check_out
 from labelfree.cli.run_config import require_cotraining, run_config
 from labelfree.files.leftovers import remove_leftovers
-from labelfree.files.run_lock import run_lock
+from labelfree.files.run_lock import rank, run_lock
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="run folder: networks, predictions, report")
     parser.add_argument("--seed", type=int, default=None, help="seed of all random choices (default: the recipe's)")
     parser.add_argument(
-        "--processes", type=int, default=1, help="number of training processes, one per GPU (default: 1)"
+        "--processes",
+        type=int,
+        default=None,
+        help="training processes on this machine, one per GPU (default: 1, or those of torchrun or srun)",
     )
 
 
@@ -36,7 +39,8 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     check_out(cache_dir(options), options.data, "--cache")
     with run_lock(options.out, "run"):
         remove_leftovers(options.out)
-        print(reading_line(options), flush=True)
+        if rank() == 0:
+            print(reading_line(options), flush=True)
         from labelfree.cli.run_work import carry_out
 
         return carry_out(options, config)

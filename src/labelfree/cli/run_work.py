@@ -12,6 +12,7 @@ from labelfree.cli.arguments import (
     command_line,
     given_data,
     open_data,
+    tell,
     told,
     vocabulary,
 )
@@ -27,6 +28,7 @@ from labelfree.evaluation.delivery import choose, short_training
 from labelfree.evaluation.measure import measure
 from labelfree.evaluation.method_results import MethodResult
 from labelfree.files.outputs import OutputFolder
+from labelfree.files.run_lock import rank
 from labelfree.labelling.labellers import Labeller, NetworkLabels, TeacherLabels
 from labelfree.results.curves import read_metrics
 from labelfree.results.export import claim_scenes, save_results
@@ -34,8 +36,10 @@ from labelfree.results.report import ReportContent
 from labelfree.results.run_report import report, save_predictions
 from labelfree.run import Run, open_run
 from labelfree.runtime.devices import make_fabric
-from labelfree.teachers.label_frames import label_frames
+from labelfree.runtime.launch import is_child, planned
+from labelfree.runtime.together import leave, together
 from labelfree.training.schedule import steps_per_epoch
+from labelfree.training.shared_labelling import label_scenes
 from labelfree.training.systems import cotrain_run
 from labelfree.vocabulary import Vocabulary
 
@@ -50,22 +54,27 @@ def carry_out(options: argparse.Namespace, config: RunConfig) -> int:
     opened = open_data(options, tell=False)
     names = vocabulary(options, opened)
     scenes = told(opened.counted_by(names))
-    print(render_reports(require_sound(opened), max_rows=0))
-    for note in preflight(config, scenes, names, options.out, cache_dir(options), options.processes):
-        say(note)
+    launch = planned(options.processes)
+    if not is_child():
+        reports = require_sound(opened)
+        if rank() == 0:
+            print(render_reports(reports, max_rows=0))
+        tell(preflight(config, scenes, names, options.out, cache_dir(options), launch.total))
 
     # Open the run
-    fabric = make_fabric(options.device, options.processes, config.train.precision)
+    fabric = make_fabric(options.device, launch, config.train.precision)
     this_run = open_run(scenes, names, config, options.out, fabric=fabric, cache=cache_dir(options))
-    teachers = this_run.teachers
-    claim_scenes(OutputFolder(options.out), scenes.names, (*this_run.files(), *REPORTS))
+    with together(fabric):
+        if fabric.is_global_zero:
+            claim_scenes(OutputFolder(options.out), scenes.names, (*this_run.files(), *REPORTS))
     this_run.begin()
 
     # Label, train
     marks.append(("label", time.monotonic()))
-    label_frames(scenes, teachers, fabric.device)
+    label_scenes(this_run)
     marks.append(("train", time.monotonic()))
-    networks = NetworkLabels(*cotrain_run(this_run))
+    networks = NetworkLabels(*cotrain_run(this_run, labelled=True))
+    leave(fabric)
     marks.append(("predict", time.monotonic()))
     if fabric.is_global_zero:
         _deliver(options, this_run, scenes, networks, marks)

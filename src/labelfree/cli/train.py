@@ -12,19 +12,21 @@ from labelfree.cli.arguments import (
     open_data,
     require_depth,
     require_points,
+    tell,
     vocabulary,
 )
 from labelfree.cli.out_folder import check_out
 from labelfree.cli.preflight import preflight, require_sound
 from labelfree.cli.run_config import run_config
-from labelfree.cli.terminal import say
 from labelfree.errors import InputError
 from labelfree.files.leftovers import remove_leftovers
 from labelfree.files.outputs import OutputFolder
 from labelfree.files.run_lock import run_lock
 from labelfree.run import open_run
 from labelfree.runtime.devices import make_fabric
-from labelfree.teachers.label_frames import label_frames
+from labelfree.runtime.launch import is_child, planned
+from labelfree.runtime.together import leave, together
+from labelfree.training.shared_labelling import label_scenes
 from labelfree.training.systems import train_system
 from labelfree.weights.stored import CHECKPOINT
 
@@ -35,7 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="run folder: checkpoint, metrics, networks")
     parser.add_argument("--seed", type=int, default=None, help="seed of all random choices (default: the recipe's)")
     parser.add_argument(
-        "--processes", type=int, default=1, help="number of training processes, one per GPU (default: 1)"
+        "--processes",
+        type=int,
+        default=None,
+        help="training processes on this machine, one per GPU (default: 1, or those of torchrun or srun)",
     )
     parser.add_argument(
         "--resume", action="store_true", help="fail if --out holds no checkpoint; training resumes from one in any case"
@@ -58,20 +63,24 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
         require_depth(options, config)
         scenes = open_data(options)
         names = vocabulary(options, scenes)
-        require_sound(scenes)
-        for note in preflight(
-            config, scenes, names, options.out, cache_dir(options), options.processes, measured=False
-        ):
-            say(note)
+        launch = planned(options.processes)
+        if not is_child():
+            require_sound(scenes)
+            notes = preflight(config, scenes, names, options.out, cache_dir(options), launch.total, measured=False)
+            tell(notes)
 
         # Open the run
-        fabric = make_fabric(options.device, options.processes, config.train.precision)
+        fabric = make_fabric(options.device, launch, config.train.precision)
         this_run = open_run(scenes, names, config, options.out, fabric=fabric, cache=cache_dir(options))
-        OutputFolder(options.out).claim(options.out / file for file in this_run.files())
+        with together(fabric):
+            if fabric.is_global_zero:
+                OutputFolder(options.out).claim(options.out / file for file in this_run.files())
         this_run.begin()
 
         # Label and train
-        label_frames(scenes, this_run.teachers, fabric.device)
-        labeller = train_system(this_run)
-    print(f"{labeller.name}: {labeller.note}; the trained networks are in {this_run.networks_folder}")
+        label_scenes(this_run)
+        labeller = train_system(this_run, labelled=True)
+        leave(fabric)
+    if fabric.is_global_zero:
+        print(f"{labeller.name}: {labeller.note}; the trained networks are in {this_run.networks_folder}")
     return 0

@@ -16,10 +16,15 @@ from labelfree.teachers.teachers import Teachers
 
 
 def label_frames(
-    scenes: Sequence[Scene], teachers: Teachers, device: torch.device | str = "cpu", title: str = "label"
+    scenes: Sequence[Scene],
+    teachers: Teachers,
+    device: torch.device | str = "cpu",
+    title: str = "label",
+    shown: bool = True,
 ) -> None:
     """Run both teachers on every frame, so that later steps only read the cache; on a CPU two frames at a time.
 
+    `shown` prints the progress.
     Raises an `InputError` if the scenes have no images.
     """
 
@@ -34,7 +39,7 @@ def label_frames(
             f"Scene '{scenes[0].name}' has no images, so CLIP and SAM cannot label it: predict with a trained run."
         )
     frames = (frame for scene in scenes for frame in scene.frames)
-    with Progress(title, total) as progress:
+    with Progress(title, total, enabled=shown) as progress:
         for first in frames:
             if torch.device(device).type != "cpu":
                 label(first)

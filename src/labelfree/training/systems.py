@@ -14,13 +14,13 @@ from labelfree.nets.building import new_networks
 from labelfree.nets.segmenters import Segmenter2D, Segmenter3D
 from labelfree.run import Run, open_run
 from labelfree.scene import Scene
-from labelfree.teachers.label_frames import label_frames
 from labelfree.teachers.teachers import Teachers
 from labelfree.training.batches import worker_count
 from labelfree.training.cotraining import train
 from labelfree.training.distillation import distil
 from labelfree.training.fused_scenes import FusedScenes
 from labelfree.training.labelled_scenes import LabelledScenes
+from labelfree.training.shared_labelling import label_scenes
 from labelfree.vocabulary import Vocabulary
 
 
@@ -37,16 +37,16 @@ def cotrain(
     `config.train.modalities` names one modality, the other network is returned untrained and is not written.
     Raises an `InputError` if `out` holds a run with other settings, classes, teachers or data.
     """
-    run = open_run(scenes, vocabulary, config, out, teachers).begin()
-    device = run.fabric.device
-    if device.type != "cpu" and worker_count(training_plan(run).train, device, run.fabric.world_size):
-        label_frames(scenes, run.teachers, device)  # workers cannot: see `training_plan`
-    return cotrain_run(run)
+    return cotrain_run(open_run(scenes, vocabulary, config, out, teachers).begin())
 
 
-def cotrain_run(run: Run) -> tuple[Segmenter2D, Segmenter3D]:
-    """Train and save the networks of `train.modalities` of a run that has begun; return both networks."""
+def cotrain_run(run: Run, labelled: bool = False) -> tuple[Segmenter2D, Segmenter3D]:
+    """Train and save the networks of `train.modalities` of a run that has begun; return both networks.
+
+    Several processes share the labelling first, unless the frames are `labelled` (`label_scenes`) already.
+    """
     config, teachers = run.config, run.teachers
+    _share_labelling(run, labelled)
     networks = new_networks(config, teachers.vocabulary, teachers.namer.text, run.scenes[0])
     scenes = LabelledScenes(run.scenes, teachers, config.memory_gb, config.train.epochs)
     train(run.fabric, networks, scenes, training_plan(run), run.training_folder, run.identity.digest())
@@ -56,9 +56,13 @@ def cotrain_run(run: Run) -> tuple[Segmenter2D, Segmenter3D]:
     return networks.net_2d, networks.net_3d
 
 
-def distil_openscene(run: Run) -> Segmenter3D:
-    """Train the 3D network of a run that has begun on fused CLIP features; save and return it."""
+def distil_openscene(run: Run, labelled: bool = False) -> Segmenter3D:
+    """Train the 3D network of a run that has begun on fused CLIP features; save and return it.
+
+    `labelled` is that of `cotrain_run`.
+    """
     config, teachers = run.config, run.teachers
+    _share_labelling(run, labelled)
     net_3d = new_networks(config, teachers.vocabulary, teachers.namer.text, run.scenes[0]).net_3d
     scenes = FusedScenes(run.scenes, teachers, config.memory_gb)
     distil(run.fabric, net_3d, scenes, training_plan(run), run.training_folder, run.identity.digest())
@@ -78,23 +82,36 @@ def training_plan(run: Run) -> TrainingPlan:
     return plan
 
 
-def train_system(run: Run) -> Labeller:
+def _share_labelling(run: Run, labelled: bool) -> None:
+    """Label before training in several processes, and for workers, which cannot use the GPU that their parent uses.
+
+    A single process on a CPU labels each scene on first access.
+    """
+    fabric = run.fabric
+    on_gpu = fabric.device.type != "cpu"
+    workers = worker_count(training_plan(run).train, fabric.device, fabric.world_size) if on_gpu else 0
+    if not labelled and (fabric.world_size > 1 or workers):
+        label_scenes(run)
+
+
+def train_system(run: Run, labelled: bool = False) -> Labeller:
     """Train the system of a run that has begun and return its labeller; it resumes like `cotrain`.
 
     `cns` with its settings covers MaskCLIP+, CLIP2Scene and every ablation; `clip` and `clip+sam` train nothing.
+    `labelled` is that of `cotrain_run`.
     """
-    labeller = _labeller(run)
+    labeller = _labeller(run, labelled)
     return RefinedLabels(labeller, run.teachers) if run.config.predict.refine else labeller
 
 
-def _labeller(run: Run) -> Labeller:
+def _labeller(run: Run, labelled: bool) -> Labeller:
     config = run.config
     match config.system:
         case "cns":
-            net_2d, net_3d = cotrain_run(run)
+            net_2d, net_3d = cotrain_run(run, labelled)
             trained = config.train.modalities
             return NetworkLabels(net_2d if "2d" in trained else None, net_3d if "3d" in trained else None)
         case "clip" | "clip+sam":
             return TeacherLabels(run.teachers, config.system == "clip+sam", config.predict.views)
         case "openscene":
-            return OpenSceneLabels(run.teachers, distil_openscene(run))
+            return OpenSceneLabels(run.teachers, distil_openscene(run, labelled))
