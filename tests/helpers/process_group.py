@@ -67,7 +67,10 @@ class ProcessGroup:
                 self.end()
                 raise TimeoutError(f"{job}: {len(missing)} of {self.count} processes wait forever")
             missing -= set(ready)
-        return [pipe.recv() for pipe in self.pipes]
+        answers = [pipe.recv() for pipe in self.pipes]
+        for answer in answers:
+            print(answer.trace if isinstance(answer, Failure) else "")  # shown where the test fails
+        return answers
 
 
 def _serve(rank: int, count: int, port: int, pipe: Connection) -> None:

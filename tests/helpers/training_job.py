@@ -39,7 +39,7 @@ def main(out: Path, processes: int | None, rank: int = -1, step: int = -1) -> No
         if fabric.global_rank == rank and position.step == step:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    fit.require_finite = die
+    vars(fit)["require_finite"] = die
     found = trained(fabric, out)
     if fabric.is_global_zero:
         torch.save(found, out / NETWORKS)

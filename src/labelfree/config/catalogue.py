@@ -56,6 +56,7 @@ OPEN = frozenset(
         "train.momentum",
         "train.optimiser",
         "train.scenes_per_batch",
+        "train.sync_norm",
         "train.weight_decay",
     }
 )

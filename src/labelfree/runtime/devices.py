@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from datetime import timedelta
@@ -60,6 +61,7 @@ def make_fabric(device: str = "auto", launch: Launch = SINGLE, precision: Precis
         single = 1 if index is None else [index]
         return Fabric(accelerator=accelerator, devices=single, precision=number_format, plugins=[_environment(launch)])
     start_processes(launch)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces each process
     fabric = Fabric(
         accelerator=accelerator,
         strategy=_strategy(),

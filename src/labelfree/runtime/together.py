@@ -31,6 +31,8 @@ def guarded(fabric: Fabric) -> Iterator[None]:
         return
     try:
         yield
+    except InputError:
+        raise
     except Exception as error:
         if _lost_another(error):
             blame(fabric.global_rank, fabric.world_size, error)
@@ -67,7 +69,10 @@ def together(fabric: Fabric) -> Iterator[None]:
         yield
     except InputError as error:
         failure = error
-    failed = gathered(fabric, failure is not None)
+    try:
+        failed = gathered(fabric, failure is not None)
+    except (InputError, Ended) as lost:
+        raise failure or lost from None
     if failure is not None and failed.index(True) == fabric.global_rank:
         raise failure
     if any(failed):

@@ -22,7 +22,8 @@ class Part:
     """Frames of a scene that one process labels."""
 
     scene: int
-    frames: slice = slice(None)
+    first: int = 0
+    last: int | None = None
 
 
 def label_scenes(run: Run) -> None:
@@ -46,7 +47,7 @@ def label_scenes(run: Run) -> None:
         for number in mine:
             part = parts[number]
             scene = scenes[part.scene]
-            if frames := scene.frames[part.frames]:
+            if frames := scene.frames[part.first : part.last]:
                 label_frames([replace(scene, frames=frames)], teachers, fabric.device, shown=False)
             progress.done = number  # others have taken the parts before it
             progress.advance()
@@ -58,7 +59,7 @@ def shares(scenes: Sequence[Scene], processes: int) -> list[Part]:
     if len(scenes) >= SCENES_PER_PROCESS * processes:
         return [Part(index) for index in range(len(scenes))]
     return [
-        Part(index, slice(first, first + FRAMES_PER_PART))
+        Part(index, first, first + FRAMES_PER_PART)
         for index in range(len(scenes))
         for first in range(0, len(scenes[index].frames), FRAMES_PER_PART)
     ]
