@@ -93,7 +93,7 @@ def _demo(options: argparse.Namespace, config: RunConfig) -> int:
     clock.label, started = time.monotonic() - started, time.monotonic()
 
     # Training
-    networks = NetworkLabels(*cotrain_run(this_run))
+    networks = NetworkLabels(*cotrain_run(this_run, labelled=True))
     clock.train, started = time.monotonic() - started, time.monotonic()
 
     # Evaluation
