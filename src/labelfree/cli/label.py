@@ -3,46 +3,63 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from labelfree.cli.arguments import (
     add_inputs,
     cache_dir,
     open_data,
+    read_options,
     require_depth,
     vocabulary,
 )
+from labelfree.cli.engines import RayEngine, add_engine, check_engine, driver_device, ray_engine
 from labelfree.cli.out_folder import check_out
 from labelfree.cli.preflight import require_sound
 from labelfree.cli.run_config import run_config
 from labelfree.config.identity import IDENTITY, require_same, write_identity
 from labelfree.config.reading import settings_yaml
 from labelfree.config.run_config import RunConfig
+from labelfree.data.collection import SceneCollection, open_scenes
 from labelfree.errors import InputError
 from labelfree.files.atomic import write_png, write_text
 from labelfree.files.leftovers import remove_leftovers
 from labelfree.files.outputs import OutputFolder
 from labelfree.files.run_lock import run_lock
 from labelfree.labelling.labellers import TeacherLabels
+from labelfree.labelling.spread_frames import (
+    FrameWork,
+    SceneFrames,
+    cache_token,
+    fingerprints,
+    label_frames_with,
+    versions,
+)
 from labelfree.prediction import without_guesses
 from labelfree.results.export import cloud_files, file_stem, picture_files, require_distinct, save_prediction
 from labelfree.run import SETTINGS, TRAINING, labels_identity
-from labelfree.runtime.devices import pick_device
 from labelfree.scene import Scene
 from labelfree.teachers.label_frames import label_frames
 from labelfree.teachers.opening import load_teachers
+from labelfree.teachers.teachers import Teachers
 
 IMAGE_FOLDERS = ("clip", "masks", "refined")
+IN_FLIGHT = 2
+"""Parts that a Ray worker has at one time: the second one waits, so that the worker never does."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add DATA, classes, teachers, output folder and shard."""
+    """Add DATA, classes, teachers, output folder, shard and engine."""
     add_inputs(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder for labels, masks and clouds")
     parser.add_argument(
         "--shard", default="1/1", help="i/n: label the i-th of n parts of the scenes (default: 1/1, all scenes)"
     )
+    add_engine(parser)
 
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
@@ -50,20 +67,22 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     config = run_config(options, overrides)
     require_depth(options, config)
     part, parts = parse_shard(options.shard)
+    check_engine(options)
     check_out(options.out, options.data)
     check_out(cache_dir(options), options.data, "--cache")
     with run_lock(options.out, "label", "" if parts == 1 else f"{part}-of-{parts}"):
         remove_leftovers(options.out)
-        return _label(options, config, part, parts)
+        with ray_engine(options) as engine:
+            return _label(options, config, part, parts, engine)
 
 
-def _label(options: argparse.Namespace, config: RunConfig, part: int, parts: int) -> int:
+def _label(options: argparse.Namespace, config: RunConfig, part: int, parts: int, engine: RayEngine | None) -> int:
     # Open data and teachers
     scenes = open_data(options)
     names = vocabulary(options, scenes)
     require_sound(scenes)
     mine = scenes[part - 1 :: parts]
-    device = pick_device(options.device)
+    device = driver_device(options)
     teachers = load_teachers(config, names, cache_dir(options), device)
 
     # Claim the output folder
@@ -76,7 +95,10 @@ def _label(options: argparse.Namespace, config: RunConfig, part: int, parts: int
     write_text(options.out / SETTINGS, settings_yaml(config))
 
     # Label and write
-    label_frames(mine, teachers, device)
+    if engine is None:
+        label_frames(mine, teachers, device)
+    else:
+        _label_on_ray(options, mine, teachers, config, engine)
     voted = TeacherLabels(teachers, voted=True)
     for scene in mine:
         outputs.claim(_scene_files(scene, options.out))
@@ -91,6 +113,30 @@ def _label(options: argparse.Namespace, config: RunConfig, part: int, parts: int
             save_prediction(cloud, options.out / "points")
     print(f"labels of {len(mine)} scenes are in {options.out}")
     return 0
+
+
+def _label_on_ray(
+    options: argparse.Namespace, scenes: SceneCollection, teachers: Teachers, config: RunConfig, engine: RayEngine
+) -> None:
+    """Compute the teacher outputs of all frames on the workers of a Ray cluster, in the shared cache."""
+    cache, data = cache_dir(options).absolute(), options.data.absolute()
+    reading = replace(read_options(options), cache_dir=cache / "clouds", skip_broken=False)  # left out by name already
+    frames = tuple(SceneFrames(scene.name, len(scene.frames)) for scene in scenes)
+    with cache_token(cache) as token:
+        work = FrameWork(
+            partial(open_scenes, data, options.root and options.root.absolute(), reading, options.layout),
+            frames,
+            config,
+            teachers.vocabulary,
+            cache,
+            token,
+            engine.device,
+            engine.threads,
+            fingerprints(teachers),
+            os.getcwd(),
+            versions(),
+        )
+        label_frames_with(work, engine.crew(work, IN_FLIGHT), engine.workers)
 
 
 def _outputs(scenes: Sequence[str], mine: Sequence[str], out: Path) -> OutputFolder:
