@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -34,14 +33,13 @@ from labelfree.labelling.labellers import TeacherLabels
 from labelfree.labelling.spread_frames import (
     FrameWork,
     SceneFrames,
-    cache_token,
     fingerprints,
     label_frames_with,
-    versions,
 )
 from labelfree.prediction import without_guesses
 from labelfree.results.export import cloud_files, file_stem, picture_files, require_distinct, save_prediction
 from labelfree.run import SETTINGS, TRAINING, labels_identity
+from labelfree.runtime.surroundings import surroundings
 from labelfree.scene import Scene
 from labelfree.teachers.label_frames import label_frames
 from labelfree.teachers.opening import load_teachers
@@ -122,19 +120,16 @@ def _label_on_ray(
     cache, data = cache_dir(options).absolute(), options.data.absolute()
     reading = replace(read_options(options), cache_dir=cache / "clouds", skip_broken=False)  # left out by name already
     frames = tuple(SceneFrames(scene.name, len(scene.frames)) for scene in scenes)
-    with cache_token(cache) as token:
+    with surroundings(cache) as around:
         work = FrameWork(
             partial(open_scenes, data, options.root and options.root.absolute(), reading, options.layout),
             frames,
             config,
             teachers.vocabulary,
             cache,
-            token,
+            around,
             engine.device,
-            engine.threads,
             fingerprints(teachers),
-            os.getcwd(),
-            versions(),
         )
         label_frames_with(work, engine.crew(work, IN_FLIGHT), engine.workers)
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labelfree.cli.arguments import command_line, told, vocabulary
+from labelfree.cli.engines import RayEngine, add_engine, check_engine, driver_device, ray_engine
+from labelfree.cli.failures import sentence
 from labelfree.cli.out_folder import check_out
 from labelfree.cli.preflight import check_extras, check_teachers
 from labelfree.cli.terminal import say
@@ -25,17 +27,18 @@ from labelfree.paper_tables.row_runner import RowRunner
 from labelfree.paper_tables.rows import PaperTable, Row, paper_table
 from labelfree.paper_tables.run_result import Measures
 from labelfree.paper_tables.schedule import Job, Run, Schedule, carry_out, finished, row_settings, seconds_left
+from labelfree.paper_tables.spread_runs import Claim, DeviceWorkers, Failure, RunWork, spread_runs
 from labelfree.paper_tables.summary import table_runs
 from labelfree.results.environment import PACKAGE, git_revision
-from labelfree.runtime.devices import pick_device
+from labelfree.runtime.crew import Crew
+from labelfree.runtime.devices import pick_devices
 from labelfree.runtime.lab import lab_module
 from labelfree.runtime.progress import duration
-
-Tell = Callable[[str], None]
+from labelfree.runtime.surroundings import surroundings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the table, the data, the seeds and the output folder."""
+    """Add the table, the data, the seeds, the output folder and the engine."""
     parser.add_argument("number", type=int, choices=(1, 2), help="1: comparison of systems, 2: ablation")
     parser.add_argument(
         "--world",
@@ -73,6 +76,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--cache", type=Path, default=None, help="folder of teacher outputs (default: OUT/cache)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    parser.add_argument(
+        "--devices",
+        default=None,
+        help="instead of --device: comma-separated devices, such as cuda:0,cuda:1, or all (every GPU); each has a "
+        "process that carries out whole runs",
+    )
+    add_engine(parser)
 
 
 @dataclass(frozen=True)
@@ -90,21 +100,43 @@ class Plan:
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Run what is missing, write the table after each run and print it; the same command resumes."""
     table = paper_table(options.number)
-    pick_device(options.device)
-    plans = [_plan(options, table, world, out, overrides) for world, out in _worlds(options)]
-    for plan in plans:
-        _check(plan)
-        stem = plan.schedule.out / f"table{table.number}"
-        worlds = [stem.with_name(f"{stem.name}-worlds.md")] if len(plans) > 1 and plan is plans[0] else []
-        OutputFolder(plan.schedule.out).claim([stem.with_suffix(".json"), stem.with_suffix(".md"), *worlds])
-    pages = [_carry_out(plan, table, options.device) for plan in plans]
-    page = pages[0]
-    if len(plans) > 1:
-        runs = [table_runs(table, plan.world, plan.schedule, plan.seeds) for plan in plans]
-        page = worlds_markdown(runs, command_line())
-        write_text(plans[0].schedule.out / f"table{table.number}-worlds.md", page)
-    print(page)
+    check_engine(options)
+    devices = _devices(options)
+    with ray_engine(options) as engine:
+        plans = [_plan(options, table, world, out, overrides) for world, out in _worlds(options)]
+        for plan in plans:
+            _check(plan)
+            stem = plan.schedule.out / f"table{table.number}"
+            worlds = [stem.with_name(f"{stem.name}-worlds.md")] if len(plans) > 1 and plan is plans[0] else []
+            OutputFolder(plan.schedule.out).claim([stem.with_suffix(".json"), stem.with_suffix(".md"), *worlds])
+        failures = [failure for plan in plans for failure in _carry_out(plan, table, options.device, devices, engine)]
+    print(_page(plans, table))
+    for failure in failures:
+        say(f"seed {failure.job.seed} {failure.job.row} failed: {failure.cause}")
+    if failures:
+        raise InputError(f"{len(failures)} run(s) failed: fix the causes and run the same command again to resume.")
     return 0
+
+
+def _page(plans: Sequence[Plan], table: PaperTable) -> str:
+    """Write the tables of all worlds; return the page that is printed."""
+    pages = [write_table(table, plan.world, plan.schedule, plan.seeds) for plan in plans]
+    if len(plans) == 1:
+        return pages[0]
+    runs = [table_runs(table, plan.world, plan.schedule, plan.seeds) for plan in plans]
+    page = worlds_markdown(runs, command_line())
+    write_text(plans[0].schedule.out / f"table{table.number}-worlds.md", page)
+    return page
+
+
+def _devices(options: argparse.Namespace) -> tuple[str, ...]:
+    """Return the devices of --devices; empty for one process. Raises an InputError for a device that is missing."""
+    if options.devices is None:
+        driver_device(options)
+        return ()
+    if options.engine == "ray" or options.device != "auto":
+        raise InputError(f"--devices is {options.devices}: leave out --device and --engine ray, which also choose one.")
+    return pick_devices(options.devices)
 
 
 def _plan(options: argparse.Namespace, table: PaperTable, world: str, out: Path, overrides: Sequence[str]) -> Plan:
@@ -125,17 +157,29 @@ def _check(plan: Plan) -> None:
         check_teachers(plan.schedule.settings[row.path])
 
 
-def _carry_out(plan: Plan, table: PaperTable, device: str) -> str:
-    """Run the missing runs of a world; return its page as Markdown."""
+def _carry_out(
+    plan: Plan, table: PaperTable, device: str, devices: Sequence[str], engine: RayEngine | None
+) -> list[Failure]:
+    """Run the missing runs of a world; return the failed ones of several workers."""
     remove_leftovers(plan.schedule.out)
     jobs = plan.schedule.jobs(plan.rows, plan.seeds, table.row(table.full))
+    commit, workers = git_revision(PACKAGE), len(devices) if engine is None else engine.workers
 
-    def write() -> str:
-        return write_table(table, plan.world, plan.schedule, plan.seeds)
+    def begins(job: Job) -> None:
+        say(f"{_place(job, jobs)} begins")
 
-    watched = _watched(RowRunner(plan.data, plan.cache, device), jobs, say)
-    carry_out(jobs, watched, git_revision(PACKAGE), lambda job: _report(job, jobs, write))
-    return write()
+    def report(job: Job) -> None:
+        _report(job, jobs, lambda: write_table(table, plan.world, plan.schedule, plan.seeds), max(1, workers))
+
+    if not workers:
+        carry_out(jobs, _announced(RowRunner(plan.data, plan.cache, device), begins), commit, report)
+        return []
+    with surroundings(plan.cache) as around:
+        work = RunWork(plan.data, plan.cache, device if engine is None else engine.device, commit, around)
+        crew: Crew[Claim] = (
+            Crew(DeviceWorkers(work, devices, sentence).hire, workers) if engine is None else engine.crew(work)
+        )
+        return spread_runs(jobs, crew, begins, report)
 
 
 def write_table(table: PaperTable, world: str, schedule: Schedule, seeds: Sequence[int]) -> str:
@@ -190,23 +234,25 @@ def _captures(options: argparse.Namespace, clouds: Path) -> Captures:
     return Captures(train, told(held_out.counted_by(names)), names, identity)
 
 
-def _watched(run: Run, jobs: Sequence[Job], tell: Tell) -> Run:
+def _announced(run: Run, begins: Callable[[Job], None]) -> Run:
     """Return `run` with a message at the start of each run."""
 
     def announced(job: Job) -> Measures:
-        tell(f"{_place(job, jobs)} begins")
+        begins(job)
         return run(job)
 
     return announced
 
 
-def _report(job: Job, jobs: Sequence[Job], write: Callable[[], str]) -> None:
+def _report(job: Job, jobs: Sequence[Job], write: Callable[[], str], workers: int = 1) -> None:
     """Print a run's mIoU in percent and the time left; write the table again."""
     done = [result for each in jobs if (result := finished(each)) is not None]
-    reached = next(result.measures for result in done if (result.row, result.seed) == (job.row, job.seed))
-    left = seconds_left([each for each in jobs if finished(each) is None], done)
+    reached = next((r.measures for r in done if (r.row, r.seed) == (job.row, job.seed)), None)
+    if reached is None:  # written by another machine, and this one does not see it yet
+        return
+    left = (seconds_left([each for each in jobs if finished(each) is None], done) or 0.0) / workers
     sides = [f"{name} {value:.1f}" for name, value in (("2D", reached.miou_2d), ("3D", reached.miou_3d)) if value]
-    say(f"{_place(job, jobs)}: {', '.join(sides)} in {duration(reached.seconds)}; about {duration(left or 0.0)} left")
+    say(f"{_place(job, jobs)}: {', '.join(sides)} in {duration(reached.seconds)}; about {duration(left)} left")
     write()
 
 

@@ -6,12 +6,9 @@ and labels the same frames side by side.
 
 from __future__ import annotations
 
-import os
-import secrets
 import socket
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -19,14 +16,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-import labelfree
 from labelfree.config.run_config import RunConfig
 from labelfree.data.collection import SceneCollection
 from labelfree.errors import InputError
-from labelfree.files.atomic import write_text
 from labelfree.runtime.crew import Crew, Done, raise_problem
 from labelfree.runtime.devices import pick_device
 from labelfree.runtime.progress import Progress
+from labelfree.runtime.surroundings import Surroundings
 from labelfree.scene import Scene
 from labelfree.teachers.label_frames import label_frames
 from labelfree.teachers.opening import load_teachers
@@ -57,38 +53,6 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Token:
-    """A small file that the driver writes into the cache, so that workers can tell whether they see the same folder."""
-
-    path: Path
-    content: str
-
-    def require(self) -> None:
-        """Raise an InputError if this machine does not see the driver's file."""
-        try:
-            found = self.path.read_text(encoding="utf-8")
-        except (OSError, ValueError):
-            found = ""
-        if found != self.content:
-            raise InputError(
-                f"{socket.gethostname()} does not see the cache {self.path.parent} of the driver: put --cache into a "
-                "folder that every machine shares under the same path."
-            )
-
-
-@contextmanager
-def cache_token(cache: Path) -> Iterator[Token]:
-    """Write a token into the cache and remove it at the end."""
-    token = Token(cache / f".driver-{secrets.token_hex(8)}", secrets.token_hex(16))
-    write_text(token.path, token.content)
-    try:
-        yield token
-    finally:
-        with suppress(OSError):
-            token.path.unlink(missing_ok=True)
-
-
-@dataclass(frozen=True)
 class FrameWork:
     """Everything that a worker needs: paths and settings, no pixels. Called in the worker, it loads the teachers."""
 
@@ -98,27 +62,14 @@ class FrameWork:
     config: RunConfig
     vocabulary: Vocabulary
     cache: Path
-    token: Token
+    around: Surroundings
     device: str
-    threads: int
-    """Threads of PyTorch, as the driver has: sums depend on their number."""
     teachers: tuple[str, str]
     """Fingerprints of the driver's CLIP and SAM."""
-    folder: str
-    """Working folder of the driver, for relative paths."""
-    versions: str
 
     def __call__(self) -> Callable[[Part], None]:
         """Check that this machine computes what the driver would; return the function that labels a part."""
-        if versions() != self.versions:
-            raise InputError(
-                f"{socket.gethostname()} has {versions()} but the driver has {self.versions}: install the same "
-                "versions on every machine."
-            )
-        self.token.require()
-        with suppress(OSError):
-            os.chdir(self.folder)
-        torch.set_num_threads(self.threads)
+        self.around.enter()
         device = pick_device(self.device)
         teachers = load_teachers(self.config, self.vocabulary, self.cache, device)
         if fingerprints(teachers) != self.teachers:
@@ -200,11 +151,6 @@ def slices(scenes: Sequence[SceneFrames], part: Part) -> list[tuple[str, int, in
 def fingerprints(teachers: Teachers) -> tuple[str, str]:
     """Return the digests of everything that labels and masks depend on besides the image."""
     return teachers.namer.fingerprint(), teachers.masks.fingerprint()
-
-
-def versions() -> str:
-    """Return the versions that results depend on."""
-    return f"labelfree {labelfree.__version__} and PyTorch {torch.__version__}"
 
 
 def _split(part: Part, grain: int) -> list[Part]:

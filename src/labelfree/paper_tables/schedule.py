@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
@@ -46,6 +46,9 @@ class Job:
 
 Run = Callable[[Job], Measures]
 """Train a run, or resume it, and return its values."""
+
+Attempt = Literal["done", "finished", "held"]
+"""What became of a run: done here, finished before, or held by another process."""
 
 
 def row_settings(recipe: Path, overrides: Sequence[str] = ()) -> dict[Path, RunConfig]:
@@ -140,13 +143,24 @@ def carry_out(jobs: Sequence[Job], run: Run, commit: str = "", tell: Callable[[J
         for job in jobs:
             first = job.trained_like
             awaited = first is not None and first in jobs and finished(first) is None
-            if finished(job) is not None or (awaited and not patient):
+            if awaited and not patient:
                 continue
-            with _claimed(job, patient) as mine:
-                if mine and finished(job) is None:
-                    prepare_folder(job)
-                    write_result(job.folder, RunResult(job.key, job.row, job.seed, commit, run(job)))
-                    tell(job)
+            if attempt(job, run, commit, patient) == "done":
+                tell(job)
+
+
+def attempt(job: Job, run: Run, commit: str = "", patient: bool = True) -> Attempt:
+    """Carry out one run unless it is finished; if another process holds it, wait for that if `patient`."""
+    if finished(job) is not None:
+        return "finished"
+    with _claimed(job, patient) as mine:
+        if not mine:
+            return "held"
+        if finished(job) is not None:
+            return "finished"
+        prepare_folder(job)
+        write_result(job.folder, RunResult(job.key, job.row, job.seed, commit, run(job)))
+        return "done"
 
 
 @contextmanager

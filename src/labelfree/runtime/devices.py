@@ -46,6 +46,20 @@ def pick_device(device: str) -> torch.device:
     return torch.device(device)
 
 
+def pick_devices(text: str) -> tuple[str, ...]:
+    """Return the devices of `cuda:0,cuda:1`, or every CUDA device for `all`.
+
+    Raises an InputError if PyTorch does not see one of them.
+    """
+    if text == "all":
+        pick_device("cuda")
+        return tuple(f"cuda:{index}" for index in range(torch.cuda.device_count()))
+    names = tuple(name.strip() for name in text.split(","))
+    for name in names:
+        pick_device(name)
+    return names
+
+
 def make_fabric(device: str = "auto", launch: Launch = SINGLE, precision: Precision = "auto") -> Fabric:
     """Return Lightning Fabric on a device, in one process or, with DDP, in those of `runtime.launch.planned`.
 
