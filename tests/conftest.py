@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from helpers.process_group import ProcessGroup
+from helpers.ray_nodes import two_nodes
 from labelfree_lab.rooms.dataset import LabSize, write_room
 
 
@@ -33,3 +34,10 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def ray_address() -> Iterator[str]:
+    """The address of a Ray cluster of two nodes on this machine."""
+    with pytest.MonkeyPatch.context() as patch, two_nodes(patch) as address:
+        yield address
