@@ -1,37 +1,49 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from helpers.worker_tasks import explain
-from labelfree.config.reading import read_settings
-from labelfree.config.recipe_files import recipe_path
+from labelfree.config.run_config import RunConfig
 from labelfree.data.collection import open_scenes
 from labelfree.errors import InputError
-from labelfree.labelling.spread_frames import (
-    FrameWork,
-    Part,
-    SceneFrames,
-    fingerprints,
-    label_frames_with,
-    parts_of,
-    slices,
-)
+from labelfree.labelling.spread_frames import FrameWork, Part, SceneFrames, label_frames_with, parts_of, slices
 from labelfree.runtime.crew import Answer, Crew, Seat
 from labelfree.runtime.surroundings import Surroundings, surroundings
-from labelfree.teachers.label_frames import label_frames
-from labelfree.teachers.opening import load_teachers
+from labelfree.scene import Scene
 from labelfree.vocabulary import Vocabulary
 
 SCENES = (SceneFrames("a", 3), SceneFrames("none", 0), SceneFrames("b", 5))
-CONFIG = read_settings(
-    recipe_path("rooms"), ["--labels.image_size=[48, 64]", "--teachers.sam_options.points_per_side=4"]
-)
 NAMES = Vocabulary.from_names(("wall", "floor", "chair"))
+
+
+class Marked:
+    def __init__(self, mark: str) -> None:
+        self.mark = mark
+
+    def fingerprint(self) -> str:
+        return self.mark
+
+
+@pytest.fixture
+def labelled(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Record the frames of each call instead of labelling them."""
+    calls: list[list[str]] = []
+    teachers = SimpleNamespace(namer=Marked("clip"), masks=Marked("sam"))
+
+    def record(scenes: Sequence[Scene], *_: object) -> None:
+        calls.append([f"{frame.scene}/{frame.name}" for scene in scenes for frame in scene.frames])
+
+    monkeypatch.setattr("labelfree.labelling.spread_frames.load_teachers", lambda *_: teachers)
+    monkeypatch.setattr("labelfree.labelling.spread_frames.label_frames", record)
+    return calls
 
 
 @pytest.mark.parametrize("total", range(1, 40))
@@ -50,17 +62,15 @@ def test_a_part_may_span_scenes() -> None:
 
 
 def work_for(room: Path, cache: Path, around: Surroundings) -> FrameWork:
-    teachers = load_teachers(CONFIG, NAMES, cache)
     scenes = (SceneFrames("room", 4),)
-    opening = partial(open_scenes, room)
-    return FrameWork(opening, scenes, CONFIG, NAMES, cache, around, "cpu", fingerprints(teachers))
+    return FrameWork(partial(open_scenes, room), scenes, RunConfig(), NAMES, cache, around, "cpu", ("clip", "sam"))
 
 
 class Inline:
     """A worker in this process. It ends when it is given a part with one of the deadly frames."""
 
-    def __init__(self, work: FrameWork, deadly: frozenset[int], labelled: list[Part]) -> None:
-        self.seat, self.deadly, self.labelled = Seat(work, explain), deadly, labelled
+    def __init__(self, work: FrameWork, deadly: frozenset[int] = frozenset()) -> None:
+        self.seat, self.deadly = Seat(work, explain), deadly
 
     def open(self) -> Future[Answer]:
         return finished(self.seat.open())
@@ -71,7 +81,6 @@ class Inline:
             future: Future[Answer] = Future()
             future.set_exception(ChildProcessError("killed by SIGKILL"))
             return future
-        self.labelled.append(task)
         return finished(self.seat.work(task))
 
     def dismiss(self) -> None:
@@ -84,41 +93,36 @@ def finished(answer: Answer) -> Future[Answer]:
     return future
 
 
-def test_workers_write_the_cache_of_one_process(room: Path, tmp_path: Path) -> None:
-    label_frames(open_scenes(room), load_teachers(CONFIG, NAMES, tmp_path / "serial"))
-    with surroundings(tmp_path / "spread") as around:
-        work = work_for(room, tmp_path / "spread", around)
-        labelled: list[Part] = []
-        label_frames_with(work, Crew(lambda: Inline(work, frozenset(), labelled), 2), workers=2)
-    assert labelled == [Part(0, 2), Part(2, 4)]
-    assert contents(tmp_path / "spread") == contents(tmp_path / "serial")
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def test_a_frame_that_ends_three_workers_is_named(room: Path, tmp_path: Path) -> None:
+def test_every_frame_is_labelled_once(room: Path, tmp_path: Path, labelled: list[list[str]]) -> None:
     with surroundings(tmp_path) as around:
         work = work_for(room, tmp_path, around)
-        labelled: list[Part] = []
-        crew: Crew[Part] = Crew(lambda: Inline(work, frozenset({3}), labelled), 1)
-        with pytest.raises(InputError, match=r"3\.jpg: 3 workers ended while they labelled it \(killed by SIGKILL\)"):
+        label_frames_with(work, Crew(lambda: Inline(work), 2), workers=2)
+    assert labelled == [["room/000000", "room/000001"], ["room/000002", "room/000003"]]
+
+
+def test_images_that_end_three_workers_are_named(room: Path, tmp_path: Path, labelled: list[list[str]]) -> None:
+    with surroundings(tmp_path) as around:
+        work = work_for(room, tmp_path, around)
+        crew: Crew[Part] = Crew(lambda: Inline(work, frozenset({3})), 1)
+        with pytest.raises(
+            InputError, match=r"000002\.png, .*/000003\.png: 3 workers ended while .* \(killed by SIGKILL"
+        ):
             label_frames_with(work, crew, workers=1)
-    assert labelled == [Part(0, 2)]  # the others come first, and are kept
+    assert labelled == [["room/000000", "room/000001"]]  # what came first is kept
 
 
 def test_a_worker_that_computes_something_else_ends_the_work(
-    room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    room: Path, tmp_path: Path, labelled: list[list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with surroundings(tmp_path) as around:
         work = work_for(room, tmp_path, around)
-        seat = Seat(work, explain)
-        monkeypatch.setattr("labelfree.labelling.spread_frames.fingerprints", lambda teachers: ("", ""))
-        assert "another number format of CLIP or SAM" in seat.open().problem
+        other = replace(work, teachers=("clip", "sam in bfloat16"))
+        assert "another number format of CLIP or SAM" in Seat(other, explain).open().problem
+        hidden = replace(work, scenes=(SceneFrames("cellar", 4),))
+        assert "does not see scene 'cellar'" in Seat(hidden, explain).open().problem
         monkeypatch.setattr("labelfree.__version__", "0.0")
-        assert "install the same versions on every machine" in seat.open().problem
-    monkeypatch.undo()
+        assert "install the same versions on every machine" in Seat(work, explain).open().problem
+        monkeypatch.undo()
     assert "does not see" in Seat(work, explain).open().problem  # the driver's file is gone
     assert not list(tmp_path.glob(".driver-*"))
 

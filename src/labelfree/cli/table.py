@@ -175,7 +175,8 @@ def _carry_out(
         carry_out(jobs, _announced(RowRunner(plan.data, plan.cache, device), begins), commit, report)
         return []
     with surroundings(plan.cache) as around:
-        work = RunWork(plan.data, plan.cache, device if engine is None else engine.device, commit, around)
+        device = device if engine is None else engine.device
+        work = RunWork(plan.data, plan.cache, device, commit, around, RowRunner)
         crew: Crew[Claim] = (
             Crew(DeviceWorkers(work, devices, sentence).hire, workers) if engine is None else engine.crew(work)
         )

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from labelfree.files.atomic import write_text
 from labelfree.paper_tables.data import TableData
-from labelfree.paper_tables.row_runner import RowRunner
 from labelfree.paper_tables.schedule import Attempt, Job, Run, attempt, finished
 from labelfree.runtime.crew import Answer, Crew, Done, Explain, Lost, Open
 from labelfree.runtime.local_workers import LocalWorker
@@ -51,7 +50,8 @@ class RunWork:
     device: str
     commit: str
     around: Surroundings
-    runner: Callable[[TableData, Path, str], Run] = RowRunner
+    runner: Callable[[TableData, Path, str], Run]
+    """`RowRunner`."""
 
     def __call__(self) -> Callable[[Claim], Attempt]:
         """Check the worker's surroundings; work that the rows of a seed share is done once per worker."""
@@ -136,6 +136,7 @@ def spread_runs(jobs: Sequence[Job], crew: Crew[Claim], begins: Tell, tell: Tell
         elif event.answer.value == "held":
             queue.held.append(job)
         elif event.answer.value == "done":
+            (job.folder / TRACE).unlink(missing_ok=True)  # of an earlier attempt
             tell(job)
     return failures
 

@@ -22,6 +22,9 @@ CONNECT_SECONDS = 10.0
 _OBJECT_STORE_BYTES = 100_000_000
 """Shared memory of a cluster that is started here; tasks and answers are small."""
 
+_HTTP2_SETTINGS = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+"""An empty frame of settings, with which both sides of HTTP/2 begin; byte 3 is its type."""
+
 
 @dataclass(frozen=True)
 class Share:
@@ -133,12 +136,23 @@ def _require_reachable(address: str) -> None:
     if not colon or not host or not port.isdecimal() or "/" in host:
         raise InputError(f"{_named(address)}: give auto or HOST:PORT of the head node, such as 10.0.0.1:6379.")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+        with socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS) as connection:
+            if os.environ.get("RAY_USE_TLS", "0") == "0" and not _speaks_grpc(connection):
+                raise OSError("another program than Ray listens there")
     except (OSError, OverflowError) as error:
         raise InputError(
             f"{_named(address)}: no answer ({error}); check the address, and start the head node with "
             "'ray start --head --port 6379'."
         ) from error
+
+
+def _speaks_grpc(connection: socket.socket) -> bool:
+    """Return whether the other side begins like a gRPC server; Ray would wait for minutes for one that does not."""
+    connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _HTTP2_SETTINGS)
+    answer = b""
+    while len(answer) < len(_HTTP2_SETTINGS) and (more := connection.recv(len(_HTTP2_SETTINGS))):
+        answer += more
+    return answer[3:4] == _HTTP2_SETTINGS[3:4]
 
 
 def _named(address: str) -> str:
