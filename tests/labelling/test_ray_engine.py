@@ -93,7 +93,7 @@ def test_a_worker_of_more_cpus_than_any_machine_is_refused(
         (["--workers", "2"], "--workers is 2 but --engine is local: add --engine ray"),
         (["--engine", "ray", "--workers", "0"], "--workers is 0: give at least 1"),
         (["--engine", "ray", "--device", "cuda:1"], "give auto, cpu or cuda; Ray chooses GPUs"),
-        (["--engine", "ray", "--ray-address", "10.0.0.1"], "give auto or HOST:PORT"),
+        (["--engine", "ray", "--ray-address", "10.0.0.1"], "give auto, local or HOST:PORT"),
         (["--engine", "ray", "--ray-address", "127.0.0.1:1"], "no answer"),
     ],
 )

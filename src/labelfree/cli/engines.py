@@ -31,8 +31,8 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ray-address",
         default=None,
-        help="auto or HOST:PORT of the Ray cluster (default: RAY_ADDRESS, else the cluster of this machine, else a new "
-        "one on this machine)",
+        help="HOST:PORT of the Ray cluster, auto for that of this machine, local for a new one on this machine "
+        "(default: RAY_ADDRESS, else auto, else local)",
     )
     parser.add_argument(
         "--workers",

@@ -107,6 +107,7 @@ def label_frames_with(work: FrameWork, crew: Crew[Part], workers: int, title: st
     grain = 2 if torch.device(work.device).type == "cpu" else 1  # what `label_frames` labels at one time
     parts = deque(parts_of(total, workers, grain))
     losses: dict[Part, int] = {}
+    replaced = 0
 
     def next_part() -> Part | None:
         return parts.popleft() if parts else None
@@ -117,8 +118,9 @@ def label_frames_with(work: FrameWork, crew: Crew[Part], workers: int, title: st
             if isinstance(event, Done):
                 raise_problem(event.answer)
                 for _ in range(part.start, part.stop):
-                    progress.advance()
+                    progress.advance(f"({replaced} lost workers)" if replaced else "")
                 continue
+            replaced += event.suspect
             count = losses.get(part, 0) + event.suspect
             if count >= LARGEST_LOSS:
                 raise InputError(

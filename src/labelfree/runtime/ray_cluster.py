@@ -74,8 +74,8 @@ def require_ray() -> None:
 def ray_cluster(address: str | None) -> Iterator[None]:
     """Connect to a Ray cluster and disconnect at the end; workers that still run are ended.
 
-    `address` is HOST:PORT of the head node, or `auto` for the cluster of this machine. With None, the cluster of
-    RAY_ADDRESS or of this machine is used; without one, a cluster is started here and stopped at the end.
+    `address` is HOST:PORT of the head node, `auto` for the cluster of this machine, or `local` for a new one here that
+    is stopped at the end. None stands for RAY_ADDRESS, else for `auto`, and for `local` if there is no cluster.
     Raises an InputError if Ray is not installed or the address cannot be reached.
     """
     require_ray()
@@ -134,7 +134,7 @@ def _connect(address: str | None) -> None:
 def _require_reachable(address: str) -> None:
     host, colon, port = address.rpartition(":")
     if not colon or not host or not port.isdecimal() or "/" in host:
-        raise InputError(f"{_named(address)}: give auto or HOST:PORT of the head node, such as 10.0.0.1:6379.")
+        raise InputError(f"{_named(address)}: give auto, local or HOST:PORT of the head node, such as 10.0.0.1:6379.")
     try:
         with socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS) as connection:
             if os.environ.get("RAY_USE_TLS", "0") == "0" and not _speaks_grpc(connection):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ import torch
 import labelfree
 from labelfree.errors import InputError
 from labelfree.files.atomic import write_text
+
+_OLD_SECONDS = 30 * 24 * 3600.0
+"""Age of a file from which its driver counts as ended."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,11 @@ class Surroundings:
 
 @contextmanager
 def surroundings(shared: Path) -> Iterator[Surroundings]:
-    """Write a file into a folder that all workers share, and remove it at the end."""
+    """Write a file into a folder that all workers share, and remove it at the end; a killed driver leaves it behind."""
+    for old in shared.glob(".driver-*"):
+        with suppress(OSError):
+            if time.time() - old.stat().st_mtime > _OLD_SECONDS:
+                old.unlink()
     token, content = shared / f".driver-{secrets.token_hex(8)}", secrets.token_hex(16)
     write_text(token, content)
     try:
