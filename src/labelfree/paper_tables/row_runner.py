@@ -48,7 +48,7 @@ class RowRunner:
             teachers = self._teachers(job, scenes, fabric.device)
         started = time.monotonic()
         run = open_run(scenes.train, scenes.vocabulary, job.config, job.folder, teachers, fabric)
-        labeller = train_system(run.begin())
+        labeller = train_system(run.begin(), labelled=True)
         method = _measured(scenes, labeller, f"held-out scenes, seed {job.seed}")
         return measures_of(method, time.monotonic() - started)
 
