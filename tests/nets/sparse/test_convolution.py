@@ -6,18 +6,23 @@ from torch import Tensor
 
 from labelfree.errors import InputError
 from labelfree.nets.sparse import convolution as convolution_module
-from labelfree.nets.sparse import kernel_map as kernel_map_module
-from labelfree.nets.sparse.convolution import sparse_conv
+from labelfree.nets.sparse.convolution import CallCost, sparse_conv
 from labelfree.nets.sparse.kernel_map import KernelMap, SparseGeometry
+from labelfree.runtime import products as products_module
 
 SIDE = 8
 
 
-@pytest.fixture(autouse=True, params=["small", "large"])
-def _as_small_or_as_large_cloud(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both ways of convolving, on the same clouds: through the neighbour table and offset by offset."""
-    if request.param == "large":
-        monkeypatch.setattr(convolution_module, "TABLE_VOXELS", 0)
+@pytest.fixture(autouse=True, params=["table", "tiles", "tiles by oneDNN"])
+def _each_way_of_convolving(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All ways of convolving, on the same clouds: through the neighbour table and tile by tile."""
+    waste = 1 << 50 if request.param == "table" else -1
+    for name in ("CHEAP_CALLS", "COSTLY_CALLS"):
+        monkeypatch.setattr(convolution_module, name, CallCost(waste, 1 << 15))
+    if request.param.endswith("oneDNN"):
+        if not products_module._onednn_works():
+            pytest.skip("this PyTorch has no oneDNN")
+        monkeypatch.setattr(products_module, "onednn_is_chosen", lambda: True)
 
 
 def scattered(seed: int = 0, density: float = 0.3) -> Tensor:
@@ -84,10 +89,11 @@ def test_equals_dense_convolution_with_gradients(kind: str, kernel: int, channel
     compare_with_dense(kind, kernel, channels)
 
 
-def test_many_small_groups_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_small_tiles_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    monkeypatch.setitem(kernel_map_module.GROUP_ROWS, "cpu", 300)
-    assert len(SparseGeometry(scattered()).submanifold(1, 3).groups) > 5
+    for name in ("CHEAP_CALLS", "COSTLY_CALLS"):
+        monkeypatch.setattr(convolution_module, name, CallCost(-1, 100))
+    assert len(SparseGeometry(scattered()).submanifold(1, 3).tiles(100)) > 5
     for kind, kernel in (("same", 3), ("down", 2), ("up", 2)):
         compare_with_dense(kind, kernel, 20)
 

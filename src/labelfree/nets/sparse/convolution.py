@@ -1,31 +1,45 @@
 """Compute sparse convolution as one function with its own gradient; no gathered rows are kept for the backward pass.
 
-The rows of each offset are gathered and multiplied by its weight into a shared buffer. The buffer's rows are then
-summed into the output (`sums.sum_rows`). This was measured on a CPU against index_add per offset and one matrix product
-over a gathered neighbour table (`benchmarks/sparse_conv.py`). The sums are faster on large clouds from 16 channels on.
-The table is faster below that and on small clouds, where 27 small operations cost more than multiplications by missing
-neighbours.
+The output voxels are cut into tiles of a size that stays in the processor's cache. Per tile, the rows of all pairs are
+gathered at once, multiplied by the weight of their offset into a shared buffer, and summed (`sums.sum_rows`). The time
+per voxel therefore does not grow with the cloud. Up to 8 input channels, and where the additional multiplications by
+missing neighbours cost less than the calls, one matrix product over a gathered neighbour table is faster.
+`benchmarks/sparse_conv.py` measures both against index_add per offset.
 """
 
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from labelfree.errors import InputError
-from labelfree.nets.sparse.kernel_map import KernelMap
+from labelfree.nets.sparse.kernel_map import KernelMap, Tile
 from labelfree.nets.sparse.sums import sum_rows
+from labelfree.runtime.products import Products, products_for
 
 TABLE_CHANNELS = 8
-"""Largest number of input channels for which the neighbour table is used."""
-TABLE_VOXELS = 4096
-"""Largest number of voxels for which the neighbour table is used with any number of channels."""
+"""Largest number of input channels for which the neighbour table is always used."""
 TABLE_CHUNK = 2048
 """Output voxels per matrix product over the neighbour table."""
+
+
+class CallCost(NamedTuple):
+    """Sizes that follow from the fixed cost of one matrix product on a CPU."""
+
+    table_waste: int
+    """Largest number of multiply-adds with missing neighbours for which the neighbour table is used."""
+    tile_pairs: int
+    """Pairs per tile and thread."""
+
+
+CHEAP_CALLS, COSTLY_CALLS = CallCost(1 << 24, 1 << 15), CallCost(1 << 26, 1 << 17)
+"""For MKL and for oneDNN. With MKL, tiles of 2^15 pairs were fastest among 2^11 to 2^17 at 96 channels."""
+DEVICE_TILE_PAIRS = 1 << 22
+"""Pairs per tile on other devices, where only memory bounds it."""
 
 
 def sparse_conv(
@@ -54,45 +68,64 @@ class _SparseConv(torch.autograd.Function):
     def forward(ctx: Any, features: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
         ctx.save_for_backward(features, weight)
         ctx.kernel_map = kernel_map
-        if features.shape[1] <= TABLE_CHANNELS or _is_small(kernel_map):
+        if features.shape[1] <= TABLE_CHANNELS or _fits_table(kernel_map, weight, products_for(features)):
             return _convolve_table(features, weight, kernel_map)
-        return _convolve_offsets(features, weight, kernel_map)
+        return _convolve_tiles(features, weight, kernel_map)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         features, weight = ctx.saved_tensors
-        grad = grad.contiguous()
-        grad_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
-        if ctx.needs_input_grad[0] and _is_small(ctx.kernel_map):
-            if grad_weight is not None:
-                _weight_gradient_table(grad, features, ctx.kernel_map, grad_weight)
-            return _features_gradient_table(grad, weight, ctx.kernel_map), grad_weight, None
-        if ctx.needs_input_grad[0]:
-            return _gradients(grad, features, weight, ctx.kernel_map, grad_weight), grad_weight, None
-        if grad_weight is not None:
-            _weight_gradient(grad, features, ctx.kernel_map, grad_weight)
-        return None, grad_weight, None
+        grad, kernel_map = grad.contiguous(), ctx.kernel_map
+        wants_features, wants_weight = ctx.needs_input_grad[:2]
+        by_table = _fits_table(kernel_map.transposed, weight, products_for(grad))
+        grad_features: Tensor | None = None
+        grad_weight: Tensor | None = None
+        if wants_weight:
+            wide = torch.promote_types(weight.dtype, torch.float32)
+            grad_weight = torch.zeros(weight.shape, dtype=wide, device=weight.device)
+        if wants_features and not by_table:
+            grad_features = _gradients(grad, features, weight, kernel_map, grad_weight)
+        elif wants_features:
+            grad_features = _features_gradient_table(grad, weight, kernel_map)
+        if grad_weight is not None and (by_table or not wants_features):
+            if by_table or features.shape[1] <= TABLE_CHANNELS:
+                _weight_gradient_table(grad, features, kernel_map, grad_weight)
+            else:
+                _weight_gradient_tiles(grad, features, kernel_map, grad_weight)
+        return grad_features, None if grad_weight is None else grad_weight.to(weight.dtype), None
 
 
-def _is_small(kernel_map: KernelMap) -> bool:
-    return max(kernel_map.num_inputs, kernel_map.num_outputs) <= TABLE_VOXELS
+def _cost(products: Products) -> CallCost:
+    return COSTLY_CALLS if products.costly_calls else CHEAP_CALLS
 
 
-def _convolve_offsets(
+def _fits_table(kernel_map: KernelMap, weight: Tensor, products: Products) -> bool:
+    """Return whether multiplications by missing neighbours cost less than one call per offset."""
+    missing = kernel_map.volume * kernel_map.num_outputs - kernel_map.pairs
+    return missing * weight.shape[1] * weight.shape[2] <= _cost(products).table_waste
+
+
+def _tiles(kernel_map: KernelMap, values: Tensor, products: Products) -> tuple[Tile, ...]:
+    on_cpu = values.device.type == "cpu"
+    return kernel_map.tiles(_cost(products).tile_pairs * torch.get_num_threads() if on_cpu else DEVICE_TILE_PAIRS)
+
+
+def _convolve_tiles(
     features: Tensor,  # [Vin, Cin]
     weight: Tensor,  # [K, Cin, Cout]
     kernel_map: KernelMap,
 ) -> Tensor:  # [Vout, Cout]
-    total: Tensor | None = None
-    weights = weight.unbind()
-    for group in kernel_map.groups:
-        products = _scratch("products", sum(group.counts), weight.shape[2], features)
-        for offset, part in zip(group.offsets, products.split(group.counts)):
-            rows = _gather("features", features, kernel_map.inputs[offset], offset == kernel_map.centre)
-            torch.mm(rows, weights[offset], out=part)
-        total = _add(total, sum_rows(products, group.sums), len(kernel_map.groups))
-    return features.new_zeros(0, weight.shape[2]) if total is None else total.to(features.dtype)
+    out = features.new_empty(kernel_map.num_outputs, weight.shape[2])
+    weights, products = weight.unbind(), products_for(features)
+    for tile in _tiles(kernel_map, features, products):
+        rows = _gather("inputs", features, tile.sources)
+        results = _scratch("products", len(rows), weight.shape[2], features)
+        for row, factor, result in zip(rows.split(tile.counts), weights, results.split(tile.counts)):
+            if len(row):
+                products.write(row, factor, result)
+        out[tile.outputs] = sum_rows(results, tile.sums)
+    return out
 
 
 def _gradients(
@@ -100,48 +133,51 @@ def _gradients(
     features: Tensor,  # [Vin, Cin]
     weight: Tensor,  # [K, Cin, Cout]
     kernel_map: KernelMap,
-    grad_weight: Tensor | None,  # [K, Cin, Cout] filled in place
+    grad_weight: Tensor | None,  # [K, Cin, Cout] added to in place
 ) -> Tensor:  # [Vin, Cin]
-    """Return the gradient of the features and fill that of the weights; gathered rows of `grad` are used for both."""
+    """Return the gradient of the features and add that of the weights; gathered rows of `grad` are used for both."""
     back = kernel_map.transposed
-    total: Tensor | None = None
-    weights = weight.transpose(1, 2).unbind()
-    grad_weights = () if grad_weight is None else grad_weight.unbind()
-    for group in back.groups:
-        products = _scratch("products", sum(group.counts), weight.shape[1], grad)
-        for offset, part in zip(group.offsets, products.split(group.counts)):
-            index, same = kernel_map.mirrored(offset), offset == back.centre
-            rows = _gather("grad", grad, back.inputs[offset], same)
-            torch.mm(rows, weights[index], out=part)
-            if grad_weights:
-                sources = _gather("features", features, back.outputs[offset], same)
-                torch.mm(sources.t(), rows, out=grad_weights[index])
-        total = _add(total, sum_rows(products, group.sums), len(back.groups))
-    return features.new_zeros(0, weight.shape[1]) if total is None else total.to(features.dtype)
+    out = features.new_empty(back.num_outputs, weight.shape[1])
+    mirrored = [kernel_map.mirrored(offset) for offset in range(back.volume)]
+    weights, products = weight.transpose(1, 2).unbind(), products_for(grad)
+    for tile in _tiles(back, grad, products):
+        rows = _gather("grad", grad, tile.sources)
+        results = _scratch("products", len(rows), weight.shape[1], grad)
+        parts = rows.split(tile.counts)
+        for row, offset, result in zip(parts, mirrored, results.split(tile.counts)):
+            if len(row):
+                products.write(row, weights[offset], result)
+        out[tile.outputs] = sum_rows(results, tile.sums)
+        if grad_weight is not None:
+            inputs = _gather("inputs", features[tile.outputs], tile.targets)
+            for row, offset, source in zip(parts, mirrored, inputs.split(tile.counts)):
+                if len(row):
+                    products.add(source.t(), row, grad_weight[offset])
+    return out
 
 
-def _weight_gradient(
+def _weight_gradient_tiles(
     grad: Tensor,  # [Vout, Cout]
     features: Tensor,  # [Vin, Cin]
     kernel_map: KernelMap,
-    grad_weight: Tensor,  # [K, Cin, Cout] filled in place
+    grad_weight: Tensor,  # [K, Cin, Cout] added to in place
 ) -> None:
-    if features.shape[1] <= TABLE_CHANNELS or _is_small(kernel_map):
-        return _weight_gradient_table(grad, features, kernel_map, grad_weight)
-    for offset, out in enumerate(grad_weight.unbind()):
-        same = offset == kernel_map.centre
-        sources = _gather("features", features, kernel_map.inputs[offset], same)
-        torch.mm(sources.t(), _gather("grad", grad, kernel_map.outputs[offset], same), out=out)
-    return None
+    products = products_for(grad)
+    for tile in _tiles(kernel_map, grad, products):
+        inputs = _gather("inputs", features, tile.sources).split(tile.counts)
+        rows = _gather("grad", grad[tile.outputs], tile.targets).split(tile.counts)
+        for source, row, total in zip(inputs, rows, grad_weight.unbind()):
+            if len(row):
+                products.add(source.t(), row, total)
 
 
 def _convolve_table(features: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
     padded = torch.cat([features, features.new_zeros(1, features.shape[1])])
     flat = weight.reshape(-1, weight.shape[2])
-    out = features.new_empty(kernel_map.num_outputs, weight.shape[2])
+    out, products = features.new_empty(kernel_map.num_outputs, weight.shape[2]), products_for(features)
     for start in range(0, kernel_map.num_outputs, TABLE_CHUNK):
         part = slice(start, start + TABLE_CHUNK)
-        torch.mm(_neighbours(padded, kernel_map.table[part]), flat, out=out[part])
+        products.write(_neighbours(padded, kernel_map.table[part]), flat, out[part])
     return out
 
 
@@ -154,35 +190,19 @@ def _features_gradient_table(grad: Tensor, weight: Tensor, kernel_map: KernelMap
 
 def _weight_gradient_table(grad: Tensor, features: Tensor, kernel_map: KernelMap, grad_weight: Tensor) -> None:
     padded = torch.cat([features, features.new_zeros(1, features.shape[1])])
-    wide = torch.promote_types(features.dtype, torch.float32)
-    total = torch.zeros(grad_weight.shape[0] * grad_weight.shape[1], grad.shape[1], dtype=wide, device=grad.device)
+    total, products = grad_weight.view(-1, grad.shape[1]), products_for(features)
     for start in range(0, kernel_map.num_outputs, TABLE_CHUNK):
         part = slice(start, start + TABLE_CHUNK)
-        neighbours = _neighbours(padded, kernel_map.table[part])
-        if wide == features.dtype:
-            total.addmm_(neighbours.t(), grad[part])
-        else:
-            total += neighbours.t() @ grad[part]
-    grad_weight.copy_(total.view_as(grad_weight))
+        products.add(_neighbours(padded, kernel_map.table[part]).t(), grad[part], total)
 
 
 def _neighbours(padded: Tensor, table: Tensor) -> Tensor:  # [n, K * Cin]
-    out = _scratch("features", table.numel(), padded.shape[1], padded)
-    torch.index_select(padded, 0, table.reshape(-1), out=out)
-    return out.view(table.shape[0], -1)
+    return _gather("inputs", padded, table.reshape(-1)).view(table.shape[0], -1)
 
 
-def _gather(name: str, values: Tensor, rows: Tensor, every: bool) -> Tensor:  # [M_k, D]
-    """Return the rows in a shared buffer, or `values` itself if the offset takes every row in order."""
-    if every:
-        return values
+def _gather(name: str, values: Tensor, rows: Tensor) -> Tensor:  # [n, D]
+    """Return the rows of `values` in a shared buffer."""
     return torch.index_select(values, 0, rows, out=_scratch(name, rows.numel(), values.shape[1], values))
-
-
-def _add(total: Tensor | None, part: Tensor, parts: int) -> Tensor:
-    if parts > 1 and part.dtype in {torch.bfloat16, torch.float16}:
-        part = part.float()
-    return part if total is None else total.add_(part)
 
 
 class _Buffers(threading.local):

@@ -19,18 +19,18 @@ from labelfree.errors import InputError
 from labelfree.nets.sparse.keys import MARGIN, KeyLayout, key_offset, round_down
 from labelfree.nets.sparse.sums import RowSums, row_sums
 
-GROUP_ROWS = {"cpu": 1 << 18}
-"""Rows of products in memory at once per convolution; more rows mean fewer passes over the output."""
-DEVICE_GROUP_ROWS = 1 << 22
-
 
 @dataclass(frozen=True, eq=False)
-class OffsetGroup:
-    """Consecutive offsets whose products are summed into the output in one pass."""
+class Tile:
+    """Consecutive output voxels and the n pairs that contribute to them, offset by offset."""
 
-    offsets: range
+    outputs: slice
     counts: list[int]
+    """Number of pairs per offset, K."""
+    sources: Tensor  # [n] int32 input voxel
+    targets: Tensor  # [n] int32 output voxel, counted from the first of the tile
     sums: RowSums
+    """The pairs of each output voxel."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class KernelMap:
     """The pairs (input voxel, output voxel) that each kernel offset connects."""
 
     inputs: tuple[Tensor, ...]  # per offset [M_k] int32
-    outputs: tuple[Tensor, ...]  # per offset [M_k] int32
+    outputs: tuple[Tensor, ...]  # per offset [M_k] int32, ascending
     num_inputs: int
     num_outputs: int
     centre: int | None = None
@@ -66,22 +66,37 @@ class KernelMap:
         return KernelMap(self.outputs, self.inputs, self.num_outputs, self.num_inputs)
 
     @cached_property
-    def groups(self) -> tuple[OffsetGroup, ...]:
-        """Return the offsets in groups with a bounded number of products."""
-        limit = GROUP_ROWS.get(self.device.type, DEVICE_GROUP_ROWS)
-        groups, first, rows = [], 0, 0
-        for offset in range(self.volume):
-            here = self.outputs[offset].numel()
-            if rows and rows + here > limit:
-                groups.append(self._group(range(first, offset)))
-                first, rows = offset, 0
-            rows += here
-        return (*groups, self._group(range(first, self.volume)))
+    def pairs(self) -> int:
+        """Return the number of pairs over all offsets."""
+        return sum(rows.numel() for rows in self.inputs)
 
-    def _group(self, offsets: range) -> OffsetGroup:
-        targets = self.outputs[offsets.start : offsets.stop]
-        counts = [rows.numel() for rows in targets]
-        return OffsetGroup(offsets, counts, row_sums(torch.cat(targets), self.num_outputs))
+    def tiles(self, size: int) -> tuple[Tile, ...]:
+        """Return the output voxels in tiles of about `size` pairs, built once."""
+        voxels = max(1, -(-self.num_outputs // max(1, round(self.pairs / size))))
+        if voxels not in self._tiles:
+            self._tiles[voxels] = self._build_tiles(voxels)
+        return self._tiles[voxels]
+
+    @cached_property
+    def _tiles(self) -> dict[int, tuple[Tile, ...]]:
+        return {}
+
+    def _build_tiles(self, voxels: int) -> tuple[Tile, ...]:
+        if self.num_outputs <= voxels:
+            return (self._tile(slice(0, self.num_outputs), self.inputs, self.outputs),)
+        starts = range(0, self.num_outputs, voxels)
+        bounds = torch.tensor([*starts[1:]], dtype=torch.int32, device=self.device)
+        cuts = torch.stack([torch.searchsorted(rows, bounds) for rows in self.outputs]).cpu()
+        inputs = zip(*(rows.tensor_split(cut) for rows, cut in zip(self.inputs, cuts)))
+        outputs = zip(*(rows.tensor_split(cut) for rows, cut in zip(self.outputs, cuts)))
+        parts = zip(starts, inputs, outputs)
+        return tuple(self._tile(slice(start, start + voxels), sources, targets) for start, sources, targets in parts)
+
+    def _tile(self, outputs: slice, sources: tuple[Tensor, ...], targets: tuple[Tensor, ...]) -> Tile:
+        counts = [rows.numel() for rows in sources]
+        local = torch.cat(targets) - outputs.start
+        results = min(outputs.stop, self.num_outputs) - outputs.start
+        return Tile(outputs, counts, torch.cat(sources), local, row_sums(local, results))
 
     @cached_property
     def table(self) -> Tensor:  # [Vout, K] int32
