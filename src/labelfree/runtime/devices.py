@@ -12,6 +12,7 @@ import torch
 
 from labelfree.config.training import Precision
 from labelfree.errors import InputError, shown
+from labelfree.runtime.allocator import keep_freed_memory
 from labelfree.runtime.launch import Launch, blame, start_processes
 from labelfree.runtime.precision import fabric_precision
 
@@ -27,10 +28,11 @@ machine or a network that fails without closing its connections. Reading and che
 
 
 def pick_device(device: str) -> torch.device:
-    """Return the device of `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+    """Return the device of `auto`, `cpu`, `cuda`, `cuda:N` or `mps`; from then on the process keeps freed memory.
 
     Raises an InputError if the name is another or PyTorch does not see the device.
     """
+    keep_freed_memory()
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     kind, colon, index = device.partition(":")

@@ -1,8 +1,8 @@
 """Multiply float32 matrices with the faster of PyTorch's two libraries: MKL, or oneDNN on AMD CPUs with AVX512.
 
 `torch.mm` and `nn.Linear` call MKL in float32. MKL leaves AVX512 of AMD CPUs unused, oneDNN does not. On AMD CPUs with
-AVX2 only, both are equally fast and oneDNN costs more per call, so MKL stays. The choice depends on the CPU alone, not on
-timings: results are the same in every run on one machine. `LABELFREE_ONEDNN=0` or `1` overrides it.
+AVX2 only, both are equally fast and oneDNN costs more per call, so MKL stays. The choice depends on the CPU alone, not
+on timings: results are the same in every run on one machine. `LABELFREE_ONEDNN=0` or `1` overrides it.
 """
 
 from __future__ import annotations
@@ -118,5 +118,5 @@ def _onednn_works() -> bool:
 @cache
 def _is_amd_with_avx512() -> bool:
     # the call is younger than the oldest torch supported here; without it MKL is always right
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return "AMD" in str(capabilities.get("cpu_name", "")) and bool(capabilities.get("avx512_f", False))

@@ -16,6 +16,8 @@ from torch import nn
 from labelfree.config.teachers import TeacherPrecision
 from labelfree.errors import InputError, shown
 from labelfree.files.documents import read_json
+from labelfree.runtime.precision import autocast_dtype
+from labelfree.runtime.products import use_fast_linear
 from labelfree.weights.headers import require_whole
 from labelfree.weights.hub import folder_or_hub_name, hub_answers
 from labelfree.weights.stored import first_not_finite
@@ -76,7 +78,9 @@ def load_pretrained(
         )
     if (name := first_not_finite(model.state_dict())) is not None:
         raise InputError(f"{source}: weight '{name}' holds NaN or infinite values; download the model again.")
-    return model.to(device).eval().requires_grad_(False)
+    model = model.to(device).eval().requires_grad_(False)
+    use_fast_linear(model)
+    return model
 
 
 def _reason(error: Exception) -> str:
@@ -159,7 +163,7 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
         return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[precision]
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16
-    return torch.bfloat16 if device.type == "cpu" and _cpu_has_bfloat16_units() else torch.float32
+    return autocast_dtype(device) or torch.float32
 
 
 def autocast(dtype: torch.dtype, device: torch.device) -> AbstractContextManager[Any]:
@@ -167,9 +171,3 @@ def autocast(dtype: torch.dtype, device: torch.device) -> AbstractContextManager
     if dtype == torch.float32:
         return nullcontext()
     return torch.autocast(device.type, dtype=dtype)
-
-
-def _cpu_has_bfloat16_units() -> bool:
-    # the call is younger than the oldest torch supported here; without it float32 is always right
-    get_capabilities = getattr(torch.cpu, "get_capabilities", None)
-    return get_capabilities is not None and bool(get_capabilities().get("amx_bf16", False))

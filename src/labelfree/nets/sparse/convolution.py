@@ -19,6 +19,7 @@ from torch.autograd.function import once_differentiable
 from labelfree.errors import InputError
 from labelfree.nets.sparse.kernel_map import KernelMap, Tile
 from labelfree.nets.sparse.sums import sum_rows
+from labelfree.runtime.allocator import bound_freed_memory
 from labelfree.runtime.products import Products, products_for
 
 TABLE_CHANNELS = 8
@@ -38,6 +39,8 @@ class CallCost(NamedTuple):
 
 CHEAP_CALLS, COSTLY_CALLS = CallCost(1 << 24, 1 << 15), CallCost(1 << 26, 1 << 17)
 """For MKL and for oneDNN. With MKL, tiles of 2^15 pairs were fastest among 2^11 to 2^17 at 96 channels."""
+LARGE_BYTES = 1 << 26
+"""Size of features from which freed memory is counted."""
 DEVICE_TILE_PAIRS = 1 << 22
 """Pairs per tile on other devices, where only memory bounds it."""
 
@@ -68,6 +71,7 @@ class _SparseConv(torch.autograd.Function):
     def forward(ctx: Any, features: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
         ctx.save_for_backward(features, weight)
         ctx.kernel_map = kernel_map
+        _bound_memory(features)
         if features.shape[1] <= TABLE_CHANNELS or _fits_table(kernel_map, weight, products_for(features)):
             return _convolve_table(features, weight, kernel_map)
         return _convolve_tiles(features, weight, kernel_map)
@@ -76,6 +80,7 @@ class _SparseConv(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         features, weight = ctx.saved_tensors
+        _bound_memory(grad)
         grad, kernel_map = grad.contiguous(), ctx.kernel_map
         wants_features, wants_weight = ctx.needs_input_grad[:2]
         by_table = _fits_table(kernel_map.transposed, weight, products_for(grad))
@@ -94,6 +99,11 @@ class _SparseConv(torch.autograd.Function):
             else:
                 _weight_gradient_tiles(grad, features, kernel_map, grad_weight)
         return grad_features, None if grad_weight is None else grad_weight.to(weight.dtype), None
+
+
+def _bound_memory(values: Tensor) -> None:
+    if values.device.type == "cpu" and values.nbytes >= LARGE_BYTES:
+        bound_freed_memory()
 
 
 def _cost(products: Products) -> CallCost:
