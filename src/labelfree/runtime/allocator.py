@@ -2,8 +2,8 @@
 
 By default glibc returns the memory of every large tensor to the system when it is freed. The next tensor of that size
 then costs one page fault per 4 kB, which takes up to eight times as long as filling it. `keep_freed_memory` turns this
-off. Free blocks between live ones would then stay with the process for good: `bound_freed_memory` returns them when they
-exceed a bound. Elsewhere both functions do nothing.
+off. Free blocks between live ones would then stay with the process for good: `bound_freed_memory` returns them when
+they exceed a bound. Elsewhere both functions do nothing.
 """
 
 from __future__ import annotations
@@ -25,10 +25,8 @@ _STATM = Path("/proc/self/statm")
 
 
 class _Mallinfo2(ctypes.Structure):
-    _fields_ = [
-        (name, ctypes.c_size_t)
-        for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
-    ]
+    _names = ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")
+    _fields_ = [(name, ctypes.c_size_t) for name in _names]
 
 
 @cache
@@ -41,7 +39,8 @@ def keep_freed_memory() -> bool:
     if libc is None:
         return False
     wanted = ((ARENA_MAX, 1), (TRIM_THRESHOLD, KEPT_BYTES // 2), (MMAP_THRESHOLD, LARGEST_KEPT_BYTES))
-    return all([libc.mallopt(parameter, value) for parameter, value in wanted])
+    done = [libc.mallopt(parameter, value) for parameter, value in wanted]
+    return all(done)
 
 
 def bound_freed_memory(kept_bytes: int = KEPT_BYTES) -> bool:
