@@ -49,6 +49,34 @@ def test_submanifold_map_equals_lookup(kernel_size: int, stride: int) -> None:
     assert kernel_map.transposed is kernel_map
 
 
+@pytest.mark.parametrize("kernel_size", [1, 3])
+def test_map_of_a_smaller_kernel_is_part_of_the_larger_one(kernel_size: int) -> None:
+    alone, after = SparseGeometry(scattered()), SparseGeometry(scattered())
+    after.submanifold(2, kernel_size + 2)
+    expected, found = alone.submanifold(2, kernel_size), after.submanifold(2, kernel_size)
+    assert found.centre == expected.centre
+    for mine, reference in ((found.inputs, expected.inputs), (found.outputs, expected.outputs)):
+        assert len(mine) == kernel_size**3
+        assert all(torch.equal(*rows) for rows in zip(mine, reference))
+
+
+@pytest.mark.parametrize("size", [1, 40, 10_000])
+@pytest.mark.parametrize("kind", ["same", "down", "up"])
+def test_tiles_hold_each_pair_once(kind: str, size: int) -> None:
+    geometry = SparseGeometry(scattered())
+    kernel_map = {"same": geometry.submanifold(1, 3), "down": geometry.down(1), "up": geometry.up(1)}[kind]
+    tiles = kernel_map.tiles(size)
+    assert (len(tiles) == 1) == (size == 10_000)
+    found = set()
+    for tile in tiles:
+        offsets = torch.arange(kernel_map.volume).repeat_interleave(torch.tensor(tile.counts))
+        targets = tile.targets + tile.outputs.start
+        assert bool((targets < tile.outputs.stop).all())
+        found |= set(zip(offsets.tolist(), tile.sources.tolist(), targets.tolist()))
+    assert sum(len(tile.sources) for tile in tiles) == len(found) == kernel_map.pairs
+    assert found == pairs_of(kernel_map)
+
+
 @pytest.mark.parametrize("stride", [1, 2])
 def test_strided_map_equals_lookup_and_transposes(stride: int) -> None:
     geometry = SparseGeometry(scattered())

@@ -131,6 +131,14 @@ def submanifold_map(
     return KernelMap(tuple(inputs), tuple(outputs), keys.numel(), keys.numel(), centre=volume // 2)
 
 
+def _inner_map(larger: KernelMap, kernel_size: int) -> KernelMap:
+    """Return the submanifold map of a kernel from that of a kernel two cells larger on the same voxels."""
+    outer, inner = kernel_size + 2, range(1, kernel_size + 1)
+    kept = [x + outer * y + outer**2 * z for z in inner for y in inner for x in inner]
+    inputs, outputs = (tuple(rows[offset] for offset in kept) for rows in (larger.inputs, larger.outputs))
+    return KernelMap(inputs, outputs, larger.num_inputs, larger.num_outputs, centre=len(kept) // 2)
+
+
 def _column_pairs(
     keys: Tensor,  # [V] int64 sorted
     dx: int,
@@ -204,7 +212,10 @@ class SparseGeometry:
         if kernel_size % 2 == 0 or (kernel_size // 2) * stride >= MARGIN:
             raise InputError(f"kernel_size is {kernel_size} at stride {stride}: use a small odd size.")
         if (stride, kernel_size) not in self._maps:
-            self._maps[stride, kernel_size] = submanifold_map(self.keys(stride), kernel_size, stride)
+            larger = self._maps.get((stride, kernel_size + 2))
+            keys = self.keys(stride)
+            found = submanifold_map(keys, kernel_size, stride) if larger is None else _inner_map(larger, kernel_size)
+            self._maps[stride, kernel_size] = found
         return self._maps[stride, kernel_size]
 
     def down(self, stride: int) -> KernelMap:
