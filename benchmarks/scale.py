@@ -2,10 +2,11 @@
 
     python benchmarks/scale.py [--tflops 100 --tflops-small 20 --batch-seconds 0.5 --batch-mb 60]
 
-No GPU is used. Operations of the real architectures are counted by PyTorch's FLOP counter, those of sparse convolution from kernel maps. Time is operations divided by a sustained rate, which is an assumption:
-`--tflops` for large products (encoders, DeepLabV3), `--tflops-small` for SAM's mask decoder and sparse convolution,
-whose products are small and bound by memory. Disk is the size of the files that the teachers' cache writes. Seconds and
-megabytes per batch of the data path are those that `benchmarks/data_path.py` prints.
+No GPU is used. Operations of the real architectures are counted by PyTorch's FLOP counter, those of sparse convolution
+from kernel maps. Time is operations divided by a sustained rate, which is an assumption: `--tflops` for large products
+(encoders, DeepLabV3), `--tflops-small` for SAM's mask decoder and sparse convolution, whose products are small and
+bound by memory. Disk is the size of the files that the teachers' cache writes. Seconds and megabytes per batch of the
+data path are those that `benchmarks/data_path.py` prints.
 """
 
 from __future__ import annotations

@@ -1,64 +1,98 @@
-"""The training loop with fake CUDA tensors: where a device is missing, an operation over two devices fails."""
+"""The training loop on a fake CUDA device: averages, optimiser state, resume and precision."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Literal
 
 import pytest
 import torch
-from lightning_fabric import Fabric
-from torch import nn
-from torch._subclasses import FakeTensorMode
-from torch.optim import Optimizer
 
-from labelfree.config.training import TrainConfig, TrainingPlan
+from helpers.fake_cuda import FakeCuda
+from helpers.toy_training import SCENES, cpu, killed_at, lines, toy_networks, toy_plan, weights
+from labelfree.config.training import Precision, TrainingPlan
+from labelfree.nets.cotrained import CoTrained
+from labelfree.runtime.devices import make_fabric
+from labelfree.training import cotraining
 from labelfree.training import fit as fit_module
-from labelfree.training.checkpoint import Position
-from labelfree.training.fit import Course, fit
+from labelfree.training.cotraining import train
 from labelfree.training.weight_average import WeightAverage
 
-
-class FakeCuda:
-    """What the loop uses of Fabric, on a device that this machine lacks."""
-
-    device = torch.device("cuda")
-    world_size, global_rank, is_global_zero = 1, 0, False
-
-    def setup(self, module: nn.Module, optimiser: Optimizer) -> tuple[nn.Module, Optimizer]:
-        """Put new tensors in the place of all weights: `Module.to` asks for a real CUDA driver."""
-        for part in module.modules():
-            for name, value in part.named_parameters(recurse=False):
-                part._parameters[name] = nn.Parameter(torch.empty(value.shape, device=self.device))
-        return module, optimiser
+Optimiser = Literal["sgd", "adamw"]
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-@dataclass
-class Scenes:
-    chosen: Sequence[int]
-
-    def to(self, device: torch.device) -> Scenes:
-        return self
+def plan_with(optimiser: Optimiser) -> TrainingPlan:
+    plan = toy_plan(epochs=2)
+    return replace(plan, train=replace(plan.train, optimiser=optimiser))
 
 
-def test_weights_are_averaged_on_the_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # The loader draws a seed from a tensor, which fake tensors do not have.
-    monkeypatch.setattr(fit_module, "batch_stream", lambda *given: iter([Scenes([0])]))
+def train_on_cuda(plan: TrainingPlan, folder: Path, precision: Precision = "float32") -> CoTrained:
+    networks = toy_networks()
+    train(make_fabric("cuda", precision=precision), networks, SCENES, plan, folder)
+    return networks
+
+
+@pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
+def test_resumed_training_on_the_device_equals_that_on_the_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimiser: Optimiser
+) -> None:
+    plan, expected = plan_with(optimiser), toy_networks()
+    train(cpu(), expected, SCENES, plan, tmp_path / "cpu")
+    made: list[torch.optim.Optimizer] = []
     averages: list[WeightAverage] = []
-    monkeypatch.setattr(WeightAverage, "put_into", lambda average, networks: averages.append(average))
-    with FakeTensorMode():
-        networks = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 2))
-        optimiser = torch.optim.SGD(networks.parameters(), lr=0.1)
+    new_optimiser, put_into = cotraining.new_optimiser, WeightAverage.put_into
+    monkeypatch.setattr(cotraining, "new_optimiser", lambda *given: made.append(new_optimiser(*given)) or made[-1])
+    monkeypatch.setattr(WeightAverage, "put_into", lambda own, nets: averages.append(own) or put_into(own, nets))
+    with FakeCuda():
+        with killed_at(monkeypatch, cotraining, "training_step", 4):
+            train_on_cuda(plan, tmp_path / "cuda")
+        found = train_on_cuda(plan, tmp_path / "cuda")
+        state = [value for held in made[-1].state.values() for value in held.values() if value is not None]
+        assert state
+        assert {value.device.type for value in [*state, *averages[-1].mean.values()]} == {"cuda"}
+        on_cpu = {name: value.cpu() for name, value in weights(found).items()}
+    for name, value in weights(expected).items():
+        torch.testing.assert_close(on_cpu[name], value, atol=2e-4, rtol=1e-3, msg=name)
+    for ours, other in zip(lines(tmp_path / "cuda"), lines(tmp_path / "cpu"), strict=True):
+        assert ours == pytest.approx(other, abs=1e-3)
 
-        def step(model: nn.Module, optimiser: Optimizer, batch: Scenes, position: Position) -> dict[str, Any]:
-            with torch.no_grad():
-                for weight in model.parameters():
-                    weight.add_(1.0)
-            return {"loss": 0.0}
 
-        course = Course(networks, optimiser, ("a", "b"), lambda epoch, chosen: Scenes(chosen), step)
-        plan = TrainingPlan(train=TrainConfig(epochs=2, scenes_per_batch=1, average_decay=0.9))
-        fit(cast(Fabric, FakeCuda()), course, plan, tmp_path)
-        assert {value.device.type for value in averages[0].mean.values()} == {"cuda"}
+def test_an_average_built_before_the_move_to_the_device_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, networks = plan_with("sgd"), toy_networks()
+    early = WeightAverage.of(networks, plan.train.average_decay)
+    monkeypatch.setattr(fit_module.WeightAverage, "of", lambda networks, decay: early)
+    with FakeCuda(), pytest.raises(RuntimeError, match=r"same device.*cuda:0 and cpu.*lerp"):
+        train(make_fabric("cuda", precision="float32"), networks, SCENES, plan, tmp_path)
+
+
+def test_optimiser_state_left_on_the_cpu_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = plan_with("adamw")
+    with FakeCuda():
+        with killed_at(monkeypatch, cotraining, "training_step", 2):
+            train_on_cuda(plan, tmp_path)
+
+        def keep_where_it_was(optimiser: torch.optim.Optimizer, state: dict[str, dict[int, dict[str, object]]]) -> None:
+            own = [weight for group in optimiser.param_groups for weight in group["params"]]
+            optimiser.state.update({own[index]: held for index, held in state["state"].items()})
+
+        monkeypatch.setattr(torch.optim.Optimizer, "load_state_dict", keep_where_it_was)
+        with pytest.raises(RuntimeError, match=r"same device.*cuda:0 and cpu.*adamw"):
+            train_on_cuda(plan, tmp_path)
+
+
+@pytest.mark.parametrize("capability", [(8, 0), (7, 0)], ids=["bfloat16", "float16"])
+def test_training_in_16_bits_runs_and_resumes_exactly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int]
+) -> None:
+    plan = plan_with("adamw")
+    with FakeCuda(capability):
+        whole = train_on_cuda(plan, tmp_path / "whole", "auto")
+        with killed_at(monkeypatch, cotraining, "training_step", 4):
+            train_on_cuda(plan, tmp_path / "cut", "auto")
+        resumed = train_on_cuda(plan, tmp_path / "cut", "auto")
+        for (name, one), other in zip(weights(whole).items(), weights(resumed).values(), strict=True):
+            assert torch.equal(one, other), name
