@@ -11,7 +11,7 @@ It cannot show what only a GPU shows: kernels that lack a data type, other round
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cache
 from typing import Any, NoReturn
@@ -50,6 +50,8 @@ SCALAR_TAKING = {aten.fill_.Tensor, aten.masked_fill_.Tensor, aten.masked_fill.T
 """Operations that take a scalar from the CPU, beside those that work element by element."""
 WAITING = {"_local_scalar_dense", "nonzero", "masked_select", "_unique2", "unique_dim", "bincount", "equal"}
 """Operations for which the CPU waits until the device has finished everything before."""
+HANDLED = {Tensor.cuda, Tensor.to, Tensor.pin_memory, Tensor.new_tensor, Tensor.__getitem__, Tensor.__setitem__}
+"""Python's functions that name a device without a keyword, or read values that the shells lack."""
 
 
 class CudaTensor(Tensor):
@@ -175,6 +177,8 @@ class _Devices(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
+        if not kwargs and func not in HANDLED and not torch.is_autocast_enabled("cuda"):
+            return func(*args)
         given = dict(kwargs or {})
         if func is Tensor.cuda:
             return args[0].to(SHELL)
@@ -220,7 +224,7 @@ def _is_composite(name: str) -> bool:
 
 def _run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], counts: FakeCuda | None) -> Any:
     """Check the devices, run the operation on the CPU, and put its results on the device that CUDA puts them on."""
-    tensors = list(_tensors((args, kwargs)))
+    tensors = _tensors(args) + _tensors(kwargs.values())
     on_cuda = {id(value.inner): value for value in tensors if isinstance(value, CudaTensor)}
     target = kwargs.get("device")
     to_cuda = bool(on_cuda) if target is None else torch.device(target).type != "cpu"
@@ -250,13 +254,15 @@ def _inner(value: Tensor) -> Tensor:
     return value.inner if isinstance(value, CudaTensor) else value
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
-    """Yield the tensors in nested arguments."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, list | tuple | dict):
-        for part in value.values() if isinstance(value, dict) else value:
-            yield from _tensors(part)
+def _tensors(values: Iterable[Any]) -> list[Tensor]:
+    """Return the tensors in nested arguments."""
+    found = []
+    for value in values:
+        if isinstance(value, Tensor):
+            found.append(value)
+        elif isinstance(value, list | tuple):
+            found += _tensors(value)
+    return found
 
 
 def _mapped(function: Callable[[Tensor], Any], value: Any) -> Any:
@@ -305,7 +311,7 @@ def _written(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> set
     for place, argument in enumerate(func._schema.arguments):
         if argument.alias_info is not None and argument.alias_info.is_write:
             value = kwargs.get(argument.name, args[place] if place < len(args) else None)
-            written |= {id(part) for part in _tensors(value)}
+            written |= {id(part) for part in _tensors([value])}
     return written
 
 
@@ -358,5 +364,5 @@ def _cuda_functions(capability: tuple[int, int]) -> dict[str, Callable[..., Any]
         "manual_seed_all": lambda seed: None,
         "get_device_name": lambda device=None: "fake CUDA device",
         "get_device_capability": lambda device=None: capability,
-        "is_bf16_supported": lambda including_emulation=True: including_emulation or capability >= (8, 0),
+        "is_bf16_supported": lambda including_emulation=True: including_emulation or capability[0] >= 8,
     }

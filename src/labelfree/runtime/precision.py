@@ -13,11 +13,12 @@ from labelfree.config.training import Precision
 def autocast_dtype(device: torch.device | str) -> torch.dtype | None:
     """Return the 16-bit type that makes matrix products faster on `device`, or None if float32 is as fast.
 
-    A CPU needs AMX or AVX512-BF16. Without them bfloat16 products are several times slower than float32.
+    A CPU needs AMX or AVX512-BF16. Without them bfloat16 products are several times slower than float32. GPUs before
+    Ampere only emulate bfloat16, so they get float16.
     """
     kind = torch.device(device).type
     if kind == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     if kind == "cpu" and (torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()):
         return torch.bfloat16
     return None
