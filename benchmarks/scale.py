@@ -27,7 +27,7 @@ from labelfree.config.run_config import RunConfig
 from labelfree.data.survey import cache_bytes, kept_bytes
 from labelfree.nets.minkunet import MinkUNet
 from labelfree.nets.segmenters import Segmenter2D
-from labelfree.nets.sparse.kernel_map import SparseGeometry
+from labelfree.nets.sparse.kernel_map import KernelMap, SparseGeometry
 from labelfree.nets.sparse.layers import SparseConv, SparseConvTranspose, SparseTensor
 from labelfree.training.schedule import steps_per_epoch
 from labelfree.vocabulary import Vocabulary
@@ -105,6 +105,11 @@ def deeplab_flops(config: RunConfig) -> float:
     return flops(lambda: network.eval()(torch.rand(1, 3, *size)))
 
 
+def paired(kernel_map: KernelMap) -> int:
+    """Return the number of products of one channel with another."""
+    return sum(rows.numel() for rows in kernel_map.inputs)
+
+
 @contextmanager
 def counted_products(network: nn.Module, total: list[float]) -> Iterator[None]:
     """Add the operations of every sparse convolution that runs to `total`."""
@@ -114,11 +119,11 @@ def counted_products(network: nn.Module, total: list[float]) -> Iterator[None]:
         if kernel.ndim == 2:
             pairs = len(x.features)
         elif isinstance(module, SparseConvTranspose):
-            pairs = sum(map(len, x.geometry.up(x.stride // 2).inputs))
-        elif module.stride == 1:
-            pairs = sum(map(len, x.geometry.submanifold(x.stride, int(module.kernel_size)).inputs))
+            pairs = paired(x.geometry.up(x.stride // 2))
+        elif isinstance(module, SparseConv) and module.stride == 1:
+            pairs = paired(x.geometry.submanifold(x.stride, module.kernel_size))
         else:
-            pairs = sum(map(len, x.geometry.down(x.stride).inputs))
+            pairs = paired(x.geometry.down(x.stride))
         total.append(2.0 * pairs * kernel.shape[-2] * kernel.shape[-1])
 
     kinds = (SparseConv, SparseConvTranspose)
@@ -130,7 +135,7 @@ def counted_products(network: nn.Module, total: list[float]) -> Iterator[None]:
 
 def minkunet_flops(config: RunConfig) -> tuple[float, int]:
     """Count a forward pass of the 3D network over one scan of surface voxels; return its voxels too."""
-    coords: Tensor = scan(torch.Generator().manual_seed(0))
+    coords: Tensor = scan()
     network, total = MinkUNet(3, config.networks.net_3d.shape()).eval(), list[float]()
     with counted_products(network, total), torch.no_grad():
         network(torch.rand(len(coords), 3), SparseGeometry(coords))

@@ -74,7 +74,7 @@ def test_without_synchronised_norm_they_do_not(process_group: ProcessGroup, tmp_
 
 
 def without_pairs(scene: LabelledScene, latent: bool) -> LabelledScene:
-    none = np.zeros(0, dtype=np.int64)
+    none = np.zeros(0, dtype=np.int32)
 
     def emptied(frame: LabelledFrame) -> LabelledFrame:
         target = frame.target if latent else None
