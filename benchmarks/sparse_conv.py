@@ -175,7 +175,8 @@ def table(rounds: int) -> None:
 
 
 def words_about_machine() -> str:
-    name = getattr(torch.cpu, "get_capabilities", dict)().get("cpu_name", "unknown CPU")
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    name = capabilities.get("cpu_name", "unknown CPU")
     library = "oneDNN" if onednn_is_chosen() else "MKL"
     return f"{name}, {torch.get_num_threads()} threads, float32 products by {library}, torch {torch.__version__}"
 

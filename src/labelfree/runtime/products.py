@@ -34,7 +34,8 @@ class Products(NamedTuple):
 def products_for(values: Tensor) -> Products:
     """Return the products for factors of the type and device of `values`."""
     if _suits_onednn(values):
-        return Products(_write_by_onednn, _add_by_onednn, costly_calls=True)
+        # sums over rows stay with MKL: oneDNN's operation would first copy the transposed factor
+        return Products(_write_by_onednn, _add, costly_calls=True)
     if values.dtype in {torch.bfloat16, torch.float16}:
         return Products(_write, _add_in_float32, costly_calls=True)
     return Products(_write, _add, costly_calls=False)
@@ -50,10 +51,6 @@ def _write_by_onednn(first: Tensor, second: Tensor, out: Tensor) -> None:
 
 def _add(first: Tensor, second: Tensor, total: Tensor) -> None:
     total.addmm_(first, second)
-
-
-def _add_by_onednn(first: Tensor, second: Tensor, total: Tensor) -> None:
-    total.add_(_onednn(first, second.t(), None))
 
 
 def _add_in_float32(first: Tensor, second: Tensor, total: Tensor) -> None:

@@ -106,8 +106,10 @@ class BasicBlock(nn.Module):
             self.downsample = nn.Sequential(SparseConv(inputs, outputs, 1), SparseBatchNorm(outputs))
 
     def forward(self, x: SparseTensor) -> SparseTensor:
-        """Apply the block to the features of one stride."""
+        """Apply the block to the features of one stride; the sum is in place, as is ReLU."""
         residual = x if self.downsample is None else self.downsample(x)
         out = relu(self.norm1(self.conv1(x)))
         out = self.norm2(self.conv2(out))
-        return relu(out.with_features(out.features + residual.features))
+        if out.features.dtype != residual.features.dtype:
+            return relu(out.with_features(out.features + residual.features))
+        return relu(out.with_features(out.features.add_(residual.features)))
