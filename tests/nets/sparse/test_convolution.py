@@ -190,6 +190,18 @@ def test_autocast_computes_in_its_type_with_float32_gradients() -> None:
     assert features.grad.dtype == weight.grad.dtype == torch.float32
 
 
+def test_memory_is_bounded_on_large_clouds_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[bool] = []
+    monkeypatch.setattr(convolution_module, "bound_freed_memory", lambda: calls.append(True))
+    kernel_map = SparseGeometry(scattered()).submanifold(1, 3)
+    features, weight = torch.ones(kernel_map.num_inputs, 16), torch.ones(27, 16, 16, requires_grad=True)
+    sparse_conv(features, kernel_map, weight).sum().backward()
+    assert not calls
+    monkeypatch.setattr(convolution_module, "LARGE_BYTES", features.nbytes)
+    sparse_conv(features, kernel_map, weight).sum().backward()
+    assert len(calls) == 2
+
+
 def test_shapes_that_do_not_fit_are_named() -> None:
     kernel_map = SparseGeometry(scattered()).submanifold(1, 3)
     with pytest.raises(InputError, match="27 offsets"):

@@ -39,6 +39,8 @@ class CallCost(NamedTuple):
 
 CHEAP_CALLS, COSTLY_CALLS = CallCost(1 << 24, 1 << 15), CallCost(1 << 26, 1 << 17)
 """For MKL and for oneDNN. With MKL, tiles of 2^15 pairs were fastest among 2^11 to 2^17 at 96 channels."""
+MOST_TILE_PAIRS = 1 << 18
+"""Largest tile on a CPU with many threads, which bounds the buffers."""
 LARGE_BYTES = 1 << 26
 """Size of features from which freed memory is counted."""
 DEVICE_TILE_PAIRS = 1 << 22
@@ -117,8 +119,9 @@ def _fits_table(kernel_map: KernelMap, weight: Tensor, products: Products) -> bo
 
 
 def _tiles(kernel_map: KernelMap, values: Tensor, products: Products) -> tuple[Tile, ...]:
-    on_cpu = values.device.type == "cpu"
-    return kernel_map.tiles(_cost(products).tile_pairs * torch.get_num_threads() if on_cpu else DEVICE_TILE_PAIRS)
+    if values.device.type != "cpu":
+        return kernel_map.tiles(DEVICE_TILE_PAIRS)
+    return kernel_map.tiles(min(_cost(products).tile_pairs * torch.get_num_threads(), MOST_TILE_PAIRS))
 
 
 def _convolve_tiles(
