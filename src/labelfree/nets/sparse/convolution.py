@@ -1,8 +1,8 @@
 """Compute sparse convolution as one function with its own gradient; no gathered rows are kept for the backward pass.
 
-The output voxels are cut into tiles of a size that stays in the processor's cache. Per tile, the rows of all pairs are
-gathered at once, multiplied by the weight of their offset into a shared buffer, and summed (`sums.sum_rows`). The time
-per voxel therefore does not grow with the cloud. Up to 8 input channels, and where the additional multiplications by
+The output voxels are cut into tiles of a size that stays in the processor's cache. Per tile, rows of each offset are
+gathered and multiplied by its weight into a shared buffer, whose rows are then summed (`sums.sum_rows`). The time per
+voxel therefore does not grow with the cloud. Up to 8 input channels, and where the additional multiplications by
 missing neighbours cost less than the calls, one matrix product over a gathered neighbour table is faster.
 `benchmarks/sparse_conv.py` measures both against index_add per offset.
 """
@@ -132,11 +132,13 @@ def _convolve_tiles(
     out = features.new_empty(kernel_map.num_outputs, weight.shape[2])
     weights, products = weight.unbind(), products_for(features)
     for tile in _tiles(kernel_map, features, products):
-        rows = _gather("inputs", features, tile.sources)
-        results = _scratch("products", len(rows), weight.shape[2], features)
-        for row, factor, result in zip(rows.split(tile.counts), weights, results.split(tile.counts)):
-            if len(row):
-                products.write(row, factor, result)
+        results = _scratch("products", len(tile.sources), weight.shape[2], features)
+        parts = results.split(tile.counts)
+        for offset, (sources, factor, result) in enumerate(zip(tile.sources.split(tile.counts), weights, parts)):
+            if offset == kernel_map.centre:
+                products.write(features[tile.outputs], factor, result)
+            elif len(sources):
+                products.write(_gather("inputs", features, sources), factor, result)
         out[tile.outputs] = sum_rows(results, tile.sums)
     return out
 
@@ -151,21 +153,20 @@ def _gradients(
     """Return the gradient of the features and add that of the weights; gathered rows of `grad` are used for both."""
     back = kernel_map.transposed
     out = features.new_empty(back.num_outputs, weight.shape[1])
-    mirrored = [kernel_map.mirrored(offset) for offset in range(back.volume)]
     weights, products = weight.transpose(1, 2).unbind(), products_for(grad)
     for tile in _tiles(back, grad, products):
-        rows = _gather("grad", grad, tile.sources)
-        results = _scratch("products", len(rows), weight.shape[1], grad)
-        parts = rows.split(tile.counts)
-        for row, offset, result in zip(parts, mirrored, results.split(tile.counts)):
-            if len(row):
-                products.write(row, weights[offset], result)
+        results, inputs = _scratch("products", len(tile.sources), weight.shape[1], grad), features[tile.outputs]
+        pairs = zip(tile.sources.split(tile.counts), tile.targets.split(tile.counts), results.split(tile.counts))
+        for offset, (sources, targets, result) in enumerate(pairs):
+            if len(sources) == 0:
+                continue
+            same, index = offset == back.centre, kernel_map.mirrored(offset)
+            rows = grad[tile.outputs] if same else _gather("grad", grad, sources)
+            products.write(rows, weights[index], result)
+            if grad_weight is not None:
+                mine = inputs if same else _gather("inputs", inputs, targets)
+                products.add(mine.t(), rows, grad_weight[index])
         out[tile.outputs] = sum_rows(results, tile.sums)
-        if grad_weight is not None:
-            inputs = _gather("inputs", features[tile.outputs], tile.targets)
-            for row, offset, source in zip(parts, mirrored, inputs.split(tile.counts)):
-                if len(row):
-                    products.add(source.t(), row, grad_weight[offset])
     return out
 
 
@@ -177,11 +178,11 @@ def _weight_gradient_tiles(
 ) -> None:
     products = products_for(grad)
     for tile in _tiles(kernel_map, grad, products):
-        inputs = _gather("inputs", features, tile.sources).split(tile.counts)
-        rows = _gather("grad", grad[tile.outputs], tile.targets).split(tile.counts)
-        for source, row, total in zip(inputs, rows, grad_weight.unbind()):
-            if len(row):
-                products.add(source.t(), row, total)
+        pairs = zip(tile.sources.split(tile.counts), tile.targets.split(tile.counts), grad_weight.unbind())
+        for sources, targets, total in pairs:
+            if len(sources):
+                rows = _gather("grad", grad[tile.outputs], targets)
+                products.add(_gather("inputs", features, sources).t(), rows, total)
 
 
 def _convolve_table(features: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
