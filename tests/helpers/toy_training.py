@@ -23,6 +23,8 @@ from labelfree.files.metrics import METRICS
 from labelfree.method.latent_consistency import random_orthogonal
 from labelfree.nets.cotrained import CoTrained
 from labelfree.nets.segmenters import Segmenter2D, Segmenter3D
+from labelfree.runtime.devices import make_fabric
+from labelfree.runtime.launch import planned
 from labelfree.training.checkpoint import Position
 from labelfree.training.samples import Batch, LabelledFrame, LabelledScene, collate, draw_sample, scene_random
 
@@ -119,9 +121,7 @@ def join_processes(rank: int, processes: int, port: int) -> Fabric:
         "MASTER_PORT": str(port),
         "TORCHELASTIC_RUN_ID": "test",
     }
-    fabric = Fabric(accelerator="cpu", strategy="ddp", devices=processes)
-    fabric.launch()
-    return fabric
+    return make_fabric("cpu", planned(None), "float32")
 
 
 def free_port() -> int:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -171,3 +172,23 @@ def stopped_at_step_1(fabric: Fabric, folder: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fit_module, "require_finite", refuse)
         trained(fabric, SCENES[:4], plan_of(2), folder)
+
+
+def test_gradients_are_arranged_alike_at_all_steps(process_group: ProcessGroup, tmp_path: Path) -> None:
+    """More than two processes resume exactly only then: they add the gradients in an order that follows."""
+    assert process_group.run(rearranged, tmp_path) == [False, False]
+
+
+def rearranged(fabric: Fabric, folder: Path) -> bool:
+    models: list[Any] = []
+
+    def setup(*given: Any) -> Any:
+        models.append(fabric_setup(*given))
+        return models[0]
+
+    fabric_setup = fabric.setup
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fabric, "setup", setup)
+        trained(fabric, SCENES[:2], plan_of(2), folder)
+    facts = models[0][0]._forward_module._get_ddp_logging_data()
+    return bool(facts["has_rebuilt_buckets"])

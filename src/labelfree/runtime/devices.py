@@ -112,7 +112,7 @@ def _require_places(device: str, chosen: torch.device, launch: Launch) -> None:
 def _strategy() -> Strategy:
     from lightning_fabric.strategies import DDPStrategy
 
-    return DDPStrategy(timeout=TIMEOUT)
+    return DDPStrategy(timeout=TIMEOUT, find_unused_parameters=True)  # the option is for `training.fit.Exchanged`
 
 
 def _environment(launch: Launch) -> ClusterEnvironment:

@@ -47,6 +47,24 @@ class Course(Generic[BatchT]):
     """Name of this kind of training; checkpoints of another kind are refused."""
 
 
+class Exchanged(nn.Module):
+    """The networks as DDP exchanges their gradients: in the same order at all steps.
+
+    By default, DDP arranges the gradients anew after the first step. More than two processes then add them in another
+    order, so that a run that resumes would differ in the last bits. DDP does not with `find_unused_parameters`
+    (`runtime.devices`), and it warns if none is unused, so there is one.
+    """
+
+    def __init__(self, networks: nn.Module) -> None:
+        super().__init__()
+        self.networks = networks
+        self.unused = nn.Parameter(torch.zeros(1))
+
+    def forward(self, *inputs: Any) -> Any:
+        """Run the networks."""
+        return self.networks(*inputs)
+
+
 def fit(fabric: Fabric, course: Course[BatchT], plan: TrainingPlan, folder: Path, identity: str = "") -> None:
     """Train a course's networks in place; resume from a checkpoint in `folder`. `identity` is that of `train`.
 
@@ -64,7 +82,7 @@ def _fit(fabric: Fabric, course: Course[BatchT], plan: TrainingPlan, folder: Pat
     networks, optimiser = course.networks, course.optimiser
     digest = plan.digest(course.scene_names, extra=f"{fabric.world_size}{course.kind}{identity}")
     starting_rates = [group["lr"] for group in optimiser.param_groups]
-    model, wrapped = fabric.setup(networks, optimiser)
+    model, wrapped = fabric.setup(networks if fabric.world_size == 1 else Exchanged(networks), optimiser)
     average = WeightAverage.of(networks, plan.train.average_decay) if plan.train.average_decay else None
     resume = partial(load_checkpoint, folder, networks, optimiser, digest, average)
     position = _same_position(fabric, zero_first(fabric, resume) or Position(), folder)
