@@ -13,8 +13,8 @@ from lightning_fabric import Fabric
 
 from helpers.toy_training import free_port, join_processes
 
-LIMIT = 120.0
-"""Time in seconds after which a job counts as stuck."""
+START_LIMIT, LIMIT = 600.0, 120.0
+"""Times in seconds after which the start, which imports PyTorch, and a job count as stuck."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class ProcessGroup:
             self._start()
         for pipe in self.pipes:
             pipe.send((job, given))
-        return self._answers(job.__name__)
+        return self._answers(job.__name__, LIMIT)
 
     def end(self) -> None:
         for process in self.processes:
@@ -57,15 +57,15 @@ class ProcessGroup:
         self.pipes = [pipe[0] for pipe in pipes]
         for process in self.processes:
             process.start()
-        self._answers("start")
+        self._answers("start", START_LIMIT)
 
-    def _answers(self, job: str) -> list[Any]:
+    def _answers(self, job: str, limit: float) -> list[Any]:
         missing = set(self.pipes)
         while missing:
-            ready = wait(list(missing), LIMIT)
-            if not ready:
+            ready = wait([*missing, *(process.sentinel for process in self.processes)], limit)
+            if not ready or not missing & set(ready):
                 self.end()
-                raise TimeoutError(f"{job}: {len(missing)} of {self.count} processes wait forever")
+                raise TimeoutError(f"{job}: {len(missing)} of {self.count} processes wait forever or have ended")
             missing -= set(ready)
         answers = [pipe.recv() for pipe in self.pipes]
         for answer in answers:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,18 +17,20 @@ from helpers.process_group import ProcessGroup
 from helpers.toy_training import free_port
 from labelfree.files.metrics import METRICS
 
-LIMIT = 120
+LIMIT = 600
 """Time in seconds after which a job counts as stuck."""
 TORCHRUN = ("-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1", "--master-addr=127.0.0.1")
 
 pytestmark = pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two cores")
 
 
-def start(*arguments: object) -> subprocess.Popen[str]:
+def start(*arguments: object, **variables: str) -> subprocess.Popen[str]:
     tests = Path(__file__).parents[1]
     path = os.pathsep.join([str(tests), *sys.path])
-    outside = {name: value for name, value in os.environ.items() if not name.startswith(("RANK", "WORLD_SIZE"))}
-    environment = outside | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    outside = {
+        name: value for name, value in os.environ.items() if not name.startswith(("RANK", "WORLD_SIZE", "SLURM"))
+    }
+    environment = outside | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"} | variables
     command = [sys.executable, *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
@@ -76,8 +78,23 @@ def test_a_killed_process_ends_the_job_which_resumes_exactly(
     whole.assert_equal(process_group.run(training_job.trained, tmp_path)[0], tmp_path)
 
 
-def test_two_machines_train_as_two_processes_of_one(whole: Whole, tmp_path: Path) -> None:
-    port = f"--master-port={free_port()}"
-    nodes = [start(*TORCHRUN, f"--node-rank={rank}", port, training_job.__file__, tmp_path, 0) for rank in (0, 1)]
-    assert [ended(node)[0] for node in nodes] == [0, 0]
+def by_torchrun(node: int, port: int, out: Path) -> subprocess.Popen[str]:
+    return start(*TORCHRUN, f"--node-rank={node}", f"--master-port={port}", training_job.__file__, out, 0)
+
+
+def by_slurm(node: int, port: int, out: Path) -> subprocess.Popen[str]:
+    """Start what srun starts on a machine, with the variables that it sets."""
+    here = {"SLURM_PROCID": str(node), "SLURM_LOCALID": "0", "SLURM_NODEID": str(node), "SLURM_NNODES": "2"}
+    step = {"SLURM_JOB_ID": "1", "SLURM_STEP_ID": "0", "SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "1"}
+    address = {"SLURM_NODELIST": "127.0.0.1", "MASTER_PORT": str(port)}
+    return start(training_job.__file__, out, 0, **here, **step, **address)
+
+
+@pytest.mark.parametrize("starter", [by_torchrun, by_slurm])
+def test_two_machines_train_as_two_processes_of_one(
+    starter: Callable[[int, int, Path], subprocess.Popen[str]], whole: Whole, tmp_path: Path
+) -> None:
+    port = free_port()
+    nodes = [starter(node, port, tmp_path) for node in (0, 1)]
+    assert [ended(node) for node in nodes] == [(0, []), (0, [])]
     whole.assert_equal(torch.load(tmp_path / training_job.NETWORKS, weights_only=True), tmp_path)
