@@ -50,6 +50,7 @@ def rooms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_cluster_with_a_killed_worker_writes_the_cache_of_one_process(
     rooms: Path,
     ray_address: str,

@@ -119,6 +119,7 @@ def serial(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[float | N
     return values(out)
 
 
+@pytest.mark.slow
 def test_two_devices_give_the_values_of_one_process(
     serial: dict[str, list[float | None]], tmp_path: Path, one_thread: None
 ) -> None:
@@ -126,6 +127,7 @@ def test_two_devices_give_the_values_of_one_process(
     assert values(tmp_path) == serial
 
 
+@pytest.mark.slow
 def test_a_ray_cluster_gives_the_values_of_one_process(
     serial: dict[str, list[float | None]], ray_address: str, tmp_path: Path, one_thread: None
 ) -> None:

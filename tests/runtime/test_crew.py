@@ -71,11 +71,18 @@ class Hall:
 
 
 def test_every_task_once_and_a_bounded_number_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
-    hall = Hall(monkeypatch, size=3, depth=2)
-    events = list(hall.crew.run(source(list(range(12)))))
+    hall, asked = Hall(monkeypatch, size=3, depth=2), []
+    numbers = source(list(range(12)))
+
+    def ask() -> int | None:
+        asked.append(sum(len(worker.queue) for worker in hall.workers))
+        return numbers()
+
+    events = list(hall.crew.run(ask))
     assert sorted(event.task for event in events) == list(range(12))
     assert all(isinstance(event, Done) and event.answer.value == square(event.task) for event in events)
     assert hall.most == 6
+    assert max(asked) < 6  # a task is only asked for when a worker has a place for it
     assert len(hall.workers) == 3
     assert all(worker.dismissed for worker in hall.workers)
 
@@ -102,7 +109,7 @@ def test_only_the_task_at_work_is_suspect() -> None:
         workers.append(FakeWorker())
         return workers[-1]
 
-    crew: Crew[int] = Crew(hire, 1, depth=3)
+    crew: Crew[int] = Crew(hire, 1, depth=4)
     numbers = source([1, 2, 3])
 
     def dies_when_all_are_given() -> int | None:

@@ -139,8 +139,9 @@ class Crew(Generic[TaskT]):
         since = time.monotonic()
         try:
             while True:
-                waiting = next_task() if waiting is None else waiting
                 busy = any(each.given for each in self._hired)
+                if waiting is None and (not busy or self._has_place()):
+                    waiting = next_task()
                 if waiting is None and not busy:
                     return
                 if waiting is not None:
@@ -167,10 +168,15 @@ class Crew(Generic[TaskT]):
             worker = self.hire()
             self._hired.append(_Hired(worker, worker.open()))
 
+    def _has_place(self) -> bool:
+        return len(self._hired) < self.size or bool(self._free())
+
+    def _free(self) -> list[_Hired[TaskT]]:
+        return [each for each in self._hired if each.opening is None and len(each.given) < self.depth]
+
     def _give(self, task: TaskT) -> bool:
         """Give a task to the worker with the fewest; return False if none is free."""
-        free = [each for each in self._hired if each.opening is None and len(each.given) < self.depth]
-        if not free:
+        if not (free := self._free()):
             return False
         chosen = min(free, key=lambda each: len(each.given))
         chosen.given.append((chosen.worker.work(task), task))
