@@ -1,1 +1,1 @@
-"""Devices, number formats, parallel computation, progress lines and access to the optional lab package."""
+"""Devices, number formats, parallel computation, workers in other processes, progress lines and the optional lab."""
