@@ -12,6 +12,9 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from labelfree.cli.main import main
+from labelfree.config.identity import settings_entries
+from labelfree.config.reading import read_settings
+from labelfree.config.recipe_files import recipe_path
 
 TINY = (
     "--labels.image_size=[48,64]",
@@ -29,6 +32,13 @@ TINY = (
 
 def train(data: Path, out: Path, *more: str) -> int:
     return main(["train", str(data), "--out", str(out), "--cache", str(out.parent / "cache"), *TINY, *more])
+
+
+def test_the_masks_of_earlier_runs_need_no_mention() -> None:
+    """Runs from before `sam_options.mode` had the masks of `fast`, which is not its default."""
+    lab, paper = (settings_entries(read_settings(recipe_path(recipe), [])) for recipe in ("rooms", "scannet"))
+    assert "teachers.sam_options.mode" not in lab
+    assert paper["teachers.sam_options.mode"] == "exact"
 
 
 def contents(folder: Path) -> dict[str, str]:

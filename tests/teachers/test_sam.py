@@ -20,7 +20,12 @@ if TYPE_CHECKING:
     from transformers import SamModel
 
 OPEN = SamOptions(
-    points_per_side=4, pred_iou_threshold=0, stability_threshold=0, box_nms_threshold=0, precision="float32"
+    mode="fast",
+    points_per_side=4,
+    pred_iou_threshold=0,
+    stability_threshold=0,
+    box_nms_threshold=0,
+    precision="float32",
 )
 MEAN = torch.tensor([0.485, 0.456, 0.406])
 STD = torch.tensor([0.229, 0.224, 0.225])

@@ -23,6 +23,9 @@ NAMED = 3
 """Number of differences that a message names; it counts the others."""
 DIGEST_LENGTH = 16
 
+FORMER_VALUES: Mapping[str, Any] = {"teachers.sam_options.mode": "fast"}
+"""Settings that came with another default than the behaviour before them: the value that finished runs stand for."""
+
 Value = Any
 """Plain data, as JSON holds it."""
 
@@ -69,7 +72,8 @@ def require_same(folder: Path, identity: Identity, owner: Path) -> None:
 def settings_entries(config: RunConfig) -> dict[str, Value]:
     """Return the settings that determine weights or labels and differ from their defaults, by dotted name.
 
-    Defaults are left out, so that a new setting that is off by default does not change the identity of finished runs.
+    Defaults are left out, so that a new setting that is off by default does not change the identity of finished runs;
+    `FORMER_VALUES` take the place of such a default.
     Files and models are left out; the identity holds digests of their content instead.
     """
     train = replace(config.train, workers=None, tensorboard=False, checkpoint_seconds=0.0)
@@ -84,7 +88,7 @@ def settings_entries(config: RunConfig) -> dict[str, Value]:
         predict=plain.predict,
         memory_gb=plain.memory_gb,
     )
-    defaults = _flat(asdict(plain))
+    defaults = _flat(asdict(plain)) | dict(FORMER_VALUES)
     left_out = {"teachers.clip", "teachers.sam", "train.checkpoint_seconds"}
     return {
         name: value
@@ -116,7 +120,8 @@ def _difference(name: str, before: Value, now: Value) -> str:
 
 
 def _shown(name: str, value: Value) -> str:
-    return str(_flat(asdict(RunConfig())).get(name, "not set") if value is None else value)
+    defaults = _flat(asdict(RunConfig())) | dict(FORMER_VALUES)
+    return str(defaults.get(name, "not set") if value is None else value)
 
 
 def _read(path: Path) -> Identity | None:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 import labelfree
+from labelfree.config.identity import FORMER_VALUES
 from labelfree.config.labels import PredictConfig
 from labelfree.config.reading import read_settings, settings_yaml
 from labelfree.config.run_config import RunConfig
@@ -98,24 +99,25 @@ class Schedule:
 def run_key(config: RunConfig, identity: str) -> str:
     """Return a digest of everything that a run's values depend on: settings, seed, data, version of the package.
 
-    Settings at their defaults are left out, so that a new option that is off by default keeps finished runs valid.
+    Settings at their defaults are left out, so that a new option that is off by default keeps finished runs valid;
+    `FORMER_VALUES` take the place of such a default.
     """
     train = replace(config.train, workers=None, tensorboard=False, checkpoint_seconds=0.0)
     labels = replace(config.labels, keep_frames=None)
     same = asdict(replace(config, train=train, labels=labels)) | {"memory_gb": 0.0}
     text = json.dumps(
-        [_changes(same, asdict(RunConfig())), identity, labelfree.__version__], default=str, sort_keys=True
+        [_changes(same, asdict(RunConfig()), ""), identity, labelfree.__version__], default=str, sort_keys=True
     )
     return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
 
 
-def _changes(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+def _changes(settings: Mapping[str, Any], defaults: Mapping[str, Any], group: str) -> dict[str, Any]:
     """Return the settings that differ from their defaults, nested as they are."""
     changed: dict[str, Any] = {}
     for name, value in settings.items():
-        default = defaults[name]
+        default = FORMER_VALUES.get(group + name, defaults[name])
         if isinstance(value, dict) and isinstance(default, dict):
-            changed |= {name: inner} if (inner := _changes(value, default)) else {}
+            changed |= {name: inner} if (inner := _changes(value, default, f"{group}{name}.")) else {}
         elif value != default:
             changed[name] = value
     return changed

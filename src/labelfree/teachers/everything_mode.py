@@ -1,11 +1,16 @@
-"""Implement SAM's everything mode: a grid of point prompts, three filters, and one mask id per pixel (Eq. 3)."""
+"""Implement SAM's everything mode: a grid of point prompts, three filters, and one mask id per pixel (Eq. 3).
+
+The filters here work at the decoder's low resolution (mode `fast`); `exact_masks` has those of mode `exact`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from labelfree.config.teachers import SamOptions
@@ -41,9 +46,9 @@ class MaskCandidates:
         return cls(torch.cat([part.logits for part in parts]), torch.cat([part.scores for part in parts]))
 
 
-def point_grid(points_per_side: int) -> Tensor:  # [n * n, 2] (x, y) in 0..1, row by row
-    """Return the centres of n x n equal cells of the image."""
-    centres = (torch.arange(points_per_side, dtype=torch.float32) + 0.5) / points_per_side
+def point_grid(points_per_side: int, dtype: torch.dtype = torch.float32) -> Tensor:  # [n * n, 2] (x, y) in 0..1
+    """Return the centres of n x n equal cells of the image, row by row."""
+    centres = (torch.arange(points_per_side, dtype=dtype) + 0.5) / points_per_side
     columns, rows = torch.meshgrid(centres, centres, indexing="xy")
     return torch.stack([columns, rows], dim=-1).reshape(-1, 2)
 
@@ -67,14 +72,15 @@ def mask_boxes(masks: Tensor) -> Tensor:  # [T, h, w] bool -> [T, 4] int64 x0, y
     return boxes * masks.flatten(1).any(dim=1, keepdim=True)
 
 
-def box_overlap(boxes: Tensor) -> Tensor:  # [T, 4] -> [T, T] IoU
-    """Return the IoU of every pair of boxes."""
+def box_overlap(boxes: Tensor, others: Tensor | None = None) -> Tensor:  # [S, 4], [T, 4] -> [S, T] IoU
+    """Return the IoU of every pair of boxes, within one set or between two."""
     boxes = boxes.float()
-    low = torch.maximum(boxes[:, None, :2], boxes[None, :, :2])
-    high = torch.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
+    others = boxes if others is None else others.float()
+    low = torch.maximum(boxes[:, None, :2], others[None, :, :2])
+    high = torch.minimum(boxes[:, None, 2:], others[None, :, 2:])
     shared = (high - low).clamp_min(0).prod(dim=-1)
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(dim=-1)
-    return shared / (areas[:, None] + areas[None] - shared).clamp_min(1e-9)
+    areas, other_areas = ((sides[:, 2:] - sides[:, :2]).prod(dim=-1) for sides in (boxes, others))
+    return shared / (areas[:, None] + other_areas[None] - shared).clamp_min(1e-9)
 
 
 def mask_overlap(masks: Tensor) -> Tensor:  # [T, h, w] bool -> [T, T] IoU
@@ -92,12 +98,20 @@ def non_maximum_suppression(
 ) -> Tensor:  # [S] int64, best first
     """Return the indices of masks that no better kept mask overlaps by more than `threshold`; ties go by index."""
     order = torch.sort(scores, descending=True, stable=True).indices
-    too_close = (overlap > threshold)[order][:, order]
-    kept = torch.ones(len(order), dtype=torch.bool, device=order.device)
-    for rank in range(len(order)):
+    return order[greedy_suppression((overlap > threshold)[order][:, order])]
+
+
+def greedy_suppression(too_close: Tensor) -> Tensor:  # [T, T] bool, best first -> [T] bool
+    """Return which entries are kept if each kept entry drops all later ones that are too close to it.
+
+    The matrix is copied to the CPU once, so that a GPU is not waited for entry by entry.
+    """
+    rows: NDArray[np.bool_] = too_close.cpu().numpy()
+    kept = np.ones(len(rows), dtype=np.bool_)
+    for rank, row in enumerate(rows):
         if kept[rank]:
-            kept[rank + 1 :] &= ~too_close[rank, rank + 1 :]
-    return order[kept]
+            kept[rank + 1 :] &= ~row[rank + 1 :]
+    return torch.from_numpy(kept).to(too_close.device)
 
 
 def filter_masks(candidates: MaskCandidates, options: SamOptions) -> MaskCandidates:
@@ -126,23 +140,30 @@ def suppress_duplicates(candidates: MaskCandidates, options: SamOptions) -> Mask
 
 
 def paint_mask_ids(
-    masks: Iterable[Tensor],  # chunks of [t, H, W] bool, best masks first
+    masks: Iterable[Tensor],  # chunks of [t, H, W] bool
     size: tuple[int, int],
+    areas: Tensor | None = None,  # [T] int64
 ) -> Tensor:  # [H, W] uint16, 0 = no mask
     """Return for every pixel the id of the smallest mask that covers it (Eq. 3); hidden masks get no id.
 
-    Ids run from 1 in order of descending area. Of masks with equal area the earlier one wins.
+    Ids run from 1 in order of descending area. Of masks with equal area the earlier one wins. Areas are those of the
+    masks unless given, such as those of masks at another resolution.
     Raises an `InputError` if more than `MAX_MASKS` masks are visible.
     """
     nowhere = torch.iinfo(torch.int64).max
     winner = torch.full(size, nowhere, dtype=torch.int64)
-    ranks: list[int] = []  # area * 2^32 + index: the lowest rank wins a pixel, in any order of masks
+    ranks: list[Tensor] = []  # area * 2^32 + index: the lowest rank wins a pixel, in any order of masks
+    painted = 0
     for chunk in masks:
         winner = winner.to(chunk.device)
-        for mask in chunk:
-            ranks.append((int(mask.sum()) << 32) + len(ranks))
-            winner.masked_fill_(mask & (winner > ranks[-1]), ranks[-1])
-    ladder = torch.tensor([*sorted(ranks), nowhere], device=winner.device)
+        order = torch.arange(painted, painted + len(chunk), device=chunk.device)
+        painted += len(chunk)
+        covered = chunk.flatten(1).sum(dim=1) if areas is None else areas[order]
+        ranks.append((covered << 32) + order)
+        for mask, rank in zip(chunk, ranks[-1]):
+            winner = torch.where(mask, torch.minimum(winner, rank), winner)
+    last = torch.tensor([nowhere], device=winner.device)
+    ladder = torch.cat([*ranks, last]).sort().values
     places = torch.searchsorted(ladder, winner)
     visible = places.flatten().bincount(minlength=len(ladder)) > 0
     visible[-1] = False

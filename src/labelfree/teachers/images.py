@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
@@ -37,6 +38,13 @@ def resize(
         return values
     resized = functional.interpolate(values, size=size, mode=mode, align_corners=False, antialias=True)
     return resized.clamp(0, 255)  # bicubic overshoots
+
+
+def resize_with_pillow(images: Tensor, size: tuple[int, int]) -> Tensor:  # [1, 3, H, W] uint8 -> [1, 3, *size] float32
+    """Resize one image bilinearly with Pillow, as SAM's own code does: the result is rounded to whole numbers."""
+    picture = Image.fromarray(images[0].permute(1, 2, 0).cpu().contiguous().numpy())
+    resized = np.array(picture.resize((size[1], size[0]), Image.Resampling.BILINEAR))
+    return torch.from_numpy(resized).permute(2, 0, 1)[None].float()
 
 
 def normalise(

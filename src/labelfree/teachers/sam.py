@@ -22,8 +22,10 @@ from labelfree.teachers.everything_mode import (
     point_grid,
     suppress_duplicates,
 )
-from labelfree.teachers.images import Images, as_batch, normalise, pad_bottom_right, resize
+from labelfree.teachers.exact_masks import ExactMasks, Upsampling, filter_exactly, suppress_exactly
+from labelfree.teachers.images import Images, as_batch, normalise, pad_bottom_right, resize, resize_with_pillow
 from labelfree.teachers.loading import autocast, combined_digest, load_pretrained, resolve_precision, weights_digest
+from labelfree.teachers.mask_decoder import UPSCALING, MaskDecoder
 
 if TYPE_CHECKING:
     from transformers import SamModel
@@ -33,11 +35,11 @@ __all__ = ["SamEmbedding", "SamOptions", "SamTeacher"]
 SAM_MEAN = (123.675, 116.28, 103.53)
 SAM_STD = (58.395, 57.12, 57.375)
 
-DECODER_UPSCALING = 4
-"""Ratio of the side of the decoder's masks to the side of the neck features."""
-
 CPU_TOKENS = 4 * 64 * 64
 """Image tokens times prompts per decoder call on a CPU; for a full-size SAM, 4 prompts take 40 % less time than 16."""
+
+CPU_TOKENS_SHARED = 8 * 64 * 64
+"""The same for `MaskDecoder`, which takes the image tokens of one prompt after the other."""
 
 MASKS_PER_CHUNK = 16
 """Number of masks upsampled to full resolution at once."""
@@ -106,7 +108,10 @@ class SamTeacher:
             raise InputError(f"SAM encodes one image at a time, found a batch of {len(pixels)}: pass [H, W, 3].")
         image_size = (pixels.shape[-2], pixels.shape[-1])
         input_size = self.input_size(image_size)
-        resized = resize(pixels.to(self.device), input_size, "bilinear")
+        if self.options.mode == "exact":
+            resized = resize_with_pillow(pixels, input_size).to(self.device)
+        else:
+            resized = resize(pixels.to(self.device), input_size, "bilinear")
         padded_image = pad_bottom_right(normalise(resized, SAM_MEAN, SAM_STD), (self.side, self.side))
         with autocast(self.dtype, self.device):
             neck = self.model.vision_encoder(padded_image).last_hidden_state.float()
@@ -116,15 +121,42 @@ class SamTeacher:
 
     @torch.inference_mode()
     def everything(self, embedding: SamEmbedding) -> MaskCandidates:
-        """Return the masks of the point grid that pass the filters, best predicted IoU first."""
+        """Return the masks of the point grid that pass the filters of mode `fast`, best predicted IoU first."""
+        if 2 * self._decoder.folded_width <= self._decoder.width:
+            rows, columns = (math.ceil(extent) for extent in _mask_extent(embedding))
+            found = self._candidates(embedding, (rows, columns))
+        else:  # a small decoder, whose products are too short to gain
+            found = (self.decode(embedding, batch) for batch in self._points(embedding, torch.float32, CPU_TOKENS))
+        parts = [filter_masks(candidates, self.options).halved() for candidates in found]
+        return suppress_duplicates(MaskCandidates.join(parts), self.options)
+
+    @torch.inference_mode()
+    def exact_masks(self, embedding: SamEmbedding) -> ExactMasks:
+        """Return the masks of the official generator at the resolution of the image, best predicted IoU first."""
+        low = self._decoder.side * UPSCALING
+        upsampling = Upsampling(low, self.side, embedding.input_size, embedding.image_size, self.device)
+        found = self._candidates(embedding, upsampling.needed)
+        parts = [filter_exactly(candidates, upsampling, self.options) for candidates in found]
+        return suppress_exactly(ExactMasks.join(parts), self.options)
+
+    def _candidates(self, embedding: SamEmbedding, size: tuple[int, int]) -> Iterator[MaskCandidates]:
+        """Yield the masks of the grid that pass the filter by predicted IoU; only those are upscaled."""
+        image = self._decoder.image_tokens(embedding.padded)
+        for points in self._points(embedding, torch.float64, CPU_TOKENS_SHARED):
+            prompts = self._decoder.decode(image, points)
+            chosen = torch.ones_like(prompts.scores, dtype=torch.bool)
+            if self.options.pred_iou_threshold > 0:
+                chosen = prompts.scores > self.options.pred_iou_threshold
+            yield MaskCandidates(self._decoder.logits(prompts, chosen, size), prompts.scores[chosen])
+
+    def _points(self, embedding: SamEmbedding, dtype: torch.dtype, cpu_tokens: int) -> tuple[Tensor, ...]:
+        """Return the grid in pixels of the padded square, [B, 2] (x, y) for each batch."""
         height, width = embedding.input_size
-        points = point_grid(self.options.points_per_side) * torch.tensor([width, height])
+        points = point_grid(self.options.points_per_side, dtype) * torch.tensor([width, height])
         at_once = self.options.points_per_batch
         if self.device.type == "cpu":
-            at_once = min(at_once, max(1, CPU_TOKENS // (self.side // self.patch) ** 2))
-        batches = points.to(self.device).split(at_once)
-        parts = [filter_masks(self.decode(embedding, batch), self.options).halved() for batch in batches]
-        return suppress_duplicates(MaskCandidates.join(parts), self.options)
+            at_once = min(at_once, max(1, cpu_tokens // (self.side // self.patch) ** 2))
+        return points.to(self.device).split(at_once)
 
     @torch.inference_mode()
     def decode(
@@ -159,6 +191,9 @@ class SamTeacher:
     def segment(self, embedding: SamEmbedding, size: tuple[int, int] | None = None) -> Tensor:  # [H, W] uint16
         """Return `mask_ids` of an image that is already encoded; `size` is the image's own by default."""
         size = size or embedding.image_size
+        if self.options.mode == "exact":
+            masks = self.exact_masks(embedding)
+            return paint_mask_ids(masks.sampled(size), size, masks.areas)
         return paint_mask_ids(self.full_size_masks(embedding, self.everything(embedding), size), size)
 
     def full_size_masks(
@@ -174,6 +209,8 @@ class SamTeacher:
     def fingerprint(self) -> str:
         """Return a hex digest that changes with the weights and with every option that changes masks."""
         relevant = asdict(replace(self.options, points_per_batch=1, precision="auto"))
+        if relevant["mode"] == "fast":  # the only mode when the first caches were filled
+            del relevant["mode"]
         return combined_digest("sam", self._weights, relevant, self.dtype)
 
     def describe(self) -> str:
@@ -181,7 +218,8 @@ class SamTeacher:
         vision, options = self.model.config.vision_config, self.options
         return (
             f"SAM ViT {vision.num_hidden_layers}x{vision.hidden_size}, input {self.side}, patch {self.patch}; "
-            f"{options.points_per_side}x{options.points_per_side} points of {3 if options.multimask else 1} masks, "
+            f"{options.mode}, {options.points_per_side}x{options.points_per_side} points of "
+            f"{3 if options.multimask else 1} masks, "
             f"predicted IoU {options.pred_iou_threshold:g}, stability {options.stability_threshold:g}, "
             f"box NMS {options.box_nms_threshold:g}; "
             f"{str(self.dtype).removeprefix('torch.')}, weights {self._weights[:8]}"
@@ -192,10 +230,15 @@ class SamTeacher:
         return weights_digest(self.model)
 
     @cached_property
+    def _decoder(self) -> MaskDecoder:
+        prompts = 1 if self.device.type == "cpu" else self.options.points_per_batch
+        return MaskDecoder(self.model, self.dtype, self.options.multimask, prompts)
+
+    @cached_property
     def _positions(self) -> Tensor:  # [1, C, s, s]
         return self.model.get_image_wide_positional_embeddings()
 
 
 def _mask_extent(embedding: SamEmbedding) -> tuple[float, float]:
     """Return rows and columns of the decoder's square masks that the image covers."""
-    return embedding.extent[0] * DECODER_UPSCALING, embedding.extent[1] * DECODER_UPSCALING
+    return embedding.extent[0] * UPSCALING, embedding.extent[1] * UPSCALING
