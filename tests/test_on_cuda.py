@@ -1,0 +1,108 @@
+"""The commands on a fake CUDA device: label, train, resume, evaluate and predict, with the results of the CPU."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors.numpy import load_file
+
+from helpers.fake_cuda import FakeCuda
+from helpers.small_recipe import SMALL
+from helpers.toy_training import killed_at, lines
+from labelfree.cli.main import main
+from labelfree.runtime import precision
+from labelfree.training import cotraining
+from labelfree.training.checkpoint import read_state
+from labelfree.weights.stored import CHECKPOINT
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+SETTINGS = (
+    "--recipe=rooms",
+    *(setting for setting in SMALL if "epochs" not in setting and "start_epoch" not in setting),
+    "--classes=wall,floor,table",
+    "--limit=2",
+    "--teachers.clip_options.precision=float32",
+    "--teachers.clip_options.window=null",
+    "--teachers.clip_options.scale=1.0",
+    "--teachers.sam_options.precision=float32",
+    "--train.epochs=2",
+    "--switch.start_epoch=1",
+)
+"""Two steps, one in each stage, on two images of a room."""
+
+
+def label_train_resume_evaluate_predict(
+    device: str, room: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> list[str]:
+    """Run the commands into `out`; return their names."""
+    on = ("--device", device)
+    train = ["train", str(room), "--out", str(out / "run"), *SETTINGS, *on]
+    assert main(["label", str(room), "--out", str(out / "labels"), *SETTINGS, *on]) == 0
+    with killed_at(monkeypatch, cotraining, "training_step", 1):
+        main(train)
+    assert main([*train, "--resume"]) == 0
+    assert main(["evaluate", str(out / "run"), str(room), "--limit=2", *on]) == 0
+    assert main(["predict", str(out / "run"), str(room), "--out", str(out / "predicted"), "--limit=2", *on]) == 0
+    return ["label", "train", "resume", "evaluate", "predict"]
+
+
+def pixels(path: Path) -> NDArray[Any]:
+    with Image.open(path) as image:
+        return np.array(image)
+
+
+def numbers(path: Path) -> dict[str, float]:
+    return {name: value for name, value in json.loads(path.read_text())["methods"]["cns"].items() if "miou" in name}
+
+
+def test_commands_on_the_device_give_the_results_of_the_cpu(
+    room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cpu, cuda = tmp_path / "cpu", tmp_path / "cuda"
+    with monkeypatch.context() as patch:
+        patch.setattr(precision, "autocast_dtype", lambda device: None)  # float32, to compare
+        label_train_resume_evaluate_predict("cpu", room, cpu, patch)
+        with FakeCuda() as fake:
+            label_train_resume_evaluate_predict("cuda", room, cuda, patch)
+    with FakeCuda():  # in the default number format
+        assert main(["predict", str(cuda / "run"), str(room), "--out", str(cuda / "narrow"), "--limit=1"]) == 0
+    assert fake.operations > 10_000
+    # Labels and masks of the teachers
+    maps = sorted(path.relative_to(cpu) for path in (cpu / "labels").rglob("*.png") if "overlay" not in path.name)
+    assert len(maps) == 6
+    for name in maps:
+        np.testing.assert_array_equal(pixels(cuda / name), pixels(cpu / name), err_msg=str(name))
+    # Metrics, weights, averages
+    for ours, other in zip(lines(cuda / "run" / "training"), lines(cpu / "run" / "training"), strict=True):
+        assert ours == pytest.approx(other, abs=1e-3)
+    for name in ("2d", "3d"):
+        ours, other = (load_file(out / "run" / "networks" / name / "model.safetensors") for out in (cuda, cpu))
+        for key, value in other.items():
+            np.testing.assert_allclose(ours[key], value, atol=1e-3, rtol=1e-3, err_msg=key)
+    checkpoint = read_state(cuda / "run" / "training" / CHECKPOINT)
+    assert checkpoint is not None
+    assert checkpoint["average"] is not None
+    # Evaluation and predictions
+    assert numbers(cuda / "run" / "evaluation.json") == pytest.approx(numbers(cpu / "run" / "evaluation.json"), abs=0.5)
+    predicted = sorted((cpu / "predicted").rglob("*.npy")) + sorted((cpu / "predicted" / "pixels").rglob("0*[0-9].png"))
+    assert len(predicted) == 3
+    for path in predicted:
+        other = np.load(path) if path.suffix == ".npy" else pixels(path)
+        twin = cuda / path.relative_to(cpu)
+        ours = np.load(twin) if path.suffix == ".npy" else pixels(twin)
+        assert (ours == other).mean() > 0.99, path.name
+
+
+def test_openscene_trains_and_labels_on_the_device(room: Path, tmp_path: Path) -> None:
+    settings = [*SETTINGS, "--system=openscene", "--train.epochs=1", "--limit=1"]
+    with FakeCuda():
+        assert main(["train", str(room), "--out", str(tmp_path / "run"), *settings, "--device=cuda"]) == 0
+        predict = ["predict", str(tmp_path / "run"), str(room / "cloud.ply"), "--out", str(tmp_path / "predicted")]
+        assert main([*predict, "--device=cuda"]) == 0
+    assert (tmp_path / "predicted" / "cloud.npy").is_file()
