@@ -11,7 +11,7 @@ It cannot show what only a GPU shows: kernels that lack a data type, other round
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cache
 from typing import Any, NoReturn
@@ -29,13 +29,13 @@ SHELL = torch.device("meta")
 CPU = torch.device("cpu")
 
 NARROW = frozenset(
-    "linear conv1d conv2d conv3d conv_transpose2d matmul __matmul__ __rmatmul__ mm bmm addmm baddbmm einsum "
-    "scaled_dot_product_attention".split()
+    {"linear", "conv1d", "conv2d", "conv3d", "conv_transpose2d", "matmul", "__matmul__", "__rmatmul__", "mm", "bmm"}
+    | {"addmm", "baddbmm", "einsum", "scaled_dot_product_attention"}
 )
 """Functions that autocast runs in 16 bits."""
 WIDE = frozenset(
-    "layer_norm group_norm softmax log_softmax cross_entropy nll_loss cosine_similarity normalize norm interpolate "
-    "sum prod cumsum exp log pow __pow__ rsqrt reciprocal logsumexp".split()
+    {"layer_norm", "group_norm", "softmax", "log_softmax", "cross_entropy", "nll_loss", "cosine_similarity", "norm"}
+    | {"normalize", "interpolate", "sum", "prod", "cumsum", "exp", "log", "pow", "__pow__", "rsqrt", "reciprocal"}
 )
 """Functions that autocast runs in float32."""
 
@@ -57,45 +57,46 @@ HANDLED = {Tensor.cuda, Tensor.to, Tensor.pin_memory, Tensor.new_tensor, Tensor.
 class CudaTensor(Tensor):
     """A tensor on the fake device."""
 
-    inner: Tensor
+    host: Tensor
+    """The tensor on the CPU that holds the values."""
 
     @staticmethod
-    def __new__(cls, inner: Tensor) -> CudaTensor:
+    def __new__(cls, host: Tensor) -> CudaTensor:
         # A view of a normal tensor is normal in inference mode too
-        with torch._C.DisableTorchFunction(), torch.inference_mode(inner.is_inference()):
-            elements = inner.untyped_storage().nbytes() // inner.element_size()
-            storage = torch.empty(elements, dtype=inner.dtype, device=SHELL)
-            shell = storage.as_strided(inner.shape, inner.stride(), inner.storage_offset())
+        with torch._C.DisableTorchFunction(), torch.inference_mode(host.is_inference()):
+            elements = host.untyped_storage().nbytes() // host.element_size()
+            storage = torch.empty(elements, dtype=host.dtype, device=SHELL)
+            shell = storage.as_strided(host.shape, host.stride(), host.storage_offset())
             made = Tensor._make_subclass(cls, shell, False, device_for_backend_keys=CUDA)
-        made.inner = inner
+        made.host = host
         return made
 
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @classmethod
-    def __torch_dispatch__(
+    def __torch_dispatch__(  # type: ignore[override]
         cls, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         return _run(func, args, dict(kwargs or {}), None)
 
     # `Module.to` keeps its parameters' identity for a subclass that can be taken apart, as it does on a real device.
     def __tensor_flatten__(self) -> tuple[list[str], None]:
-        return ["inner"], None
+        return ["host"], None
 
     @staticmethod
     def __tensor_unflatten__(parts: Mapping[str, Tensor], meta: None, size: Any, stride: Any) -> CudaTensor:
-        return CudaTensor(parts["inner"])
+        return CudaTensor(parts["host"])
 
-    device = property(lambda self: CUDA)  # type: ignore[assignment]
-    is_cuda = property(lambda self: True)  # type: ignore[assignment]
-    is_cpu = property(lambda self: False)  # type: ignore[assignment]
-    is_meta = property(lambda self: False)  # type: ignore[assignment]
+    device = property(lambda self: CUDA)
+    is_cuda = property(lambda self: True)
+    is_cpu = property(lambda self: False)
+    is_meta = property(lambda self: False)
 
     def get_device(self) -> int:
         return 0
 
     def item(self) -> Any:
-        return aten._local_scalar_dense(self) if self.numel() == 1 else self.inner.item()
+        return aten._local_scalar_dense(self) if self.numel() == 1 else self.host.item()
 
     def __bool__(self) -> bool:
         return bool(self.item())
@@ -119,7 +120,8 @@ class CudaTensor(Tensor):
         if force:
             return self.cpu().numpy()
         raise TypeError(
-            "can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first."
+            "can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory "
+            "first."
         )
 
     def data_ptr(self) -> NoReturn:
@@ -130,10 +132,10 @@ class CudaTensor(Tensor):
         return torch.nn.Parameter(copied, self.requires_grad) if isinstance(self, torch.nn.Parameter) else copied
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        return self.inner.__reduce_ex__(protocol)  # a file that is read with map_location="cpu"
+        return self.host.__reduce_ex__(protocol)  # a file that is read with map_location="cpu"
 
-    def __repr__(self, *, tensor_contents: object = None) -> str:
-        return f"{self.inner!r} on {CUDA}"
+    def __repr__(self) -> str:  # type: ignore[override]
+        return f"{self.host!r} on {CUDA}"
 
 
 class FakeCuda:
@@ -162,11 +164,18 @@ class FakeCuda:
     def __exit__(self, *error: object) -> None:
         self._entered.close()
 
-    def count(self, func: Any, moved: Iterator[int]) -> None:
-        """Count one operation and the bytes that it moved to the device."""
+    def count(self, func: Any, args: tuple[Any, ...], to_cuda: bool) -> None:
+        """Count one operation, what it copies to the device, and whether the CPU waits for it."""
         name = func.overloadpacket.__name__
         self.operations += 1
-        self.bytes_to_device += sum(moved)
+        if func in CROSSING:
+            source = args[1] if func is aten.copy_.default else args[0]
+            if to_cuda and not isinstance(source, CudaTensor):
+                self.bytes_to_device += source.nbytes
+            if not to_cuda:
+                self.waits["copy to the CPU"] += 1
+        if func in INDEXING and any(isinstance(index, CudaTensor) and index.dtype == torch.bool for index in args[1]):
+            name = "nonzero"
         if name in WAITING:
             self.waits[name] += 1
 
@@ -188,7 +197,7 @@ class _Devices(TorchFunctionMode):
             given["device"] = CPU  # for the shell's device they leave the values out
             return func(*args, **given).to(SHELL)
         if func is Tensor.new_tensor and isinstance(args[0], CudaTensor) and given.get("device") is None:
-            return args[0].inner.new_tensor(*args[1:], **given).to(SHELL)
+            return args[0].host.new_tensor(*args[1:], **given).to(SHELL)
         if func in {Tensor.__getitem__, Tensor.__setitem__} and isinstance(args[0], CudaTensor):
             args = (args[0], _index(args[1]), *args[2:])
         if _is_cuda(given.get("device")):
@@ -204,7 +213,7 @@ class _Operations(TorchDispatchMode):
     """Run every operation, those over CPU tensors alone too: they may create tensors on the device."""
 
     def __init__(self, counts: FakeCuda) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.counts = counts
 
     def __torch_dispatch__(
@@ -225,7 +234,7 @@ def _is_composite(name: str) -> bool:
 def _run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], counts: FakeCuda | None) -> Any:
     """Check the devices, run the operation on the CPU, and put its results on the device that CUDA puts them on."""
     tensors = _tensors(args) + _tensors(kwargs.values())
-    on_cuda = {id(value.inner): value for value in tensors if isinstance(value, CudaTensor)}
+    on_cuda = {id(value.host): value for value in tensors if isinstance(value, CudaTensor)}
     target = kwargs.get("device")
     to_cuda = bool(on_cuda) if target is None else torch.device(target).type != "cpu"
     if not on_cuda and not to_cuda:
@@ -235,13 +244,11 @@ def _run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], counts: FakeC
     _check_devices(func, args, kwargs, tensors)
     _check_generator(kwargs.get("generator"))
     if counts is not None:
-        counts.count(func, _moved(func, tensors, to_cuda))
-        if func in CROSSING and on_cuda and not to_cuda:
-            counts.waits["copy to the CPU"] += 1
+        counts.count(func, args, to_cuda)
     if target is not None:
         kwargs["device"] = CPU
-    inner_args, inner_kwargs = _mapped(_inner, args), _mapped(_inner, kwargs)
-    result = func(*inner_args, **inner_kwargs)
+    host_args, host_kwargs = _mapped(_host, args), _mapped(_host, kwargs)
+    result = func(*host_args, **host_kwargs)
     if torch.Tag.inplace_view in func.tags:
         with no_dispatch():
             func(*args, **kwargs)  # the shells change as well
@@ -250,8 +257,8 @@ def _run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], counts: FakeC
     return _mapped(lambda value: on_cuda[id(value)] if id(value) in on_cuda else CudaTensor(value), result)
 
 
-def _inner(value: Tensor) -> Tensor:
-    return value.inner if isinstance(value, CudaTensor) else value
+def _host(value: Tensor) -> Tensor:
+    return value.host if isinstance(value, CudaTensor) else value
 
 
 def _tensors(values: Iterable[Any]) -> list[Tensor]:
@@ -276,32 +283,21 @@ def _mapped(function: Callable[[Tensor], Any], value: Any) -> Any:
     return value
 
 
-def _moved(func: Any, tensors: Sequence[Tensor], to_cuda: bool) -> Iterator[int]:
-    """Yield the bytes of the tensors that an operation copies to the device."""
-    if func in CROSSING and to_cuda:
-        yield from (value.nbytes for value in tensors[-1:] if not isinstance(value, CudaTensor))
-
-
 def _check_devices(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], tensors: Sequence[Tensor]) -> None:
     """Raise the RuntimeError of CUDA for an operation over both devices."""
-    if func in CROSSING:
+    on_cpu = [value for value in tensors if not isinstance(value, CudaTensor)]
+    if func in CROSSING or not on_cpu:
         return
-    allowed: list[Tensor] = []
     if func in INDEXING:
-        indices = [index for index in args[1] if index is not None]
+        allowed = {id(index) for index in args[1] if index is not None}
+        allowed |= {id(value) for value in args[2:3] if value.dim() == 0}
         if not isinstance(args[0], CudaTensor):
-            if any(isinstance(index, CudaTensor) for index in indices):
-                _refuse(func, "indices should be either on cpu or on the same device as the indexed tensor (cpu)")
-        else:
-            allowed = indices + [value for value in args[2:3] if value.dim() == 0]
+            _refuse(func, "indices should be either on cpu or on the same device as the indexed tensor (cpu)")
     elif torch.Tag.pointwise in func.tags or func in SCALAR_TAKING:
-        written = _written(func, args, kwargs)
-        allowed = [value for value in tensors if value.dim() == 0 and id(value) not in written]
-    passed = {id(value) for value in allowed}
-    places = {isinstance(value, CudaTensor) for value in tensors if id(value) not in passed}
-    if len(places) == 2 or (places == {False} and any(isinstance(value, CudaTensor) for value in allowed)):
-        if places == {False} and func in INDEXING:
-            return
+        allowed = {id(value) for value in on_cpu if value.dim() == 0} - _written(func, args, kwargs)
+    else:
+        allowed = set()
+    if any(id(value) not in allowed for value in on_cpu):
         _refuse(func, "Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu!")
 
 
