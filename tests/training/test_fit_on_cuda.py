@@ -8,6 +8,7 @@ from typing import Literal
 
 import pytest
 import torch
+from lightning_fabric import Fabric
 from torch import nn
 
 from helpers.fake_cuda import FakeCuda
@@ -106,3 +107,21 @@ def test_training_in_16_bits_runs_and_resumes_exactly(
         resumed = train_on_cuda(plan, tmp_path / "cut", "auto")
         for (name, one), other in zip(weights(whole).items(), weights(resumed).values(), strict=True):
             assert torch.equal(one, other), name
+
+
+def test_the_scale_of_a_loss_in_float16_is_restored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = plan_with("sgd")
+
+    def scaler(fabric: Fabric) -> torch.amp.GradScaler:
+        found: torch.amp.GradScaler = fabric.strategy.precision.scaler
+        return found
+
+    with FakeCuda((7, 0)):
+        first, second = make_fabric("cuda"), make_fabric("cuda")
+        scaler(first).load_state_dict(scaler(first).state_dict() | {"scale": 512.0})
+        with killed_at(monkeypatch, cotraining, "training_step", 1):
+            train(first, toy_networks(), FEW, plan, tmp_path)
+        assert scaler(second).get_scale() == 65536.0
+        with killed_at(monkeypatch, cotraining, "training_step", 1):
+            train(second, toy_networks(), FEW, plan, tmp_path)
+        assert scaler(second).get_scale() == 512.0

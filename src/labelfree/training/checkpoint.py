@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -30,6 +30,16 @@ PREVIOUS = "checkpoint-previous.pt"
 ANEW = "delete it to start training anew"
 DIVERGED = "lower train.learning_rate, or check the data, and run again."
 """The fix named in messages about NaN or infinite losses and weights."""
+
+
+class Scaling(Protocol):
+    """Fabric's precision plugin, which in float16 scales the loss by a factor that training adapts."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the factor and its history; empty for other number formats."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over a saved factor."""
 
 
 @dataclass
@@ -58,8 +68,9 @@ def save_checkpoint(
     position: Position,
     config_digest: str,
     average: WeightAverage | None = None,
+    scaling: Scaling | None = None,
 ) -> None:
-    """Write both networks, their average, the optimiser, the position and the random state, atomically.
+    """Write networks, average, optimiser, loss scale, position and random state, atomically.
 
     The checkpoint that it replaces is kept as `PREVIOUS`. Raises an `InputError` if a weight is NaN or infinite.
     """
@@ -75,6 +86,7 @@ def save_checkpoint(
         "random_state": torch.get_rng_state(),
         "config": config_digest,
         "average": None if average is None else average.mean,
+        "scaling": {} if scaling is None else scaling.state_dict(),
     }
     if path.is_file():
         _keep_as(path, folder / PREVIOUS)
@@ -89,6 +101,7 @@ def load_checkpoint(
     optimiser: Optimizer,
     config_digest: str,
     average: WeightAverage | None = None,
+    scaling: Scaling | None = None,
 ) -> Position | None:
     """Restore what `save_checkpoint` wrote and return the next step; None if there is no checkpoint.
 
@@ -107,6 +120,8 @@ def load_checkpoint(
         optimiser.load_state_dict(state["optimiser"])
         if average is not None:
             average.restore(state["average"])
+        if scaling is not None and state.get("scaling"):
+            scaling.load_state_dict(state["scaling"])
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: does not fit these networks; delete it to start training anew.") from error
     torch.set_rng_state(state["random_state"])

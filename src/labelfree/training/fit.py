@@ -84,7 +84,8 @@ def _fit(fabric: Fabric, course: Course[BatchT], plan: TrainingPlan, folder: Pat
     starting_rates = [group["lr"] for group in optimiser.param_groups]
     model, wrapped = fabric.setup(networks if fabric.world_size == 1 else Exchanged(networks), optimiser)
     average = WeightAverage.of(networks, plan.train.average_decay) if plan.train.average_decay else None
-    resume = partial(load_checkpoint, folder, networks, optimiser, digest, average)
+    scaling = fabric.strategy.precision
+    resume = partial(load_checkpoint, folder, networks, optimiser, digest, average, scaling)
     position = _same_position(fabric, zero_first(fabric, resume) or Position(), folder)
     # Prepare the loop
     with together(fabric):
@@ -109,12 +110,12 @@ def _fit(fabric: Fabric, course: Course[BatchT], plan: TrainingPlan, folder: Pat
                 position.step_in_epoch, position.step = position.step_in_epoch + 1, position.step + 1
                 progress.advance(f"stage {record['stage']}" if "stage" in record else "")
                 if time.monotonic() - saved > plan.train.checkpoint_seconds and fabric.is_global_zero:
-                    save_checkpoint(folder, networks, optimiser, position, digest, average)
+                    save_checkpoint(folder, networks, optimiser, position, digest, average, scaling)
                     saved = time.monotonic()
             position.epoch, position.step_in_epoch = position.epoch + 1, 0
     # Save the result
     if fabric.is_global_zero:
-        save_checkpoint(folder, networks, optimiser, position, digest, average)
+        save_checkpoint(folder, networks, optimiser, position, digest, average, scaling)
     if average is not None:
         average.put_into(networks)
     networks.eval()
