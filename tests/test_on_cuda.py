@@ -26,7 +26,6 @@ SETTINGS = (
     "--recipe=rooms",
     *(setting for setting in SMALL if "epochs" not in setting and "start_epoch" not in setting),
     "--classes=wall,floor,table",
-    "--limit=2",
     "--teachers.clip_options.precision=float32",
     "--teachers.clip_options.window=null",
     "--teachers.clip_options.scale=1.0",
@@ -37,19 +36,13 @@ SETTINGS = (
 """Two steps, one in each stage, on two images of a room."""
 
 
-def label_train_resume_evaluate_predict(
-    device: str, room: Path, out: Path, monkeypatch: pytest.MonkeyPatch
-) -> list[str]:
-    """Run the commands into `out`; return their names."""
-    on = ("--device", device)
-    train = ["train", str(room), "--out", str(out / "run"), *SETTINGS, *on]
+def run_commands(device: str, room: Path, out: Path) -> None:
+    """Label, train, evaluate and predict into `out`."""
+    on = ("--limit=2", "--device", device)
     assert main(["label", str(room), "--out", str(out / "labels"), *SETTINGS, *on]) == 0
-    with killed_at(monkeypatch, cotraining, "training_step", 1):
-        main(train)
-    assert main([*train, "--resume"]) == 0
-    assert main(["evaluate", str(out / "run"), str(room), "--limit=2", *on]) == 0
-    assert main(["predict", str(out / "run"), str(room), "--out", str(out / "predicted"), "--limit=2", *on]) == 0
-    return ["label", "train", "resume", "evaluate", "predict"]
+    assert main(["train", str(room), "--out", str(out / "run"), *SETTINGS, *on]) == 0
+    assert main(["evaluate", str(out / "run"), str(room), "--networks-only", *on]) == 0
+    assert main(["predict", str(out / "run"), str(room), "--out", str(out / "predicted"), *on]) == 0
 
 
 def labels(path: Path) -> NDArray[Any]:
@@ -69,9 +62,12 @@ def test_commands_on_the_device_give_the_results_of_the_cpu(
     cpu, cuda = tmp_path / "cpu", tmp_path / "cuda"
     with monkeypatch.context() as patch:
         patch.setattr(precision, "autocast_dtype", lambda device: None)  # float32, to compare
-        label_train_resume_evaluate_predict("cpu", room, cpu, patch)
+        run_commands("cpu", room, cpu)
         with FakeCuda() as fake:
-            label_train_resume_evaluate_predict("cuda", room, cuda, patch)
+            with killed_at(patch, cotraining, "training_step", 1):
+                run_commands("cuda", room, cuda)
+            assert (cuda / "run" / "training" / CHECKPOINT).is_file()
+            run_commands("cuda", room, cuda)  # resumes
     with FakeCuda():  # in the default number format
         assert main(["predict", str(cuda / "run"), str(room), "--out", str(cuda / "narrow"), "--limit=1"]) == 0
     assert fake.operations > 10_000
