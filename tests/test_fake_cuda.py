@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -120,6 +121,13 @@ def test_copies_and_waits_are_counted(fake: FakeCuda) -> None:
     assert values.cpu().shape == values[values > 0].reshape(3, 4).shape
     assert fake.bytes_to_device == 48
     assert dict(fake.waits) == {"_local_scalar_dense": 1, "copy to the CPU": 1, "nonzero": 1}
+
+
+def test_threads_have_the_device_too(fake: FakeCuda) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(lambda: grid("cuda").sum().item()).result() == 66.0
+        with pytest.raises(RuntimeError, match="same device"):
+            pool.submit(REFUSED["two tensors"]).result()
 
 
 def test_the_device_is_gone_afterwards() -> None:

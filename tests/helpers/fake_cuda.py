@@ -10,6 +10,7 @@ It cannot show what only a GPU shows: kernels that lack a data type, other round
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -139,9 +140,9 @@ class CudaTensor(Tensor):
 
 
 class FakeCuda:
-    """A context in which PyTorch has one CUDA device; afterwards it holds what the device was asked to do.
+    """A context in which PyTorch has one CUDA device, in this thread and in those that start inside.
 
-    Autograd and modes belong to a thread, so everything has to happen in the thread that enters the context.
+    Afterwards it holds what the device was asked to do.
     """
 
     def __init__(self, capability: tuple[int, int] = (8, 0)) -> None:
@@ -157,6 +158,13 @@ class FakeCuda:
     def __enter__(self) -> FakeCuda:
         for name, value in _cuda_functions(self.capability).items():
             self._entered.enter_context(mock.patch.object(torch.cuda, name, value))
+        run = threading.Thread.run
+
+        def run_on_device(thread: threading.Thread) -> None:
+            with _Devices(), _Operations(self):  # modes belong to a thread
+                run(thread)
+
+        self._entered.enter_context(mock.patch.object(threading.Thread, "run", run_on_device))
         self._entered.enter_context(_Devices())
         self._entered.enter_context(_Operations(self))
         return self
