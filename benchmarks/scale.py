@@ -1,6 +1,6 @@
 """Compute time and disk of labelling and training ScanNet and nuScenes on 1 and 8 GPUs from counted operations.
 
-    python benchmarks/scale.py [--tflops 100 --tflops-small 20 --batch-seconds 0.5 --batch-mb 60]
+    python benchmarks/scale.py [--tflops 100] [--tflops-small 20] [--batch-seconds 0.38] [--batch-mb 137]
 
 No GPU is used. Operations of the real architectures are counted by PyTorch's FLOP counter, those of sparse convolution
 from kernel maps. Time is operations divided by a sustained rate, which is an assumption: `--tflops` for large products
@@ -29,14 +29,17 @@ from labelfree.nets.minkunet import MinkUNet
 from labelfree.nets.segmenters import Segmenter2D
 from labelfree.nets.sparse.kernel_map import KernelMap, SparseGeometry
 from labelfree.nets.sparse.layers import SparseConv, SparseConvTranspose, SparseTensor
+from labelfree.teachers.mask_decoder import MaskDecoder
 from labelfree.training.schedule import steps_per_epoch
 from labelfree.vocabulary import Vocabulary
 
-SAM_SIDE, PROMPTS, PROMPTS_AT_ONCE = 1024, 32 * 32, 64
+SAM_SIDE, PROMPTS, PROMPTS_COUNTED = 1024, 32 * 32, 12
 SAM_HUGE = {"hidden_size": 1280, "num_hidden_layers": 32, "num_attention_heads": 16, "mlp_dim": 5120}
 """SAM ViT-H; every eighth block attends globally."""
 TRAINING_PASSES = 3
 """A training step computes three products for each one of a forward pass: outputs, gradients of inputs and weights."""
+IMAGES_MEASURED = 128
+"""Images of the batch that `benchmarks/data_path.py` measures; others are taken in proportion."""
 LINK_GB = 20.0
 """Assumed gigabytes per second from main memory to a GPU (PCIe 4, 16 lanes)."""
 
@@ -59,9 +62,10 @@ DATA_SETS = (
 )
 
 
+@torch.no_grad()
 def flops(compute: Callable[[], object]) -> float:
     """Return the floating-point operations of a computation, two per multiply-add."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    with FlopCounterMode(display=False) as counter:
         compute()
     return float(counter.get_total_flops())
 
@@ -77,24 +81,24 @@ def clip_flops(size: tuple[int, int]) -> float:
 
 
 def sam_flops() -> tuple[float, float]:
-    """Count SAM ViT-H's image encoder, and its mask decoder over the whole grid of prompts, for one image."""
+    """Count SAM ViT-H's image encoder, and the mask decoder over the whole grid of prompts, for one image.
+
+    The decoder is the one that runs (`teachers.mask_decoder`). A third of the masks is upscaled: those that pass the
+    filter by predicted IoU, as in `benchmarks/everything_mode.py`.
+    """
     vision = SamVisionConfig(**SAM_HUGE, global_attn_indexes=[7, 15, 23, 31], image_size=SAM_SIDE)
     with torch.device("meta"):
         sam, image = SamModel(SamConfig(vision_config=vision)).eval(), torch.empty(1, 3, SAM_SIDE, SAM_SIDE)
-        features = torch.empty(1, 256, SAM_SIDE // 16, SAM_SIDE // 16)
-        positions = torch.empty(1, 256, SAM_SIDE // 16, SAM_SIDE // 16)
-        prompts, dense = torch.empty(1, PROMPTS_AT_ONCE, 2, 256), torch.empty(1, 256, SAM_SIDE // 16, SAM_SIDE // 16)
     encoder = flops(lambda: sam.vision_encoder(image))
-    decoder = flops(
-        lambda: sam.mask_decoder(
-            image_embeddings=features,
-            image_positional_embeddings=positions,
-            sparse_prompt_embeddings=prompts,
-            dense_prompt_embeddings=dense,
-            multimask_output=True,
-        )
-    )
-    return encoder, decoder * PROMPTS / PROMPTS_AT_ONCE
+    small = SamVisionConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, mlp_dim=8, image_size=SAM_SIDE)
+    plain = SamModel(SamConfig(vision_config=small)).eval().requires_grad_(False)
+    decoder = MaskDecoder(plain, torch.float32, True, PROMPTS_COUNTED)
+    tokens = decoder.image_tokens(torch.rand(1, 256, SAM_SIDE // 16, SAM_SIDE // 16))
+    points, passed = torch.rand(PROMPTS_COUNTED, 2) * SAM_SIDE, torch.zeros(PROMPTS_COUNTED, 3, dtype=torch.bool)
+    passed[: PROMPTS_COUNTED // 3] = True
+    size = (SAM_SIDE // 4, SAM_SIDE // 4)
+    prompts = flops(lambda: decoder.logits(decoder.decode(tokens, points), passed, size))
+    return encoder, prompts * PROMPTS / PROMPTS_COUNTED
 
 
 def deeplab_flops(config: RunConfig) -> float:
@@ -144,6 +148,8 @@ def minkunet_flops(config: RunConfig) -> tuple[float, int]:
 
 def in_words(seconds: float) -> str:
     hours = seconds / 3600
+    if seconds < 120:
+        return f"{seconds:,.0f} s"
     return f"{hours * 60:,.0f} min" if hours < 2 else f"{hours:,.1f} h" if hours < 100 else f"{hours / 24:,.1f} days"
 
 
@@ -158,7 +164,8 @@ def report(data: DataSet, options: argparse.Namespace) -> None:
     of_2d = TRAINING_PASSES * deeplab_flops(config) * images * scenes_at_once
     of_3d = TRAINING_PASSES * per_scan * scenes_at_once
     steps = config.train.epochs * steps_per_epoch(data.scenes, config.train, 1)
-    on_gpu, link = of_2d / large + of_3d / small, options.batch_mb / 1e3 / LINK_GB
+    share = images * scenes_at_once / IMAGES_MEASURED
+    on_gpu, link = of_2d / large + of_3d / small, share * options.batch_mb / 1e3 / LINK_GB
     print(f"\n## {data.name}, images at {size[0]}x{size[1]}\n")
     print("| step | unit cost | units | 1 GPU | 8 GPUs |\n| --- | --- | ---: | ---: | ---: |")
     for step, unit, cost, units in (
@@ -170,10 +177,10 @@ def report(data: DataSet, options: argparse.Namespace) -> None:
     ):
         times = [in_words(cost * units / gpus) for gpus in (1, 8)]
         print(f"| {step} | {unit} | {units:,} | {times[0]} | {times[1]} |")
-    cores = options.batch_seconds / on_gpu
+    preparing = share * options.batch_seconds
     print(
-        f"\nOne training step: {on_gpu:.2f} s on one GPU, {options.batch_seconds:.2f} s of one core to prepare its "
-        f"batch, {link * 1e3:.0f} ms over the bus. {cores:.1f} cores per GPU keep it busy."
+        f"\nOne training step: {on_gpu:.2f} s on one GPU, {preparing:.2f} s of one core to prepare its "
+        f"batch, {link * 1e3:.0f} ms over the bus. {preparing / on_gpu:.1f} cores per GPU keep it busy."
     )
     cached, kept = cache_bytes(data.frames, size, config.labels.latent_width), kept_bytes(data.frames, size)
     print(f"Disk: teachers' cache {cached / 1e9:,.0f} GB, kept frames {kept / 1e9:,.0f} GB.")
@@ -183,8 +190,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tflops", type=float, default=100.0, help="assumed sustained rate of large products")
     parser.add_argument("--tflops-small", type=float, default=20.0, help="assumed sustained rate of small products")
-    parser.add_argument("--batch-seconds", type=float, default=0.5, help="from benchmarks/data_path.py")
-    parser.add_argument("--batch-mb", type=float, default=60.0, help="from benchmarks/data_path.py")
+    parser.add_argument("--batch-seconds", type=float, default=0.38, help="from benchmarks/data_path.py")
+    parser.add_argument("--batch-mb", type=float, default=137.0, help="from benchmarks/data_path.py")
     options = parser.parse_args()
     print(f"Assumed rates: {options.tflops:g} and {options.tflops_small:g} TFLOP/s.")
     for data in DATA_SETS:
