@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset
 
 from helpers.fake_cuda import CudaTensor, FakeCuda
 
@@ -128,6 +129,20 @@ def test_threads_have_the_device_too(fake: FakeCuda) -> None:
         assert pool.submit(lambda: grid("cuda").sum().item()).result() == 66.0
         with pytest.raises(RuntimeError, match="same device"):
             pool.submit(REFUSED["two tensors"]).result()
+
+
+class OnDevice(Dataset[Tensor]):
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> Tensor:
+        return grid("cuda").cpu()
+
+
+def test_a_worker_of_a_loader_cannot_use_the_device(fake: FakeCuda) -> None:
+    assert len([*DataLoader(OnDevice(), batch_size=None)]) == 1
+    with pytest.raises(RuntimeError, match="forked subprocess"):
+        list(DataLoader(OnDevice(), batch_size=None, num_workers=1, multiprocessing_context="fork"))
 
 
 def test_the_device_is_gone_afterwards() -> None:

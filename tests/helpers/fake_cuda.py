@@ -10,6 +10,7 @@ It cannot show what only a GPU shows: kernels that lack a data type, other round
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -153,6 +154,7 @@ class FakeCuda:
         """Number of times the CPU waited for the device, by operation."""
         self.bytes_to_device = 0
         """Bytes that were copied from the CPU to the device."""
+        self.process = os.getpid()
         self._entered = ExitStack()
 
     def __enter__(self) -> FakeCuda:
@@ -173,7 +175,12 @@ class FakeCuda:
         self._entered.close()
 
     def count(self, func: Any, args: tuple[Any, ...], to_cuda: bool) -> None:
-        """Count one operation, what it copies to the device, and whether the CPU waits for it."""
+        """Count one operation, what it copies to the device, and whether the CPU waits for it.
+
+        Raises CUDA's error in a forked process, such as a worker of a data loader.
+        """
+        if os.getpid() != self.process:
+            raise RuntimeError("Cannot re-initialize CUDA in forked subprocess.")
         name = func.overloadpacket.__name__
         self.operations += 1
         if func in CROSSING:
