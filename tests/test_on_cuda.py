@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ from safetensors.numpy import load_file
 from helpers.fake_cuda import FakeCuda
 from helpers.small_recipe import SMALL
 from helpers.toy_training import killed_at, lines
+from labelfree import Vocabulary, open_scenes, recipe
 from labelfree.cli.main import main
 from labelfree.runtime import precision
 from labelfree.training import cotraining
 from labelfree.training.checkpoint import read_state
+from labelfree.training.systems import cotrain
 from labelfree.weights.stored import CHECKPOINT, WEIGHTS_NAME
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -103,3 +106,12 @@ def test_openscene_trains_and_labels_on_the_device(room: Path, tmp_path: Path) -
         predict = ["predict", str(tmp_path / "run"), str(room / "cloud.ply"), "--out", str(tmp_path / "predicted")]
         assert main([*predict, "--device=cuda"]) == 0
     assert (tmp_path / "predicted" / "cloud.npy").is_file()
+
+
+def test_workers_get_frames_that_are_labelled_already(room: Path, tmp_path: Path) -> None:
+    scenes = [replace(scene, frames=scene.frames[:1]) for scene in open_scenes(room)]
+    settings = [setting for setting in SETTINGS if setting not in {"--recipe=rooms", "--classes=wall,floor,table"}]
+    config = recipe("rooms", *settings, "--train.workers=1", "--train.epochs=2", "--train.checkpoint_seconds=100")
+    with FakeCuda():
+        cotrain(scenes, Vocabulary(("wall", "floor")), config, tmp_path)
+    assert (tmp_path / "networks" / "3d" / WEIGHTS_NAME).is_file()

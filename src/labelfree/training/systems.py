@@ -14,6 +14,7 @@ from labelfree.nets.building import new_networks
 from labelfree.nets.segmenters import Segmenter2D, Segmenter3D
 from labelfree.run import Run, open_run
 from labelfree.scene import Scene
+from labelfree.teachers.label_frames import label_frames
 from labelfree.teachers.teachers import Teachers
 from labelfree.training.batches import worker_count
 from labelfree.training.cotraining import train
@@ -37,7 +38,10 @@ def cotrain(
     `config.train.modalities` names one modality, the other network is returned untrained and is not written.
     Raises an `InputError` if `out` holds a run with other settings, classes, teachers or data.
     """
-    return cotrain_run(open_run(scenes, vocabulary, config, out, teachers).begin())
+    run = open_run(scenes, vocabulary, config, out, teachers).begin()
+    if run.fabric.device.type != "cpu" and config.train.workers:
+        label_frames(scenes, run.teachers, run.fabric.device)  # worker processes cannot use the device
+    return cotrain_run(run)
 
 
 def cotrain_run(run: Run, labelled: bool = False) -> tuple[Segmenter2D, Segmenter3D]:
