@@ -136,6 +136,8 @@ def test_a_full_disk_under_torch_save() -> None:
 @pytest.fixture
 def own_handlers() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    for number in before:  # a job in the background starts with ignored signals
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
