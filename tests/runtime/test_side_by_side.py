@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 
 import pytest
 import torch
 
-from labelfree.runtime.side_by_side import one_ahead, side_by_side
+from labelfree.runtime.side_by_side import side_by_side
 
 
 @pytest.fixture
@@ -89,33 +88,3 @@ def test_gradients_equal_those_of_one_thread() -> None:
 
     both = side_by_side(gradient, gradient)
     assert torch.equal(both[0], both[1])
-
-
-@pytest.mark.usefixtures("two_threads")
-def test_items_come_in_order_with_the_next_one_computed_meanwhile() -> None:
-    computed: list[int] = []
-
-    def items() -> Iterator[int]:
-        for number in range(4):
-            computed.append(number)
-            yield number
-
-    stream = one_ahead(items())
-    assert next(stream) == 0
-    until = time.monotonic() + 10
-    while len(computed) < 2 and time.monotonic() < until:
-        time.sleep(0.01)
-    assert computed == [0, 1]
-    assert list(stream) == [1, 2, 3]
-
-
-@pytest.mark.usefixtures("two_threads")
-def test_an_error_is_raised_at_its_item() -> None:
-    def items() -> Iterator[int]:
-        yield 0
-        raise ValueError("broken")
-
-    stream = one_ahead(items())
-    assert next(stream) == 0
-    with pytest.raises(ValueError, match="broken"):
-        next(stream)

@@ -7,7 +7,7 @@ cores with one operation each. The result of each depends only on its own number
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TypeVar
@@ -15,7 +15,6 @@ from typing import TypeVar
 import torch
 
 First = TypeVar("First")
-Value = TypeVar("Value")
 Second = TypeVar("Second")
 
 _lane = threading.local()
@@ -41,28 +40,6 @@ def side_by_side(first: Callable[[], First], second: Callable[[], Second]) -> tu
         return result, future.result()
     finally:
         torch.set_num_threads(threads)
-
-
-def one_ahead(items: Iterable[Value]) -> Iterator[Value]:
-    """Yield items in order; with two threads or more, a second thread computes the next item meanwhile.
-
-    An error of an item is raised where that item would be yielded.
-    """
-    if torch.get_num_threads() < 2:
-        yield from items
-        return
-    source = iter(items)
-    with ThreadPoolExecutor(1, "one-ahead", initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        following = pool.submit(_next_of, source)
-        while found := following.result():
-            following = pool.submit(_next_of, source)
-            yield found[0]
-
-
-def _next_of(source: Iterator[Value]) -> tuple[Value] | None:
-    for item in source:
-        return (item,)
-    return None
 
 
 @cache

@@ -13,7 +13,6 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from labelfree.config.training import TrainConfig, TrainingPlan
-from labelfree.runtime.side_by_side import one_ahead
 from labelfree.training.checkpoint import Position
 from labelfree.training.samples import scene_random
 
@@ -96,9 +95,7 @@ def batch_stream(
     """
     batches = SceneBatches(scenes, plan, build, fabric.global_rank, fabric.world_size)
     loader = _loader(batches, _Places(batches, plan.train.epochs, start), plan, fabric)
-    ready = (packed.to(fabric.device) for packed in loader)
-    # On a CPU one network takes longer than the other, which leaves a core free for the next batch.
-    return one_ahead(ready) if fabric.device.type == "cpu" and not loader.num_workers else ready
+    return (packed.to(fabric.device) for packed in loader)
 
 
 def _loader(
