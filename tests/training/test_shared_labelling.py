@@ -54,7 +54,7 @@ def labelled(
     fabric: Fabric, folder: Path, scenes: int, frames: int, cached: bool = True
 ) -> tuple[list[str], str, list[str]]:
     run, namer = opened(fabric, folder, scenes, frames, cached)
-    label_scenes(run)
+    label_scenes(run.fabric, run.scenes, run.teachers)
     made = list(namer.made)
     if cached:  # everything is there now, for all processes
         namer.made.clear()
@@ -91,7 +91,7 @@ def test_a_single_process_labels_all_at_once(tmp_path: Path, monkeypatch: pytest
     calls: list[int] = []
     monkeypatch.setattr(shared_labelling, "label_frames", lambda scenes, *_: calls.append(len(scenes)))
     run, _ = opened(cpu(), tmp_path, 3, 1, cached=True)
-    label_scenes(run)
+    label_scenes(run.fabric, run.scenes, run.teachers)
     assert calls == [3]
 
 

@@ -71,7 +71,7 @@ def carry_out(options: argparse.Namespace, config: RunConfig) -> int:
 
     # Label, train
     marks.append(("label", time.monotonic()))
-    label_scenes(this_run)
+    label_scenes(this_run.fabric, this_run.scenes, this_run.teachers)
     marks.append(("train", time.monotonic()))
     networks = NetworkLabels(*cotrain_run(this_run, labelled=True))
     leave(fabric)

@@ -78,7 +78,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
         this_run.begin()
 
         # Label and train
-        label_scenes(this_run)
+        label_scenes(this_run.fabric, this_run.scenes, this_run.teachers)
         labeller = train_system(this_run, labelled=True)
         leave(fabric)
     if fabric.is_global_zero:

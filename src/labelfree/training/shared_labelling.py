@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from labelfree.run import Run
 from labelfree.runtime.progress import Progress
 from labelfree.runtime.together import shared_parts, together
 from labelfree.scene import Scene
 from labelfree.teachers.label_frames import label_frames
+from labelfree.teachers.teachers import Teachers
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 SCENES_PER_PROCESS = 4
 """Least number of scenes per process that are shared whole; of fewer scenes, parts are shared."""
@@ -26,13 +30,12 @@ class Part:
     last: int | None = None
 
 
-def label_scenes(run: Run) -> None:
-    """Run both teachers on every frame of a run, so that training only reads their cache.
+def label_scenes(fabric: Fabric, scenes: Sequence[Scene], teachers: Teachers) -> None:
+    """Run both teachers on every frame, so that training only reads their cache.
 
     Several processes share the frames; each takes the next part when it is free. Teachers without a cache label in
     each process on first access instead, since their outputs cannot be shared.
     """
-    fabric, scenes, teachers = run.fabric, run.scenes, run.teachers
     if fabric.world_size == 1:
         label_frames(scenes, teachers, fabric.device)
         return

@@ -95,7 +95,7 @@ def _share_labelling(run: Run, labelled: bool) -> None:
     on_gpu = fabric.device.type != "cpu"
     workers = worker_count(training_plan(run).train, fabric.device, fabric.world_size) if on_gpu else 0
     if not labelled and (fabric.world_size > 1 or workers):
-        label_scenes(run)
+        label_scenes(run.fabric, run.scenes, run.teachers)
 
 
 def train_system(run: Run, labelled: bool = False) -> Labeller:
