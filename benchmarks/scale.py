@@ -1,6 +1,6 @@
 """Compute time and disk of labelling and training ScanNet and nuScenes on 1 and 8 GPUs from counted operations.
 
-    python benchmarks/scale.py [--tflops 100] [--tflops-small 20] [--batch-seconds 0.38] [--batch-mb 137]
+    python -m benchmarks.scale [--tflops 100] [--tflops-small 20] [--batch-seconds 0.38] [--batch-mb 137]
 
 No GPU is used. Operations of the real architectures are counted by PyTorch's FLOP counter, those of sparse convolution
 from kernel maps. Time is operations divided by a sustained rate, which is an assumption: `--tflops` for large products

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -26,7 +26,7 @@ from labelfree.nets.segmenters import Segmenter2D, Segmenter3D
 from labelfree.runtime.devices import make_fabric
 from labelfree.runtime.launch import planned
 from labelfree.training.checkpoint import Position
-from labelfree.training.samples import Batch, LabelledFrame, LabelledScene, collate, draw_sample, scene_random
+from labelfree.training.samples import Batch, LabelledFrame, LabelledScene, Sample, draw_sample, pack, scene_random
 
 CLASSES = 3
 SIZE = (16, 24)
@@ -99,6 +99,11 @@ class Killed(BaseException):
 
 def gradients(networks: nn.Module) -> dict[str, torch.Tensor]:
     return {name: value.grad.clone() for name, value in networks.named_parameters() if value.grad is not None}
+
+
+def collate(samples: Sequence[Sample], voxel_m: float) -> Batch:
+    """Return the batch of several samples on the CPU."""
+    return pack(samples, voxel_m).to(torch.device("cpu"))
 
 
 def still_batch(rank: int, processes: int) -> Batch:

@@ -8,9 +8,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from helpers.toy_training import SIZE, STILL, toy_scene
+from helpers.toy_training import SIZE, STILL, collate, toy_scene
 from labelfree.config.training import AugmentConfig
-from labelfree.training.samples import LabelledFrame, collate, draw_sample, draw_view, pack, scene_random
+from labelfree.training.samples import LabelledFrame, draw_sample, draw_view, pack, scene_random
 
 
 def test_batch_indices_point_into_the_joint_batch() -> None:

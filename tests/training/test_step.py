@@ -7,13 +7,13 @@ from typing import get_args
 import pytest
 import torch
 
-from helpers.toy_training import CLASSES, STILL, toy_networks, toy_scene
+from helpers.toy_training import CLASSES, STILL, collate, toy_networks, toy_scene
 from labelfree import InputError
 from labelfree.config.training import Modality, SwitchConfig
 from labelfree.method.mask_vote import refine_labels
 from labelfree.method.sources import Source
 from labelfree.nets.cotrained import HeldVoxels, NetworkOutput
-from labelfree.training.samples import Batch, collate, draw_sample, scene_random
+from labelfree.training.samples import Batch, draw_sample, scene_random
 from labelfree.training.step import loss_record, stage_of, step_labels, step_losses
 
 

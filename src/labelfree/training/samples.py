@@ -232,11 +232,6 @@ def draw_view(frame: LabelledFrame, augment: AugmentConfig, random: np.random.Ge
     )
 
 
-def collate(samples: Sequence[Sample], voxel_m: float) -> Batch:
-    """Return the batch of several samples on the CPU; `voxel_m` is the edge of a voxel in metres."""
-    return pack(samples, voxel_m).to(torch.device("cpu"))
-
-
 def pack(samples: Sequence[Sample], voxel_m: float) -> PackedBatch:
     """Return the packed batch of several samples; `voxel_m` is the edge of a voxel in metres.
 
