@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -15,6 +15,7 @@ from labelfree.vocabulary import Vocabulary
 from labelfree_lab.layouts.street_dataset import StreetSize, write_streets
 from labelfree_lab.rooms.dataset import LabSize, write_lab
 from labelfree_lab.rooms.room import CLASS_NAMES
+from labelfree_lab.rooms.style import CLEAN, LIVED_IN
 
 SizeT = TypeVar("SizeT", LabSize, StreetSize)
 
@@ -39,7 +40,7 @@ class LabRooms(LabWorld[LabSize]):
     def open(self, seed: int) -> TableScenes:
         """Return the scenes of a seed; missing rooms are written first."""
         size = self.size
-        name = f"{size.train_rooms}x{size.train_views}+{size.held_out_rooms}x{size.held_out_views}"
+        name = f"{size.style}-{size.train_rooms}x{size.train_views}+{size.held_out_rooms}x{size.held_out_views}"
         folders = write_lab(self.folder / name / f"seed-{seed}", seed, size)
         return TableScenes(open_scenes(folders.train), open_scenes(folders.held_out), self.vocabulary)
 
@@ -62,7 +63,7 @@ class LabStreets(LabWorld[StreetSize]):
 def open_world(
     world: str, folder: Path, scenes: int | None, held_out: int | None, views: int | None
 ) -> LabRooms | LabStreets | None:
-    """Return the world that a recipe's name begins with, `rooms` or `streets`; None for other recipes.
+    """Return the world that a recipe's name begins with, `rooms`, `clean` or `streets`; None for other recipes.
 
     `scenes` is the number of training rooms or drives, `held_out` that of held-out ones, and `views` that of images per
     room or key frames per training drive. None leaves a number at its default.
@@ -70,9 +71,10 @@ def open_world(
     if world.startswith("streets"):
         drives = {"train_drives": scenes, "train_key_frames": views, "held_out_drives": held_out}
         return LabStreets(folder, StreetSize(**_given(drives)), Vocabulary.parse("nuscenes16"))
-    if world.startswith("rooms"):
+    if world.startswith(("rooms", "clean")):
         rooms = {"train_rooms": scenes, "train_views": views, "held_out_rooms": held_out, "held_out_views": views}
-        return LabRooms(folder, LabSize(**_given(rooms)), with_preset_colours(Vocabulary.from_names(CLASS_NAMES)))
+        size = replace(LabSize(**_given(rooms)), style=(LIVED_IN if world.startswith("rooms") else CLEAN).name)
+        return LabRooms(folder, size, with_preset_colours(Vocabulary.from_names(CLASS_NAMES)))
     return None
 
 

@@ -14,7 +14,7 @@ from types import ModuleType
 from labelfree.errors import DataWarning, InputError
 
 PACKAGE = "labelfree_lab"
-WORLDS = ("rooms", "streets")
+WORLDS = ("rooms", "clean", "streets")
 """The lab's worlds. In settings, a world's name stands for the models that were trained on it."""
 MODEL = "model.safetensors"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from labelfree.errors import InputError
@@ -12,6 +13,7 @@ from labelfree_lab.layouts.nuimages import write_nuimages
 from labelfree_lab.layouts.nuscenes import write_nuscenes
 from labelfree_lab.layouts.scannet import write_scannet
 from labelfree_lab.rooms.dataset import LabSize, write_lab
+from labelfree_lab.rooms.style import LIVED_IN, STYLES
 
 CAPTURES, SCANNET, NUSCENES, NUIMAGES = "posed-rgbd", "scannet", "nuscenes", "nuimages"
 LAYOUTS = (CAPTURES, SCANNET, NUSCENES, NUIMAGES)
@@ -26,6 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scenes", type=int, default=4, help="scenes of a dataset's layout, a quarter held out")
     parser.add_argument("--rooms", type=int, default=LabSize.train_rooms, help="training rooms, as captures")
     parser.add_argument("--held-out", type=int, default=LabSize.held_out_rooms, help="held-out rooms, as captures")
+    parser.add_argument(
+        "--style", choices=tuple(STYLES), default=LIVED_IN.name, help="rooms and scans as real ones, or tidy and exact"
+    )
     parser.add_argument("--views", type=int, default=LabSize.train_views, help="images of each room")
 
 
@@ -35,12 +40,13 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
         raise InputError(f"--seed is {options.seed}: give 0 or more.")
     if options.layout == CAPTURES:
         size = LabSize(train_rooms=options.rooms, held_out_rooms=options.held_out, train_views=options.views)
+        size = replace(size, style=options.style)
         folders = write_lab(options.out, options.seed, size)
         print(f"rooms are in {folders.train} and {folders.held_out}")
         _recommend(folders.train)
         return 0
     if options.layout == SCANNET:
-        write_scannet(options.out, options.seed, options.scenes, options.views)
+        write_scannet(options.out, options.seed, options.scenes, options.views, STYLES[options.style])
     elif options.layout == NUIMAGES:
         write_nuimages(options.out, options.seed, options.scenes)
     else:

@@ -21,9 +21,10 @@ from labelfree.files.atomic import atomic_file, atomic_folder, write_text
 from labelfree.runtime.progress import Progress
 from labelfree.vocabulary import IGNORE_LABEL, Vocabulary
 from labelfree_lab.rooms.cameras import Camera, walk
-from labelfree_lab.rooms.dataset import view_frame
+from labelfree_lab.rooms.dataset import surface_frame, tracked_cameras
 from labelfree_lab.rooms.render import View, render
 from labelfree_lab.rooms.room import CLASS_NAMES, build_room, experiment_room_seed
+from labelfree_lab.rooms.style import LIVED_IN, RoomStyle
 
 HELD_OUT_SHARE = 0.25
 DEPTH_SHARE = 0.75
@@ -34,7 +35,7 @@ CLOUD_VOXEL_M = 0.05
 UNANNOTATED = 0
 
 
-def write_scannet(folder: Path, seed: int, scenes: int, views: int = VIEWS) -> None:
+def write_scannet(folder: Path, seed: int, scenes: int, views: int = VIEWS, style: RoomStyle = LIVED_IN) -> None:
     """Write the rooms of an experiment seed into a new folder, a quarter of them as the val split.
 
     Raises an `InputError` if `scenes` is below 2 or if the folder is not empty.
@@ -46,7 +47,7 @@ def write_scannet(folder: Path, seed: int, scenes: int, views: int = VIEWS) -> N
     names = [f"scene{index:04d}_00" for index in range(scenes)]
     with atomic_folder(folder) as made, Progress("room", scenes) as progress:
         for index, name in enumerate(names):
-            _write_scan(made, name, experiment_room_seed(seed, index), views)
+            _write_scan(made, name, experiment_room_seed(seed, index), views, style)
             progress.advance()
         held_out = max(1, round(scenes * HELD_OUT_SHARE))
         write_text(made / "scannetv2_train.txt", "\n".join(names[:-held_out]) + "\n")
@@ -75,13 +76,14 @@ def _label_file() -> str:
     return "\n".join(rows) + "\n"
 
 
-def _write_scan(root: Path, name: str, room_seed: int, views: int) -> None:
-    room = build_room(room_seed)
+def _write_scan(root: Path, name: str, room_seed: int, views: int, style: RoomStyle) -> None:
+    room = build_room(room_seed, style)
     cameras = walk(room, views, IMAGE_SIZE)
     coloured = [render(room, camera, seed=index) for index, camera in enumerate(cameras)]
     ranged = [render(room, _smaller(camera)) for camera in cameras]
     depths = [np.rint(view.depth_m * 1000).astype(np.uint16) for view in ranged]
-    poses = [np.asarray(np.linalg.inv(camera.world_to_camera), dtype=np.float64) for camera in cameras]
+    tracked = tracked_cameras(cameras, style, room_seed)
+    poses = [np.asarray(np.linalg.inv(camera.world_to_camera), dtype=np.float64) for camera in tracked]
     scan = root / "scans" / name
     scan.mkdir(parents=True)
     images, matrices = [view.image for view in coloured], (cameras[0].intrinsics, _smaller(cameras[0]).intrinsics)
@@ -112,7 +114,7 @@ def _smaller(camera: Camera) -> Camera:
 
 def _write_mesh(scan: Path, name: str, views: Sequence[View]) -> None:
     """Write the mesh twice, plain and with NYU40 ids, and the files of annotated objects."""
-    frames = [view_frame(view, index) for index, view in enumerate(views)]
+    frames = [surface_frame(view, index) for index, view in enumerate(views)]
     cloud = fuse(frames, FusionOptions(voxel_m=CLOUD_VOXEL_M), with_labels=True)
     labels = np.full(len(cloud.points_world), IGNORE_LABEL, np.uint8) if cloud.labels is None else cloud.labels
     triangles = grid_triangles(cloud.points_world, CLOUD_VOXEL_M)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelfree_lab.rooms.room import CEILING_INSTANCE, Room
-from labelfree_lab.shapes.primitives import SHELL, PrimitiveTable
+from labelfree_lab.shapes.primitives import IGNORE, SHELL, PrimitiveTable
 
 Floats = NDArray[np.float64]
 CLEARANCE = 0.2
@@ -166,6 +166,7 @@ def photo_cameras(room: Room, count: int, size: tuple[int, int] = (96, 128), see
     """Return cameras that photograph one object each; its class is drawn uniformly from the classes in the room."""
     rng = np.random.Generator(np.random.PCG64([room.seed, seed, 2]))
     pieces = np.arange(CEILING_INSTANCE, len(room.instance_class))
+    pieces = pieces[room.instance_class[pieces] != IGNORE]
     present = np.unique(room.instance_class[pieces])
     cameras = []
     for _ in range(count):

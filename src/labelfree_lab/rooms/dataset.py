@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,11 @@ from labelfree.files.atomic import write_text
 from labelfree.raster import ImageArray
 from labelfree.runtime.progress import Progress
 from labelfree.scene import Frame
-from labelfree_lab.rooms.cameras import walk
+from labelfree_lab.rooms.cameras import Camera, walk
 from labelfree_lab.rooms.render import View, render
 from labelfree_lab.rooms.room import CLASS_NAMES, build_room, experiment_room_seed
+from labelfree_lab.rooms.sensing import misplaced
+from labelfree_lab.rooms.style import LIVED_IN, STYLES, RoomStyle
 
 HELD_OUT_OFFSET = 500
 """First index of an experiment's held-out rooms; training rooms have lower ones."""
@@ -39,6 +42,8 @@ class LabSize:
     """(height, width) of the images."""
     cloud_voxel_m: float = 0.05
     """Spacing of the point clouds in metres."""
+    style: str = LIVED_IN.name
+    """Style of the rooms: lived-in, as real scans, or clean."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.train_rooms <= HELD_OUT_OFFSET or not 1 <= self.held_out_rooms <= HELD_OUT_OFFSET:
@@ -46,6 +51,8 @@ class LabSize:
                 f"The lab has {self.train_rooms} training and {self.held_out_rooms} held-out rooms: give 1 to "
                 f"{HELD_OUT_OFFSET} of each."
             )
+        if self.style not in STYLES:
+            raise InputError(f"The style of the rooms is '{self.style}': choose {' or '.join(STYLES)}.")
 
 
 @dataclass(frozen=True)
@@ -95,18 +102,20 @@ def claim(path: Path, description: str) -> None:
 
 def write_room(folder: Path, room_seed: int, views: int, size: LabSize) -> None:
     """Render the views of one room and write them as a scene; its cloud is fused from its depth maps."""
-    room = build_room(room_seed)
+    style = STYLES[size.style]
+    room = build_room(room_seed, style)
     cameras = walk(room, views, size.image_size)
     seen = [render(room, camera, seed=index) for index, camera in enumerate(cameras)]
     cloud = fuse(
-        [view_frame(view, index) for index, view in enumerate(seen)], FusionOptions(voxel_m=size.cloud_voxel_m), True
+        [surface_frame(view, index) for index, view in enumerate(seen)], FusionOptions(voxel_m=size.cloud_voxel_m), True
     )
+    tracked = tracked_cameras(cameras, style, room_seed)
     write_scene(
         folder,
         [view.image for view in seen],
         [view.depth_m for view in seen],
         cameras[0].intrinsics,
-        [camera.world_to_camera for camera in cameras],
+        [camera.world_to_camera for camera in tracked],
         cloud.points_world,
         cloud.colours,
         cloud.labels,
@@ -115,8 +124,19 @@ def write_room(folder: Path, room_seed: int, views: int, size: LabSize) -> None:
     )
 
 
+def tracked_cameras(cameras: Sequence[Camera], style: RoomStyle, room_seed: int) -> list[Camera]:
+    """Return the cameras of a walk with the poses that a tracker would report."""
+    rng = np.random.Generator(np.random.PCG64([room_seed, 4]))
+    return [misplaced(camera, style, rng) for camera in cameras]
+
+
+def surface_frame(view: View, index: int) -> Frame:
+    """Return a rendered view whose labels belong to its depth, for the cloud; see `view_frame`."""
+    return replace(view_frame(view, index), labels=ImageArray(view.measured_classes))
+
+
 def view_frame(view: View, index: int) -> Frame:
-    """Return a rendered view as a frame, with depth in whole millimetres as on disk."""
+    """Return a rendered view as a frame, with depth in whole millimetres as on disk and the true pose."""
     height, width = view.depth_m.shape
     return Frame(
         name=f"{index:06d}",

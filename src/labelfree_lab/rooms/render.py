@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from labelfree_lab.rooms.cameras import Camera
 from labelfree_lab.rooms.room import Room
-from labelfree_lab.rooms.shading import shade
-from labelfree_lab.shapes.primitives import SHELL, PrimitiveTable
+from labelfree_lab.rooms.sensing import bled, blurred, measured_depth, neighbours
+from labelfree_lab.rooms.shading import locate, shade
+from labelfree_lab.rooms.style import DepthErrors
+from labelfree_lab.shapes.primitives import SHELL, PrimitiveTable, Texture
 
 Floats = NDArray[np.float32]
 NEAR = 0.02
-DEPTH_NOISE = 0.00125
-"""Standard deviation of the optional depth noise in metres, per squared metre of depth: 0.5 cm at 2 m."""
+NO_ERRORS = DepthErrors()
 CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], np.float64)
 EDGES = np.array([(0, 1), (2, 3), (4, 5), (6, 7), (0, 2), (1, 3), (4, 6), (5, 7), (0, 4), (1, 5), (2, 6), (3, 7)])
 
@@ -30,27 +31,41 @@ class View:
     """The rendered view of one camera."""
 
     image: NDArray[np.uint8]  # [H, W, 3]
-    depth_m: NDArray[np.float32]  # [H, W] along the optical axis
-    classes: NDArray[np.uint8]  # [H, W], 255 on the ceiling
+    depth_m: NDArray[np.float32]  # [H, W] along the optical axis, 0 where the sensor has none
+    classes: NDArray[np.uint8]  # [H, W], 255 on the ceiling and on loose objects
     instances: NDArray[np.uint16]  # [H, W] from 1; walls 1, floor 2, ceiling 3
+    parts: NDArray[np.uint16]  # [H, W] from 1; the parts of an instance differ in their material
     camera: Camera
+    measured_classes: NDArray[np.uint8]  # [H, W] of the surface whose depth a pixel has
 
 
-def render(room: Room, camera: Camera, seed: int = 0, noisy_depth: bool = False) -> View:
-    """Return the view of a camera in a room; `seed` draws exposure, white balance and sensor noise."""
+def render(room: Room, camera: Camera, seed: int = 0) -> View:
+    """Return the view of a camera in a room; `seed` draws exposure, white balance and the sensors' errors."""
     height, width = camera.size
     eye, rays = pixel_rays(camera)
     depth, primitive = cast(room, camera, eye, rays)
     rng = np.random.Generator(np.random.PCG64([room.seed, seed, _pose_hash(camera)]))
-    image = shade(room, eye, rays, depth, primitive).reshape(height, width, 3)
-    if noisy_depth:
-        depth = depth + (rng.standard_normal(depth.shape) * DEPTH_NOISE * depth**2).astype(np.float32)
+    points = eye.astype(np.float32)[:, None] + rays.T * depth
+    face, normals = locate(room.primitives, points, primitive)
+    light = shade(room, points, primitive, face, normals).reshape(height, width, 3)
+    style = room.style
+    image = expose(bled(blurred(light, style.image, rng), style.image), rng, style.image.noise)
+    classes = room.primitives.class_id[primitive]
+    seen, measured = classes, depth.reshape(height, width)
+    if style.depth != NO_ERRORS:
+        source = neighbours(camera.size, style.depth, rng)
+        cosine = np.abs((normals * rays.T).sum(0)) / np.sqrt((rays * rays).sum(1))
+        glass = (room.primitives.texture[primitive] == Texture.WINDOW) & face.front
+        maps = (values[source].reshape(height, width) for values in (depth, cosine, glass))
+        seen, measured = classes[source], measured_depth(*maps, style.depth, rng)
     return View(
-        image=expose(image, rng),
-        depth_m=depth.reshape(height, width),
-        classes=room.primitives.class_id[primitive].reshape(height, width),
+        image=image,
+        depth_m=measured,
+        classes=classes.reshape(height, width),
         instances=room.primitives.instance[primitive].reshape(height, width),
+        parts=room.part[primitive].reshape(height, width),
         camera=camera,
+        measured_classes=seen.reshape(height, width),
     )
 
 
@@ -212,8 +227,12 @@ def tube_hits(origin: Floats, directions: list[Floats], half: Floats) -> tuple[F
 def expose(
     image: Floats,  # [H, W, 3] light
     rng: np.random.Generator,
+    noise: float = 1.0,
 ) -> NDArray[np.uint8]:
-    """Return the image of the light after exposure, white balance, vignette, tone curve and noise."""
+    """Return the image of the light after exposure, white balance, vignette, tone curve and noise.
+
+    `noise` multiplies the amplitude of the noise.
+    """
     height, width = image.shape[:2]
     gain = rng.uniform(0.36, 0.5) / max(float(np.median(image)), 0.05)
     balance = rng.uniform(0.94, 1.06, 3).astype(np.float32)
@@ -223,8 +242,8 @@ def expose(
     light = image * (balance * np.float32(gain)) * vignette[..., None]
     # Tone curve: linear below 0.8, then a soft shoulder towards 1
     toned = np.where(light < 0.8, light, 1 - np.float32(0.04) / np.maximum(light - 0.6, 0.2))
-    noise = rng.standard_normal(image.shape, np.float32) * np.float32(rng.uniform(0.006, 0.018))
-    return np.clip(np.rint((toned + noise) * 255), 0, 255).astype(np.uint8)
+    grain = rng.standard_normal(image.shape, np.float32) * np.float32(rng.uniform(0.006, 0.018) * noise)
+    return np.clip(np.rint((toned + grain) * 255), 0, 255).astype(np.uint8)
 
 
 def _pose_hash(camera: Camera) -> int:

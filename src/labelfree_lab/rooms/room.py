@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 
 from labelfree.errors import InputError
 from labelfree_lab.rooms import fixtures, furniture
+from labelfree_lab.rooms.clutter import scatter
 from labelfree_lab.rooms.plan import FloorPlan
+from labelfree_lab.rooms.style import CLEAN, RoomStyle, Workshop
 from labelfree_lab.shapes import materials
 from labelfree_lab.shapes.materials import Rng
 from labelfree_lab.shapes.primitives import (
     CLASS_NAMES,
     IGNORE,
+    SHELL,
     Material,
     Piece,
     Point,
@@ -78,6 +81,8 @@ class Room:
     instance_class: NDArray[np.uint8]  # [I] row i is instance i + 1
     instance_low: NDArray[np.float64]  # [I, 3] bounds
     instance_high: NDArray[np.float64]  # [I, 3]
+    part: NDArray[np.uint16]  # [P] the part of each primitive, from 1; see `parts_of`
+    style: RoomStyle
 
 
 def experiment_room_seed(seed: int, index: int) -> int:
@@ -93,16 +98,19 @@ def experiment_room_seed(seed: int, index: int) -> int:
     return first + index + (0 if first < TEACHER_ROOMS else 2 * TEACHER_ROOMS)
 
 
-def build_room(seed: int) -> Room:
-    """Return the room of a seed."""
+def build_room(seed: int, style: RoomStyle = CLEAN) -> Room:
+    """Return the room of a seed in a style; styles share kind and size of the room, not its furniture."""
     # Kind and furniture
     rng = np.random.Generator(np.random.PCG64(seed))
     kind = list(KINDS)[int(rng.integers(len(KINDS)))]
     length, width, height = rng.uniform(3.1, 4.8), rng.uniform(2.8, 4.0), rng.uniform(2.4, 2.75)
     plan = FloorPlan(length, width, first_instance=CEILING_INSTANCE + 1)
-    _furnish(plan, rng, kind)
+    workshop = Workshop(style, np.random.Generator(np.random.PCG64([seed, 3])))
+    _furnish(plan, rng, kind, workshop)
+    scatter(plan, workshop)
     primitives = _shell(rng, length, width, height) + plan.primitives
     bounds = np.array([[[0, 0, 0], [length, width, height]]] * CEILING_INSTANCE + plan.bounds, np.float64)
+    table = tabulate(primitives)
     # Lights
     lights = np.stack(
         [rng.uniform(0.2, 0.8, 2) * length, rng.uniform(0.2, 0.8, 2) * width, height - rng.uniform(0.15, 0.6, 2)], 1
@@ -112,54 +120,68 @@ def build_room(seed: int) -> Room:
         seed=seed,
         kind=kind,
         size=(length, width, height),
-        primitives=tabulate(primitives),
+        primitives=table,
         lights=lights,
         light_colours=tint * rng.uniform(0.45, 0.9, (2, 1)),
         ambient=float(rng.uniform(0.3, 0.5)),
         instance_class=np.array([0, 1, IGNORE, *plan.classes], np.uint8),
         instance_low=bounds[:, 0],
         instance_high=bounds[:, 1],
+        part=parts_of(table),
+        style=style,
     )
 
 
-def _furnish(plan: FloorPlan, rng: Rng, kind: str) -> None:
+def parts_of(table: PrimitiveTable) -> NDArray[np.uint16]:  # [P]
+    """Return a number from 1 for each primitive: those of one material in one instance are one part.
+
+    Each wall is a part of its own.
+    """
+    shell = np.minimum(np.arange(len(table)), SHELL)
+    looks = np.column_stack([table.texture, table.colours.reshape(len(table), -1), table.params])
+    keys = np.column_stack([shell, table.instance, looks])
+    _, part = np.unique(keys, axis=0, return_inverse=True)
+    return (part.ravel() + 1).astype(np.uint16)
+
+
+def _furnish(plan: FloorPlan, rng: Rng, kind: str, workshop: Workshop) -> None:
     """Place the furniture of a kind of room, long pieces first."""
     # Wanted pieces
     extras = rng.choice(len(EXTRAS), size=int(rng.integers(3, 5)), replace=False)
     wanted = [*KINDS[kind], *(EXTRAS[i] for i in extras)]
     curtains = "curtain" in wanted
     # Door and first window
-    plan.stand_at_wall(fixtures.door(rng), rng, front=0.3)
-    _hang_window(plan, rng, curtains)
+    plan.stand_at_wall(workshop.varied(fixtures.door(rng)), rng, front=0.3)
+    _hang_window(plan, rng, curtains, workshop)
     # Pieces along the walls; after the long pieces there is rarely enough wall left
     hung = ("curtain", "chair")
     standing = sorted({name for name in wanted if name not in hung}) + ["toilet"] * (wanted.count("toilet") > 1)
     order = [standing[index] for index in rng.permutation(len(standing))]
     for name in sorted(order, key=lambda name: LONG.get(name, 2)):
-        _stand(plan, rng, name, wanted)
+        _stand(plan, rng, name, wanted, workshop)
     # Second window, chairs and pictures
-    _hang_window(plan, rng, curtains)
+    _hang_window(plan, rng, curtains, workshop)
     for _ in range(2 * wanted.count("chair") - 1):
-        plan.stand_anywhere(furniture.chair(rng), rng)
+        plan.stand_anywhere(workshop.varied(furniture.chair(rng)), rng)
     for _ in range(int(rng.integers(3, 6))):
-        plan.stand_at_wall(fixtures.picture(rng), rng)
+        plan.stand_at_wall(workshop.varied(fixtures.picture(rng)), rng)
 
 
-def _stand(plan: FloorPlan, rng: Rng, name: str, wanted: list[str]) -> None:
+def _stand(plan: FloorPlan, rng: Rng, name: str, wanted: list[str], workshop: Workshop) -> None:
     if name == "table":
-        _set_table(plan, rng)
+        _set_table(plan, rng, workshop)
         return
-    plan.stand_at_wall(BUILDERS[name](rng), rng)
+    plan.stand_at_wall(workshop.varied(BUILDERS[name](rng)), rng, turn=workshop.turn())
     if name == "counter" and "cabinet" in wanted and rng.random() < 0.6:
-        plan.stand_above_last(furniture.wall_cabinet(rng))
+        plan.stand_above_last(workshop.varied(furniture.wall_cabinet(rng)))
 
 
-def _hang_window(plan: FloorPlan, rng: Rng, curtains: bool) -> None:
+def _hang_window(plan: FloorPlan, rng: Rng, curtains: bool, workshop: Workshop) -> None:
     """Place a window, with a long or short curtain on each side if there is room for all three."""
-    pane = fixtures.window(rng)
+    pane = workshop.varied(fixtures.window(rng))
     low, high = pane.bounds()
     material = fixtures.curtain_material(rng)
-    for bottom in (rng.uniform(0.04, 0.6), rng.uniform(0.75, low[2])) if curtains else ():
+    for bottom in (rng.uniform(0.04, 0.6), rng.uniform(0.75, max(0.75, low[2]))) if curtains else ():
         width = rng.uniform(0.26, 0.5)
         hanging = [fixtures.curtain(rng, material, width, (bottom, high[2] + 0.1)) for _ in range(2)]
         away = high[0] + width / 2 - 0.06
@@ -168,20 +190,21 @@ def _hang_window(plan: FloorPlan, rng: Rng, curtains: bool) -> None:
     plan.stand_at_wall(pane, rng)
 
 
-def _set_table(plan: FloorPlan, rng: Rng) -> None:
+def _set_table(plan: FloorPlan, rng: Rng, workshop: Workshop) -> None:
     """Place a table in the middle or at a wall, with chairs on its free sides."""
-    piece = furniture.table(rng)
+    piece = workshop.varied(furniture.table(rng))
     placed = plan.stand_anywhere(piece, rng) if rng.random() < 0.6 else plan.stand_at_wall(piece, rng)
     if not placed and not plan.stand_at_wall(piece, rng):
         return
     low, high = piece.bounds()
-    table = plan.last
+    table, number = plan.last, len(plan.pieces) - 1
     for side in rng.permutation(4)[: int(rng.integers(1, 4))]:
-        seat = furniture.chair(rng)
-        gap = rng.uniform(0.0, 0.2) + seat.bounds()[1][1]
+        seat = workshop.varied(furniture.chair(rng))
+        gap = rng.uniform(0.0, 0.2) - workshop.tuck() + seat.bounds()[1][1]
         middle = (low[1] + high[1]) / 2
         spot = ((0.0, high[1] + gap), (high[0] + gap, middle), (0.0, low[1] - gap), (low[0] - gap, middle))[side]
-        plan.stand_near(table, seat, spot, quarter=(2, 1, 0, 3)[side], turn=rng.uniform(-0.25, 0.25))
+        turn = rng.uniform(-0.25, 0.25)
+        plan.stand_near(table, seat, spot, (2, 1, 0, 3)[side], turn, beneath=number if workshop.style.tuck else None)
 
 
 def _shell(rng: Rng, length: float, width: float, height: float) -> list[Primitive]:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from labelfree_lab.rooms.room import FLOOR_INSTANCE, Room
 from labelfree_lab.shapes.primitives import PrimitiveTable, Texture
-from labelfree_lab.shapes.textures import TOP_PATTERNS, Face, albedo
+from labelfree_lab.shapes.textures import TOP_PATTERNS, Face, albedo, value_noise
 
 Floats = NDArray[np.float32]
 _TOPS = np.isin(np.arange(len(Texture)), TOP_PATTERNS)
@@ -15,18 +15,16 @@ _TOPS = np.isin(np.arange(len(Texture)), TOP_PATTERNS)
 
 def shade(
     room: Room,
-    eye: NDArray[np.float64],  # [3]
-    rays: Floats,  # [M, 3]
-    depth: Floats,  # [M]
+    points: Floats,  # [3, M]
     primitive: NDArray[np.int64],  # [M]
+    face: Face,
+    normals: Floats,  # [3, M]
 ) -> Floats:
-    """Return the light [M, 3] that reaches the camera along every ray."""
-    points = eye.astype(np.float32)[:, None] + rays.T * depth
-    face, normals = locate(room.primitives, points, primitive)
+    """Return the light [M, 3] that reaches the camera from points on primitives."""
     texture = room.primitives.texture[primitive]
     colour = albedo(room.primitives, face, primitive, texture)
     dark = _corners(room, points, normals) * _contact(room, points, primitive)
-    light = _lights(room, points, normals) * dark
+    light = _lights(room, points, normals) * dark * _blotches(room, points)
     glowing = (texture == Texture.WINDOW) & face.front
     lit: Floats = colour * np.where(glowing, np.float32(1.15), light).T
     return lit
@@ -102,6 +100,19 @@ def _corners(room: Room, points: Floats, normals: Floats) -> Floats:
         nearest = np.minimum(points[axis], np.float32(room.size[axis]) - points[axis])
         dark *= 1 - tilt * np.exp(nearest * np.float32(-5))
     return dark
+
+
+def _blotches(room: Room, points: Floats) -> Floats:
+    """Return bright and dark patches [M] on all surfaces, as of shadows, dirt and reflections."""
+    amplitude = np.float32(room.style.uneven)
+    if amplitude == 0:
+        return np.ones(points.shape[1], np.float32)
+    seed = np.full(points.shape[1], room.seed % (1 << 31), np.uint32)
+    x, y, z = points * np.float32(2.2)
+    coarse = value_noise(x + z * np.float32(0.7), y + z * np.float32(0.6), seed)
+    fine = value_noise(x * 4 + z, y * 4 - z, seed + np.uint32(1))
+    blotches: Floats = 1 + amplitude * (np.float32(1.4) * coarse + np.float32(0.6) * fine - np.float32(1))
+    return blotches.astype(np.float32)
 
 
 def _contact(room: Room, points: Floats, primitive: NDArray[np.int64]) -> Floats:

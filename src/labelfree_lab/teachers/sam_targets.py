@@ -120,17 +120,22 @@ class MaskLosses:
 def mask_losses(
     logits: Tensor,  # [B, P, M, h, w]
     scores: Tensor,  # [B, P, M]
-    targets: Tensor,  # [B, P, h, w] in 0..1
+    targets: Tensor,  # [B, P, L, h, w] in 0..1
     share_for_all: float = 0.1,
 ) -> MaskLosses:
-    """Return the losses of M masks per prompt against the whole instance: SAM's minimum over cross-entropy and dice."""
-    per_mask = mask_costs(logits, targets)
+    """Return the losses of M masks per prompt against L true masks, such as the object and the part at the point.
+
+    Every true mask counts the mask that fits it best, SAM's minimum over cross-entropy and dice. The predicted IoU of a
+    mask is trained towards that with the true mask it fits best.
+    """
+    per_mask = torch.stack([mask_costs(logits, level) for level in targets.unbind(2)], 2)  # [B, P, L, M]
     with torch.no_grad():
-        ious = hard_ious(logits, targets)
-        picked = ious.gather(-1, scores.argmax(-1, keepdim=True))
+        ious = torch.stack([hard_ious(logits, level) for level in targets.unbind(2)], 2)
+        closest = ious.amax(2)
+        picked = closest.gather(-1, scores.argmax(-1, keepdim=True))
     return MaskLosses(
-        per_mask.min(-1).values.mean() + share_for_all * per_mask.mean(),
-        (scores - ious).square().mean(),
+        per_mask.min(-1).values.mean() + share_for_all * per_mask.amin(2).mean(),
+        (scores - closest).square().mean(),
         ious.max(-1).values.mean(),
         picked.mean(),
     )

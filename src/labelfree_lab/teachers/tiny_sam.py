@@ -22,7 +22,9 @@ IMAGE_SIDE = 128
 """Side in pixels of the padded square of rooms, whose images are 96x128."""
 
 PATCH = 8
+LAYERS = 8
 POSITIONS = "vision_encoder.pos_embed"
+ENCODER_LAYERS = "vision_encoder.layers."
 MASK_STRIDE = 2
 """Pixels per cell of a mask; the decoder enlarges its grid of 8-pixel cells four times."""
 
@@ -37,7 +39,9 @@ def padded_side(size: tuple[int, int]) -> int:
     return max(size)
 
 
-def tiny_sam_config(hidden: int = 128, layers: int = 4, channels: int = 64, image_side: int = IMAGE_SIDE) -> SamConfig:
+def tiny_sam_config(
+    hidden: int = 128, layers: int = LAYERS, channels: int = 64, image_side: int = IMAGE_SIDE
+) -> SamConfig:
     """Return the architecture; attention is global everywhere, since windows save nothing with few tokens."""
     from transformers import SamConfig, SamMaskDecoderConfig, SamPromptEncoderConfig, SamVisionConfig
 
@@ -83,9 +87,20 @@ def new_tiny_sam(config: SamConfig, seed: int) -> SamModel:
 def start_from(model: SamModel, folder: Path) -> None:
     """Load the weights of another tiny SAM, with position embeddings resized to the model's grid.
 
-    Raises an `InputError` if the folder holds another network.
+    The layers of a smaller encoder are spread evenly; those between them begin as identities. Raises an `InputError` if
+    the folder holds another network.
     """
     weights = {name: value.float() for name, value in read_weights(folder).items()}
+    own, few = len(model.vision_encoder.layers), _count_layers(weights)
+    place = {old: (old + 1) * own // max(few, 1) - 1 for old in range(few)}
+    weights = {_moved(name, place): value for name, value in weights.items()}
+    for added in sorted(set(range(own)) - set(place.values())):
+        layer = model.vision_encoder.layers[added]
+        for last in (layer.attn.proj, layer.mlp.lin2):
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+        prefix = f"{ENCODER_LAYERS}{added}."
+        weights |= {name: value for name, value in model.state_dict().items() if name.startswith(prefix)}
     if {name: value.dim() for name, value in weights.items()} != {n: v.dim() for n, v in model.state_dict().items()}:
         raise InputError(f"{folder}: not a tiny SAM such as labelfree_lab.teachers.train_sam writes; start without it.")
     grid = weights[POSITIONS].permute(0, 3, 1, 2)
@@ -93,6 +108,20 @@ def start_from(model: SamModel, folder: Path) -> None:
     resized = functional.interpolate(grid, size, mode="bicubic", align_corners=False)
     weights[POSITIONS] = resized.permute(0, 2, 3, 1)
     model.load_state_dict(weights)
+
+
+def _count_layers(weights: Mapping[str, Tensor]) -> int:
+    """Return the number of encoder layers in a state dict."""
+    found = [name.removeprefix(ENCODER_LAYERS).split(".")[0] for name in weights if name.startswith(ENCODER_LAYERS)]
+    return len(set(found))
+
+
+def _moved(name: str, place: Mapping[int, int]) -> str:
+    """Return the name of a weight with the number of its encoder layer replaced."""
+    if not name.startswith(ENCODER_LAYERS):
+        return name
+    number, rest = name.removeprefix(ENCODER_LAYERS).split(".", 1)
+    return f"{ENCODER_LAYERS}{place[int(number)]}.{rest}"
 
 
 def _spread_weights(model: SamModel) -> None:

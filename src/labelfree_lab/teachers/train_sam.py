@@ -1,9 +1,9 @@
 """Train a tiny SAM of the lab: `python -m labelfree_lab.teachers.train_sam --corpus DIR --work DIR ...`.
 
-It is trained on class-agnostic instance masks.
+It is trained on class-agnostic masks of objects and of their parts.
 
-Each image gets a few point prompts. The best of a prompt's three masks is trained towards the whole instance at the
-point, and the predicted IoU of all three towards their true IoU. A second loss predicts from the neck features which
+Each image gets a few point prompts. The best of a prompt's three masks is trained towards the object at the point, the
+best for the part at the point towards the part, and the predicted IoU of all three towards their true IoU. A second loss predicts from the neck features which
 pairs of patches belong to one instance; it trains the encoder faster than the decoder's gradient does.
 """
 
@@ -29,6 +29,7 @@ from labelfree_lab.teachers.crops import jitter_colours
 from labelfree_lab.teachers.sam_probe import Probe, probe_scores
 from labelfree_lab.teachers.sam_targets import affinity_loss, draw_prompts, instance_masks, mask_losses, token_instances
 from labelfree_lab.teachers.tiny_sam import (
+    LAYERS,
     MASK_STRIDE,
     PATCH,
     decode_points,
@@ -81,7 +82,7 @@ class PromptBatch:
 
     pixels: Tensor  # [B, 3, H, W] normalised
     points: Tensor  # [B, P, 2] (x, y)
-    targets: Tensor  # [B, P, H/2, W/2] in 0..1
+    targets: Tensor  # [B, P, 2, H/2, W/2] in 0..1, the object and the part at each point
     owners: Tensor  # [B, h*w] int64, the instance of each patch
 
 
@@ -114,6 +115,7 @@ class Learner(nn.Module):
 def draw_batch(
     images: NDArray[np.uint8],  # [n, H, W, 3]
     instances: NDArray[np.uint16],  # [n, H, W]
+    parts: NDArray[np.uint16],  # [n, H, W]
     settings: Settings,
     step: int,
 ) -> PromptBatch:
@@ -122,17 +124,31 @@ def draw_batch(
     chosen = np.sort(rng.choice(len(images), settings.batch, replace=len(images) < settings.batch))
     flip = rng.random(settings.batch) < 0.5
     pictures = np.where(flip[:, None, None, None], images[chosen][:, :, ::-1], images[chosen])
-    maps = np.where(flip[:, None, None], instances[chosen][:, :, ::-1], instances[chosen])
-    prompts = draw_prompts(rng, maps, settings.prompts)
-    ids = torch.from_numpy(maps.astype(np.int64))
+    objects, pieces = (
+        np.where(flip[:, None, None], each[chosen][:, :, ::-1], each[chosen]) for each in (instances, parts)
+    )
+    half = settings.prompts // 2
+    prompts = [draw_prompts(rng, objects, settings.prompts - half), draw_prompts(rng, pieces, half)]
+    points = torch.from_numpy(np.concatenate([each.points for each in prompts], 1))
+    ids = torch.from_numpy(objects.astype(np.int64))
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     colours = jitter_colours(torch.from_numpy(pictures).permute(0, 3, 1, 2) / 255, generator)
     pixels = normalise(colours * 255, SAM_MEAN, SAM_STD)
     if settings.is_padded(step):
         side = padded_side((images.shape[1], images.shape[2]))
         pixels = pad_bottom_right(pixels, (side, side))
-    targets = instance_masks(ids, torch.from_numpy(prompts.instances), MASK_STRIDE)
-    return PromptBatch(pixels.contiguous(), torch.from_numpy(prompts.points), targets, token_instances(ids, PATCH))
+    levels = (ids, torch.from_numpy(pieces.astype(np.int64)))
+    targets = torch.stack([masks_at(each, points) for each in levels], 2)
+    return PromptBatch(pixels.contiguous(), points, targets, token_instances(ids, PATCH))
+
+
+def masks_at(
+    ids: Tensor,  # [B, H, W] int64
+    points: Tensor,  # [B, P, 2] (x, y) in pixels
+) -> Tensor:  # [B, P, H/2, W/2] in 0..1
+    """Return the mask of the id at each point."""
+    columns, rows = points.long().unbind(-1)
+    return instance_masks(ids, ids[torch.arange(len(ids))[:, None], rows, columns], MASK_STRIDE)
 
 
 def new_optimiser(learner: Learner, settings: Settings) -> torch.optim.Optimizer:
@@ -184,6 +200,7 @@ def train(
     learner: Learner,
     images: NDArray[np.uint8],
     instances: NDArray[np.uint16],
+    parts: NDArray[np.uint16],
     probe: Probe,
     places: Places,
     compiled: bool = False,
@@ -196,7 +213,7 @@ def train(
     forward = torch.compile(learner, dynamic=False) if compiled else learner
     sums, started = torch.zeros(5), time.perf_counter()
     for step in range(first, settings.steps):
-        sums += train_step(forward, learner, optimiser, draw_batch(images, instances, settings, step), step)
+        sums += train_step(forward, learner, optimiser, draw_batch(images, instances, parts, settings, step), step)
         follow(average, learner, step)
         done = step + 1
         if done % 25 == 0:
@@ -223,7 +240,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=None, help="folder for weights and log (default: the package's)")
     parser.add_argument("--work", type=Path, required=True, help="folder for the checkpoint")
     parser.add_argument("--start", type=Path, default=None, help="folder of another tiny SAM to start from")
+    parser.add_argument("--layers", type=int, default=LAYERS, help="layers of the image encoder")
     parser.add_argument("--steps", type=int, default=Settings.steps)
+    parser.add_argument("--rate", type=float, default=Settings.peak_rate, help="peak of the learning rate")
     parser.add_argument("--probe-every", type=int, default=Settings.probe_every, help="steps between exports")
     parser.add_argument("--seed", type=int, default=Settings.seed)
     parser.add_argument("--threads", type=int, default=1)
@@ -233,14 +252,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     corpus, held_out = open_pair(options.corpus, options.tuning or options.corpus)
     spread = np.linspace(0, len(held_out.images) - 1, PROBE_PICTURES).astype(np.int64)
     probe = Probe(held_out.images[spread], held_out.instances[spread])
-    settings = Settings(steps=options.steps, probe_every=options.probe_every, seed=options.seed)
-    config = tiny_sam_config(image_side=padded_side(corpus.plan.size))
+    settings = Settings(steps=options.steps, probe_every=options.probe_every, seed=options.seed, peak_rate=options.rate)
+    config = tiny_sam_config(layers=options.layers, image_side=padded_side(corpus.plan.size))
     sam = new_tiny_sam(config, options.seed)
     if options.start is not None:
         start_from(sam, options.start)
     learner = Learner(sam, settings)
     places = Places(options.work, options.out or corpus.world.weights("sam"))
-    train(learner, corpus.images, corpus.instances, probe, places, options.compile)
+    train(learner, corpus.images, corpus.instances, corpus.parts, probe, places, options.compile)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from labelfree.runtime.lab import weights_folder
 from labelfree_lab.rooms import room as rooms
+from labelfree_lab.rooms.style import CLEAN, LIVED_IN
 from labelfree_lab.streets import objects, route
 from labelfree_lab.teachers import captions
 
@@ -25,6 +26,8 @@ class World:
     """First seed of the teachers' training data."""
     tuning_seeds: int
     """First seed of the data on which teachers are measured during training."""
+    style: str = CLEAN.name
+    """Style of the rooms."""
 
     def weights(self, part: str) -> Path:
         """Return the folder of one of its shipped teachers or backbones."""
@@ -38,7 +41,9 @@ ROOMS = World(
     (96, 128),
     rooms.TEACHER_ROOMS,
     rooms.TUNING_ROOMS,
+    LIVED_IN.name,
 )
+CLEAN_ROOMS = replace(ROOMS, name="clean", style=CLEAN.name)
 STREETS = World(
     "streets",
     objects.CLASS_NAMES,
@@ -47,4 +52,4 @@ STREETS = World(
     route.TEACHER_STREETS,
     route.TUNING_STREETS,
 )
-WORLDS = {world.name: world for world in (ROOMS, STREETS)}
+WORLDS = {world.name: world for world in (ROOMS, CLEAN_ROOMS, STREETS)}
