@@ -56,8 +56,9 @@ def render(room: Room, camera: Camera, seed: int = 0) -> View:
         source = neighbours(camera.size, style.depth, rng)
         cosine = np.abs((normals * rays.T).sum(0)) / np.sqrt((rays * rays).sum(1))
         glass = (room.primitives.texture[primitive] == Texture.WINDOW) & face.front
-        maps = (values[source].reshape(height, width) for values in (depth, cosine, glass))
-        seen, measured = classes[source], measured_depth(*maps, style.depth, rng)
+        true, facing = (values[source].reshape(height, width) for values in (depth, cosine))
+        transparent = glass[source].reshape(height, width)
+        seen, measured = classes[source], measured_depth(true, facing, transparent, style.depth, rng)
     return View(
         image=image,
         depth_m=measured,

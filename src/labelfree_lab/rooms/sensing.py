@@ -109,13 +109,13 @@ def bled(image: Floats, errors: ImageErrors) -> Floats:  # [H, W, 3]
     height, width = image.shape[:2]
     grey = image.mean(2, keepdims=True)
     tone = image - grey
-    coarse = tone.reshape(height // side, side, width // side, side, 3).mean((1, 3))
-    smooth = _moved_grid(coarse, (height, width), side)
+    coarse: Floats = tone.reshape(height // side, side, width // side, side, 3).mean((1, 3))
+    smooth = _enlarged(coarse, (height, width), side)
     bled: Floats = (grey + smooth).astype(np.float32)
     return bled
 
 
-def _moved_grid(coarse: Floats, size: tuple[int, int], side: int) -> Floats:
+def _enlarged(coarse: Floats, size: tuple[int, int], side: int) -> Floats:
     """Return a coarse map interpolated linearly to `size`."""
     rows = (np.arange(size[0]) + 0.5) / side - 0.5
     columns = (np.arange(size[1]) + 0.5) / side - 0.5
@@ -123,7 +123,7 @@ def _moved_grid(coarse: Floats, size: tuple[int, int], side: int) -> Floats:
     below, beside = (rows - top).astype(np.float32)[:, None, None], (columns - left).astype(np.float32)[None, :, None]
     last = coarse.shape[0] - 1, coarse.shape[1] - 1
     upper, lower = coarse[np.clip(top, 0, last[0])], coarse[np.clip(top + 1, 0, last[0])]
-    mixed = upper * (1 - below) + lower * below
+    mixed: Floats = upper * (1 - below) + lower * below
     right, left = np.clip(left + 1, 0, last[1]), np.clip(left, 0, last[1])
     result: Floats = mixed[:, left] * (1 - beside) + mixed[:, right] * beside
     return result

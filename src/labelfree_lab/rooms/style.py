@@ -10,7 +10,6 @@ import numpy as np
 from labelfree_lab.shapes.materials import Rng, shade
 from labelfree_lab.shapes.primitives import Colour, Material, Part, Piece, Point
 
-
 TALLEST_M = 2.3
 """Pieces are not stretched beyond this height."""
 

@@ -2,9 +2,10 @@
 
 It is trained on class-agnostic masks of objects and of their parts.
 
-Each image gets a few point prompts. The best of a prompt's three masks is trained towards the object at the point, the
-best for the part at the point towards the part, and the predicted IoU of all three towards their true IoU. A second loss predicts from the neck features which
-pairs of patches belong to one instance; it trains the encoder faster than the decoder's gradient does.
+Each image gets a few point prompts. The best of a prompt's three masks for the object at the point is trained towards
+the object, the best for the part towards the part, and the predicted IoU of all three towards their true IoU. A second
+loss predicts from the neck features which pairs of patches belong to one instance; it trains the encoder faster than
+the decoder's gradient does.
 """
 
 from __future__ import annotations

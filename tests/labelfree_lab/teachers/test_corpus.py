@@ -27,6 +27,7 @@ def test_corpus_round_trip(tmp_path: Path) -> None:
         "corpus.json",
         "images.npy",
         "instances.npy",
+        "parts.npy",
         "room.npy",
     ]
 

@@ -18,8 +18,8 @@ from labelfree_lab.teachers.sam_probe import Probe, probe_scores
 SETTINGS = train_sam.Settings(steps=2, batch=2, prompts=3, warm_up=1, probe_every=1)
 
 
-def rectangles(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures of coloured rectangles on a background, with their instance maps."""
+def rectangles(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pictures of coloured rectangles on a background, with their instance maps and parts: left and right halves."""
     rng = np.random.default_rng(seed)
     instances = np.ones((count, 96, 128), np.uint16)
     for picture in instances:
@@ -27,7 +27,8 @@ def rectangles(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
             top, left = rng.integers(0, 64), rng.integers(0, 96)
             picture[top : top + rng.integers(16, 40), left : left + rng.integers(16, 40)] = name
     colours = rng.integers(0, 255, (count, 6, 3)).astype(np.uint8)
-    return np.stack([table[ids] for table, ids in zip(colours, instances)]), instances
+    parts = 2 * instances + (np.arange(128) >= 64).astype(np.uint16)
+    return np.stack([table[ids] for table, ids in zip(colours, instances)]), instances, parts
 
 
 def learner(settings: train_sam.Settings = SETTINGS) -> train_sam.Learner:
@@ -67,15 +68,15 @@ def test_the_loss_of_one_batch_falls() -> None:
 
 
 def test_an_interrupted_run_goes_on_and_ends_alike(tmp_path: Path) -> None:
-    images, instances = rectangles(3)
+    images, instances, parts = rectangles(3)
     probe = Probe(images[:1], instances[:1], points_per_side=2)
     places = [train_sam.Places(tmp_path / name / "work", tmp_path / name / "out") for name in ("once", "twice")]
-    whole = train_sam.train(learner(), images, instances, probe, places[0])
+    whole = train_sam.train(learner(), images, instances, parts, probe, places[0])
     interrupted = learner()
     interrupted_at = _StopAt(images, draws=1)
     with pytest.raises(InterruptedError):
-        train_sam.train(interrupted, interrupted_at, instances, probe, places[1])
-    again = train_sam.train(learner(), images, instances, probe, places[1])
+        train_sam.train(interrupted, interrupted_at, instances, parts, probe, places[1])
+    again = train_sam.train(learner(), images, instances, parts, probe, places[1])
     for one, other in zip(whole.parameters(), again.parameters()):
         assert torch.equal(one, other)
     lines = (places[1].out / "training.jsonl").read_text().splitlines()
@@ -104,7 +105,7 @@ def test_exported_weights_load_into_the_teacher(tmp_path: Path) -> None:
     from labelfree.config.teachers import SamOptions
     from labelfree.teachers.sam import SamTeacher
 
-    images, instances = rectangles(1)
+    images, instances, _ = rectangles(1)
     model = learner()
     tiny_sam.export_tiny_sam(model.sam.config, model.sam.state_dict(), tmp_path)
     options = SamOptions(points_per_side=2, pred_iou_threshold=0.0, stability_threshold=0.0, precision="float32")
@@ -142,6 +143,55 @@ def test_a_run_may_start_from_another_ones_weights(side: int, tmp_path: Path) ->
     assert torch.allclose(new.mean((0, 1, 2)), old.mean((0, 1, 2)), atol=0.02)
     if side == 128:
         assert torch.allclose(new, old, atol=1e-3)
+
+
+def test_a_deeper_encoder_starts_as_the_smaller_one(tmp_path: Path) -> None:
+    small = tiny_sam.new_tiny_sam(tiny_sam.tiny_sam_config(hidden=64, layers=2, channels=32), 0)
+    tiny_sam.export_tiny_sam(small.config, small.state_dict(), tmp_path)
+    tiny_sam.start_from(small, tmp_path)  # in the precision of the file
+    deep = tiny_sam.new_tiny_sam(tiny_sam.tiny_sam_config(hidden=64, layers=5, channels=32), 1)
+    tiny_sam.start_from(deep, tmp_path)
+    assert len(deep.vision_encoder.layers) == 5
+    pixels = torch.randn(1, 3, 128, 128, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        first, second = (tiny_sam.neck_features(model, pixels) for model in (small, deep))
+    assert torch.allclose(first, second, atol=1e-5)
+
+
+def test_the_loss_of_two_levels_equals_a_loop() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits, scores = torch.randn(2, 3, 4, 5, 6, generator=generator), torch.rand(2, 3, 4, generator=generator)
+    targets = (torch.rand(2, 3, 2, 5, 6, generator=generator) > 0.5).float()
+    best, everything, squared, picked = [], [], [], []
+    for image in range(2):
+        for prompt in range(3):
+            own = logits[image, prompt]
+            costs, ious = np.zeros((2, 4)), np.zeros((2, 4))
+            for level in range(2):
+                wanted = targets[image, prompt, level]
+                for mask in range(4):
+                    one, true = own[mask][None, None, None], wanted[None, None]
+                    costs[level, mask] = sam_targets.mask_costs(one, true).item()
+                    ious[level, mask] = sam_targets.hard_ious(one, true).item()
+            best.append(costs.min(1).mean())
+            everything.append(costs.min(0).mean())
+            squared.append(((scores[image, prompt].numpy() - ious.max(0)) ** 2).mean())
+            picked.append(ious.max(0)[scores[image, prompt].argmax()])
+    found = sam_targets.mask_losses(logits, scores, targets, share_for_all=0.1)
+    assert found.masks.item() == pytest.approx(np.mean(best) + 0.1 * np.mean(everything), rel=1e-5)
+    assert found.scores.item() == pytest.approx(np.mean(squared), rel=1e-5)
+    assert found.picked_iou.item() == pytest.approx(np.mean(picked), rel=1e-5)
+
+
+def test_half_of_the_points_ask_for_parts() -> None:
+    """Both levels have the mask of the id at the point, also where the image is mirrored."""
+    settings = train_sam.Settings(batch=4, prompts=8)
+    batch = train_sam.draw_batch(*rectangles(4), settings, 3)
+    assert batch.targets.shape == (4, 8, 2, 48, 64)
+    x, y = (batch.points // 2).long().unbind(-1)
+    inside = batch.targets[torch.arange(4)[:, None], torch.arange(8), :, y, x]
+    assert (inside > 0).all()
+    assert (batch.targets[:, :, 1] <= batch.targets[:, :, 0]).all()  # a part lies in its object
 
 
 def test_a_run_does_not_start_from_anything_else(tmp_path: Path) -> None:
