@@ -1,0 +1,129 @@
+"""The calibration of several sources as one table in Markdown, and as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from labelfree.calibration.calibrate import SEGMENTS, SHORTCUTS, Calibration
+from labelfree.calibration.majority import Bound
+from labelfree.evaluation.confusion import Evaluation
+from labelfree.evaluation.method_results import MISSING, Table, percent
+
+FREQUENT = 2
+"""Number of most frequent classes whose share is printed."""
+
+_Cell = Callable[[Calibration], str]
+
+
+def calibration_table(found: Sequence[Calibration]) -> Table:
+    """Return one column per source and one row per property; mIoU and shares in percent."""
+    rows = [(title, *(cell(each) for each in found)) for title, cell in _rows()]
+    return Table(("property", *(each.name for each in found)), tuple(rows))
+
+
+def calibration_json(found: Calibration) -> dict[str, Any]:
+    """Return all values of a source, with the teachers' confusion matrices and class shares; shares are 0..1."""
+    data = asdict(found) | {"methods": {method.name: method.to_dict() for method in found.methods}}
+    data["prior"] = {
+        f"{name} {modality.lower()}": shares.tolist()
+        for modality, pairs in _evaluations(found).items()
+        for name, shares in _shares(pairs).items()
+    }
+    return data
+
+
+def _rows() -> list[tuple[str, _Cell]]:
+    segments = [(f"geometric segments, {name}", name) for name in SEGMENTS]
+    return [
+        ("scenes / images / points per scene", lambda c: f"{c.scenes} / {c.frames} / {c.points:,.0f}"),
+        ("SAM masks: mIoU of the majority, uncovered wrong", lambda c: _of(c.masks, lambda b: percent(b.miou))),
+        ("SAM masks: mIoU of the majority, covered only", lambda c: _of(c.masks, lambda b: percent(b.covered_miou))),
+        (
+            "SAM masks: masks per image / uncovered",
+            lambda c: _of(c.masks, lambda b: f"{b.segments:.1f} / {percent(b.uncovered)}"),
+        ),
+        (
+            "SAM masks on points, views vote: mIoU, covered only / uncovered",
+            lambda c: _of(c.fused_masks, lambda b: f"{percent(b.covered_miou)} / {percent(b.uncovered)}"),
+        ),
+        *((f"{title}: mIoU of the majority / segments per scene", _segment_cell(name)) for title, name in segments),
+        (
+            "points within 5 cm of the depth maps / median misfit",
+            lambda c: MISSING if c.misfit is None else f"{percent(c.misfit.near)} / {100 * c.misfit.median_m:.1f} cm",
+        ),
+        ("CLIP's labels: mIoU 2D / 3D", lambda c: _both(c, 0)),
+        ("after the vote: mIoU 2D / 3D", lambda c: _both(c, 1)),
+        ("gain of the vote: 2D / 3D", _gain),
+        *((f"classifier of {name} alone: mIoU", _shortcut_cell(name)) for name in SHORTCUTS),
+        (f"share of the {FREQUENT} most frequent classes, 2D: truth / CLIP / voted", _frequent),
+        ("CLIP's most frequent confusion, 2D: share of the class", _confusion),
+    ]
+
+
+def _of(bound: Bound | None, text: Callable[[Bound], str]) -> str:
+    return MISSING if bound is None else text(bound)
+
+
+def _segment_cell(name: str) -> _Cell:
+    def cell(found: Calibration) -> str:
+        return _of(found.segments.get(name), lambda b: f"{percent(b.miou)} / {b.segments:.0f}")
+
+    return cell
+
+
+def _shortcut_cell(name: str) -> _Cell:
+    return lambda found: percent(found.shortcuts.get(name, float("nan")))
+
+
+def _evaluations(found: Calibration) -> dict[str, list[Evaluation]]:
+    """Return the evaluations before and after the vote of each modality that has both."""
+    each: dict[str, list[Evaluation]] = {}
+    for method in found.methods:
+        for modality, evaluation in method.modalities():
+            each.setdefault(modality, []).append(evaluation)
+    return each
+
+
+def _both(found: Calibration, index: int) -> str:
+    each = _evaluations(found)
+    cells = [percent(each[modality][index].miou) if modality in each else MISSING for modality in ("2D", "3D")]
+    return MISSING if not each else " / ".join(cells)
+
+
+def _gain(found: Calibration) -> str:
+    each = _evaluations(found)
+    gains = [
+        f"{100 * (each[modality][1].miou - each[modality][0].miou):+.1f}" if modality in each else MISSING
+        for modality in ("2D", "3D")
+    ]
+    return MISSING if not each else " / ".join(gains)
+
+
+def _shares(pair: Sequence[Evaluation]) -> dict[str, Any]:
+    """Return the share of each class in the ground truth, in CLIP's labels and in the voted labels."""
+    counts = [pair[0].confusion.sum(axis=1), *(evaluation.confusion[:, :-1].sum(axis=0) for evaluation in pair)]
+    return dict(zip(("truth", "clip", "clip+sam"), (count / max(1, count.sum()) for count in counts)))
+
+
+def _frequent(found: Calibration) -> str:
+    pair = _evaluations(found).get("2D")
+    if pair is None:
+        return MISSING
+    shares = _shares(pair)
+    top = np.argsort(-shares["truth"], kind="stable")[:FREQUENT]
+    return " / ".join(percent(float(each[top].sum())) for each in shares.values())
+
+
+def _confusion(found: Calibration) -> str:
+    pair = _evaluations(found).get("2D")
+    if pair is None:
+        return MISSING
+    names, counts = list(pair[0].iou), pair[0].confusion[:, :-1].astype(np.float64)
+    rate = counts / np.maximum(pair[0].confusion.sum(axis=1, keepdims=True), 1)
+    np.fill_diagonal(rate, 0.0)
+    true, taken = np.unravel_index(int(rate.argmax()), rate.shape)
+    return f"{names[int(true)]} as {names[int(taken)]} {percent(float(rate[true, taken]))}"
