@@ -9,7 +9,7 @@ import numpy as np
 
 from labelfree.calibration.histogram import Samples, cross_validated_miou, joined
 from labelfree.calibration.majority import Bound, MajorityOfTruth, fused_majority
-from labelfree.calibration.misfit import Misfit, SurfaceMisfit
+from labelfree.calibration.misfit import Misfit, SurfaceMisfit, cloud_gaps, frame_gaps
 from labelfree.calibration.shortcuts import colour_samples, position_samples, size_samples, texture_samples
 from labelfree.evaluation.measure import measure
 from labelfree.evaluation.method_results import MethodResult
@@ -71,6 +71,9 @@ class Calibration:
     segments: dict[str, Bound]
     """Geometric segments for each of `SEGMENTS`."""
     misfit: Misfit | None
+    """Of the scenes' points and the depth maps."""
+    frame_misfit: Misfit | None
+    """Of the depth maps among each other."""
     methods: tuple[MethodResult, ...]
     """The teachers' labels before and after the vote."""
     shortcuts: dict[str, float]
@@ -84,6 +87,7 @@ class _Points:
     bounds: dict[str, MajorityOfTruth]
     fused: MajorityOfTruth
     misfit: SurfaceMisfit = field(default_factory=SurfaceMisfit)
+    frame_misfit: SurfaceMisfit = field(default_factory=SurfaceMisfit)
     position: list[Samples] = field(default_factory=list)
     size: list[Samples] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
@@ -125,6 +129,7 @@ def calibrate(source: Source, advance: Callable[[], None] = lambda: None) -> Cal
         points.fused.bound(),
         {name: bound for name, found in points.bounds.items() if (bound := found.bound()) is not None},
         points.misfit.misfit(),
+        points.frame_misfit.misfit(),
         _methods(source),
         {name: miou for name, miou in reached.items() if miou is not None},
     )
@@ -147,7 +152,10 @@ def _add_scene(found: _Points, scene: Scene, teachers: Teachers | None) -> None:
         return
     found.sizes.append(len(scene))
     found.frames += len(scene.frames)
-    found.misfit.update(scene)
+    for gaps in cloud_gaps(scene):
+        found.misfit.update(gaps)
+    for gaps in frame_gaps(scene):
+        found.frame_misfit.update(gaps)
     if scene.labels is None:
         return
     graph = scene_graph(scene)

@@ -81,7 +81,9 @@ def cross_validated_miou(scenes: Sequence[Samples], classes: int, least: int) ->
     for power in CLASS_POWERS:
         matrix = ConfusionMatrix(classes)
         for fold in range(folds):
-            fitted = fit_histogram(joined([s for i, s in enumerate(scenes) if i % folds != fold]), classes, power, least)
+            fitted = fit_histogram(
+                joined([s for i, s in enumerate(scenes) if i % folds != fold]), classes, power, least
+            )
             for scene in scenes[fold::folds]:
                 np.add.at(matrix.counts, (scene.labels, fitted.predict(scene.features)), scene.weights)
         reached.append(matrix.miou())

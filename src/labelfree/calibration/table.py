@@ -10,6 +10,7 @@ import numpy as np
 
 from labelfree.calibration.calibrate import SEGMENTS, SHORTCUTS, Calibration
 from labelfree.calibration.majority import Bound
+from labelfree.calibration.misfit import Misfit
 from labelfree.evaluation.confusion import Evaluation
 from labelfree.evaluation.method_results import MISSING, Table, percent
 
@@ -51,10 +52,8 @@ def _rows() -> list[tuple[str, _Cell]]:
             lambda c: _of(c.fused_masks, lambda b: f"{percent(b.covered_miou)} / {percent(b.uncovered)}"),
         ),
         *((f"{title}: mIoU of the majority / segments per scene", _segment_cell(name)) for title, name in segments),
-        (
-            "points within 5 cm of the depth maps / median misfit",
-            lambda c: MISSING if c.misfit is None else f"{percent(c.misfit.near)} / {100 * c.misfit.median_m:.1f} cm",
-        ),
+        ("points within 5 cm of the depth maps / median misfit", lambda c: _distance(c.misfit)),
+        ("depth maps within 5 cm of each other / median misfit", lambda c: _distance(c.frame_misfit)),
         ("CLIP's labels: mIoU 2D / 3D", lambda c: _both(c, 0)),
         ("after the vote: mIoU 2D / 3D", lambda c: _both(c, 1)),
         ("gain of the vote: 2D / 3D", _gain),
@@ -66,6 +65,10 @@ def _rows() -> list[tuple[str, _Cell]]:
 
 def _of(bound: Bound | None, text: Callable[[Bound], str]) -> str:
     return MISSING if bound is None else text(bound)
+
+
+def _distance(misfit: Misfit | None) -> str:
+    return MISSING if misfit is None else f"{percent(misfit.near)} / {100 * misfit.median_m:.1f} cm"
 
 
 def _segment_cell(name: str) -> _Cell:
