@@ -1,4 +1,4 @@
-"""Measure the calibration of one source of scenes."""
+"""Measure the calibration of a set of scenes: a world of the lab, a dataset or a capture."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from labelfree.teachers.teachers import Teachers
 from labelfree.vocabulary import IGNORE_LABEL, Vocabulary
 
 SEGMENTS = {
-    "normals and colour, k = 1": SegmentOptions(k=1.0),
-    "normals and colour, k = 0.5": SegmentOptions(k=0.5),
-    "normals and colour, k = 0.2": SegmentOptions(k=0.2),
+    "k = 1": SegmentOptions(k=1.0),
+    "k = 0.5": SegmentOptions(k=0.5),
+    "k = 0.2": SegmentOptions(k=0.2),
     "normals only, k = 0.5": SegmentOptions(k=0.5, normal_weight=1.0, colour_weight=0.0),
 }
-"""Options of the geometric segments that are measured; the first are those of the table's main row."""
+"""Options of the geometric segments that are measured, on normals and colour unless said; the first is the main row."""
 
 VOXEL_M, LIDAR_VOXEL_M = 0.05, 0.3
 """Side of the segments' voxels in metres: for clouds of depth maps and for turns of a LiDAR."""
@@ -34,18 +34,18 @@ VOXEL_M, LIDAR_VOXEL_M = 0.05, 0.3
 LEAST_PIXELS, LEAST_PARTS = 20, 3
 """Fitted samples from which a cell of a histogram has a class: pixels or points, and parts of objects."""
 
-SHORTCUTS = ("colour", "texture", "position", "size")
-"""What the classifiers of the validity checks see: the first two pixels, the others points."""
+SHORTCUTS = {"colour": "2D", "texture": "2D", "position": "3D", "size": "3D"}
+"""What the classifiers of the validity checks see, and whether they label pixels or points."""
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class CalibrationData:
     """What is measured: scenes, and what labels them."""
 
     name: str
     scenes: Sequence[Scene]
     pictures: Sequence[Scene]
-    """Scenes whose images are measured in 2D; the same as `scenes` unless the source has its own images."""
+    """Scenes whose images are measured in 2D; the same as `scenes` unless the data has its own images."""
     vocabulary: Vocabulary | None = None
     """Classes of the ground truth; None without any."""
     measured: tuple[str, ...] | None = None
@@ -57,7 +57,7 @@ class Source:
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """The values of one source; what does not apply is None or missing."""
+    """The values of a set of scenes; what does not apply is None or missing."""
 
     name: str
     scenes: int
@@ -91,7 +91,6 @@ class _Points:
     position: list[Samples] = field(default_factory=list)
     size: list[Samples] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
-    frames: int = 0
 
 
 @dataclass
@@ -104,16 +103,16 @@ class _Pixels:
     frames: int = 0
 
 
-def calibrate(source: Source, advance: Callable[[], None] = lambda: None) -> Calibration:
-    """Return all values of a source; `advance` is called after each scene and each set of images."""
-    classes = IGNORE_LABEL if source.vocabulary is None else len(source.vocabulary)
+def calibrate(data: CalibrationData, advance: Callable[[], None] = lambda: None) -> Calibration:
+    """Return all values of a set of scenes; `advance` is called after each scene and each set of images."""
+    classes = IGNORE_LABEL if data.vocabulary is None else len(data.vocabulary)
     points = _Points({name: MajorityOfTruth(classes) for name in SEGMENTS}, MajorityOfTruth(classes))
-    for scene in source.scenes:
-        _add_scene(points, scene, source.teachers)
+    for scene in data.scenes:
+        _add_scene(points, scene, data.teachers)
         advance()
     pixels = _Pixels(MajorityOfTruth(classes))
-    for scene in source.pictures:
-        _add_images(pixels, scene, source.teachers)
+    for scene in data.pictures:
+        _add_images(pixels, scene, data.teachers)
         advance()
     samples = zip(SHORTCUTS, (pixels.colour, pixels.texture, points.position, points.size))
     reached = {
@@ -121,8 +120,8 @@ def calibrate(source: Source, advance: Callable[[], None] = lambda: None) -> Cal
         for name, found in samples
     }
     return Calibration(
-        source.name,
-        len(source.scenes),
+        data.name,
+        len(data.scenes or data.pictures),
         pixels.frames,
         float(np.mean(points.sizes)) if points.sizes else 0.0,
         pixels.masks.bound(),
@@ -130,19 +129,19 @@ def calibrate(source: Source, advance: Callable[[], None] = lambda: None) -> Cal
         {name: bound for name, found in points.bounds.items() if (bound := found.bound()) is not None},
         points.misfit.misfit(),
         points.frame_misfit.misfit(),
-        _methods(source),
+        _methods(data),
         {name: miou for name, miou in reached.items() if miou is not None},
     )
 
 
-def _methods(source: Source) -> tuple[MethodResult, ...]:
+def _methods(data: CalibrationData) -> tuple[MethodResult, ...]:
     """Return the results of CLIP's labels and of the voted labels; none without teachers or ground truth."""
-    if source.teachers is None or source.vocabulary is None:
+    if data.teachers is None or data.vocabulary is None:
         return ()
-    labellers = [TeacherLabels(source.teachers, voted) for voted in (False, True)]
-    methods = measure(source.scenes, labellers, source.vocabulary, source.name, source.measured)
-    if source.pictures is not source.scenes:
-        pixels = measure(source.pictures, labellers, source.vocabulary, source.name, source.measured_2d)
+    labellers = [TeacherLabels(data.teachers, voted) for voted in (False, True)]
+    methods = measure(data.scenes, labellers, data.vocabulary, data.name, data.measured)
+    if data.pictures is not data.scenes:
+        pixels = measure(data.pictures, labellers, data.vocabulary, data.name, data.measured_2d)
         methods = tuple(replace(m, evaluation_2d=p.evaluation_2d) for m, p in zip(methods, pixels))
     return methods if any(method.modalities() for method in methods) else ()
 
@@ -151,7 +150,6 @@ def _add_scene(found: _Points, scene: Scene, teachers: Teachers | None) -> None:
     if not len(scene):
         return
     found.sizes.append(len(scene))
-    found.frames += len(scene.frames)
     for gaps in cloud_gaps(scene):
         found.misfit.update(gaps)
     for gaps in frame_gaps(scene):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from labelfree.errors import InputError
 from labelfree.evaluation.confusion import ConfusionMatrix
 
 BINS = 16
@@ -74,6 +75,9 @@ def cross_validated_miou(scenes: Sequence[Samples], classes: int, least: int) ->
     The better one of the class weights counts, so that the value is rather too high than too low.
     """
     scenes = [scene for scene in scenes if len(scene.labels)]
+    largest = max((int(scene.labels.max()) for scene in scenes), default=0)
+    if largest >= classes:
+        raise InputError(f"The ground truth holds label {largest}, but there are {classes} classes: give all of them.")
     folds = min(FOLDS, len(scenes))
     if folds < 2:
         return None

@@ -1,7 +1,8 @@
-"""The calibration of several sources as one table in Markdown, and as plain data."""
+"""The calibration of several sets of scenes as one table in Markdown, and as plain data."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -15,52 +16,60 @@ from labelfree.evaluation.confusion import Evaluation
 from labelfree.evaluation.method_results import MISSING, Table, percent
 
 FREQUENT = 2
-"""Number of most frequent classes whose share is printed."""
+"""Number of the most frequent classes whose joint share is printed."""
 
 _Cell = Callable[[Calibration], str]
 
 
 def calibration_table(found: Sequence[Calibration]) -> Table:
-    """Return one column per source and one row per property; mIoU and shares in percent."""
+    """Return one column per set of scenes and one row per property; mIoU and shares in percent."""
     rows = [(title, *(cell(each) for each in found)) for title, cell in _rows()]
     return Table(("property", *(each.name for each in found)), tuple(rows))
 
 
 def calibration_json(found: Calibration) -> dict[str, Any]:
-    """Return all values of a source, with the teachers' confusion matrices and class shares; shares are 0..1."""
+    """Return all values of a set of scenes, with the teachers' confusion matrices and class shares; shares are 0..1."""
     data = asdict(found) | {"methods": {method.name: method.to_dict() for method in found.methods}}
     data["prior"] = {
         f"{name} {modality.lower()}": shares.tolist()
         for modality, pairs in _evaluations(found).items()
         for name, shares in _shares(pairs).items()
     }
-    return data
+    return {name: _without_nan(value) for name, value in data.items()}
+
+
+def _without_nan(value: Any) -> Any:
+    """Return plain data with None in place of `nan`."""
+    if isinstance(value, dict):
+        return {name: _without_nan(each) for name, each in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _rows() -> list[tuple[str, _Cell]]:
-    segments = [(f"geometric segments, {name}", name) for name in SEGMENTS]
     return [
         ("scenes / images / points per scene", lambda c: f"{c.scenes} / {c.frames} / {c.points:,.0f}"),
-        ("SAM masks: mIoU of the majority, uncovered wrong", lambda c: _of(c.masks, lambda b: percent(b.miou))),
-        ("SAM masks: mIoU of the majority, covered only", lambda c: _of(c.masks, lambda b: percent(b.covered_miou))),
-        (
-            "SAM masks: masks per image / uncovered",
-            lambda c: _of(c.masks, lambda b: f"{b.segments:.1f} / {percent(b.uncovered)}"),
-        ),
-        (
-            "SAM masks on points, views vote: mIoU, covered only / uncovered",
-            lambda c: _of(c.fused_masks, lambda b: f"{percent(b.covered_miou)} / {percent(b.uncovered)}"),
-        ),
-        *((f"{title}: mIoU of the majority / segments per scene", _segment_cell(name)) for title, name in segments),
-        ("points within 5 cm of the depth maps / median misfit", lambda c: _distance(c.misfit)),
+        ("SAM masks: bound", lambda c: _of(c.masks, lambda b: percent(b.miou))),
+        ("SAM masks: bound, covered pixels only", lambda c: _of(c.masks, lambda b: percent(b.covered_miou))),
+        ("SAM masks: per image / uncovered", lambda c: _of(c.masks, _mask_cell)),
+        ("SAM masks on points: bound, covered only / uncovered", lambda c: _of(c.fused_masks, _fused_cell)),
+        *((f"geometric segments, {name}: bound / per scene", _segment_cell(name)) for name in SEGMENTS),
+        ("cloud within 5 cm of the depth maps / median misfit", lambda c: _distance(c.misfit)),
         ("depth maps within 5 cm of each other / median misfit", lambda c: _distance(c.frame_misfit)),
-        ("CLIP's labels: mIoU 2D / 3D", lambda c: _both(c, 0)),
-        ("after the vote: mIoU 2D / 3D", lambda c: _both(c, 1)),
+        ("CLIP's labels: 2D / 3D", lambda c: _both(c, 0)),
+        ("voted labels: 2D / 3D", lambda c: _both(c, 1)),
         ("gain of the vote: 2D / 3D", _gain),
-        *((f"classifier of {name} alone: mIoU", _shortcut_cell(name)) for name in SHORTCUTS),
-        (f"share of the {FREQUENT} most frequent classes, 2D: truth / CLIP / voted", _frequent),
-        ("CLIP's most frequent confusion, 2D: share of the class", _confusion),
+        *((f"classifier of {name} alone, {modality}", _shortcut_cell(name)) for name, modality in SHORTCUTS.items()),
+        (f"share of the {FREQUENT} most frequent classes: truth / CLIP / voted", _frequent),
+        ("CLIP's most frequent confusion", _confusion),
     ]
+
+
+def _mask_cell(bound: Bound) -> str:
+    return f"{bound.segments:.1f} / {percent(bound.uncovered)}"
+
+
+def _fused_cell(bound: Bound) -> str:
+    return f"{percent(bound.covered_miou)} / {percent(bound.uncovered)}"
 
 
 def _of(bound: Bound | None, text: Callable[[Bound], str]) -> str:

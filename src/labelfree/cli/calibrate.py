@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from labelfree.calibration.calibrate import Calibration, Source, calibrate
+from labelfree.calibration.calibrate import Calibration, CalibrationData, calibrate
 from labelfree.calibration.table import calibration_json, calibration_table
 from labelfree.cli.arguments import command_line, tell, vocabulary
 from labelfree.cli.out_folder import check_out
@@ -29,54 +29,61 @@ DESCRIPTIONS = (".yaml", ".yml")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the sources, the worlds, the teachers and the output folder."""
+    """Add the data, the worlds, the teachers and the output folder."""
     parser.add_argument(
-        "sources", type=Path, nargs="*", metavar="SOURCE",
-        help="dataset folder, capture folder, folder of captures, or description file (.yaml); a column each",
-    )  # fmt: skip
-    parser.add_argument(
-        "--root", type=Path, action="append", default=[],
-        help="data folder of a description file; repeat it, one for each description in order",
-    )  # fmt: skip
-    parser.add_argument(
-        "--world", default=None, help="worlds of the lab, such as rooms or rooms,streets; a column each"
+        "data",
+        type=Path,
+        nargs="*",
+        metavar="DATA",
+        help="dataset folder, capture folder, folder of captures, or description file (.yaml); one column each",
     )
+    parser.add_argument(
+        "--root",
+        type=Path,
+        action="append",
+        default=[],
+        help="data folder of a description file; repeated, one for each description in order",
+    )
+    parser.add_argument("--every", type=int, default=None, help="read every n-th frame of a scene of DATA")
+    parser.add_argument("--limit", type=int, default=None, help="read at most n frames of a scene of DATA")
+    parser.add_argument("--split", default=None, help="split of DATA, such as val (default: all scenes)")
+    parser.add_argument(
+        "--classes",
+        default=None,
+        help="classes of DATA: comma-separated names, preset or vocabulary file (default: those of the data)",
+    )
+    parser.add_argument("--world", default=None, help="worlds of the lab: rooms, streets or both (rooms,streets)")
     parser.add_argument("--seed", type=int, default=900001, help="seed of the worlds' scenes (default: 900001)")
     parser.add_argument("--scenes", type=int, default=12, help="scenes of each world (default: 12)")
-    parser.add_argument("--every", type=int, default=None, help="read every n-th frame of a SOURCE")
-    parser.add_argument("--limit", type=int, default=None, help="read at most n frames of each scene of a SOURCE")
-    parser.add_argument("--split", default=None, help="split of a SOURCE, such as val (default: all scenes)")
     parser.add_argument(
-        "--classes", default=None, help="class names of every SOURCE (default: those of the data): names, preset, file"
+        "--recipe", default=None, help="settings of the teachers (default: quick for DATA, a world's own for a world)"
     )
-    parser.add_argument(
-        "--recipe", default=None, help="settings of the teachers of every SOURCE (default: quick; for a world its own)"
-    )
-    parser.add_argument(
-        "--clip",
-        default=None,
-        help="CLIP of every SOURCE, with --sam: hub name, model folder, folder of maps, or world",
-    )
-    parser.add_argument("--sam", default=None, help="SAM of every SOURCE, with --clip; of a world instead of its own")
+    for name in ("clip", "sam"):
+        parser.add_argument(
+            f"--{name}",
+            default=None,
+            help=f"{name.upper()}: hub name, model folder, folder of maps, rooms or streets (default: none for DATA, a "
+            "world's own for a world)",
+        )
     parser.add_argument("--out", type=Path, default=Path("runs/calibration"), help="folder of the table and its data")
     parser.add_argument("--cache", type=Path, default=None, help="folder of teacher outputs (default: OUT/cache)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
 
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
-    """Measure every source, print the table and write it with all values into the output folder."""
+    """Measure all data, print the table and write it with all values into the output folder."""
     worlds = _check(options)
     check_out(options.out)
     options.cache = options.cache or options.out / "cache"
     files = [options.out / "calibration.json", options.out / "calibration.md"]
     OutputFolder(options.out).claim(files)
     found: list[Calibration] = []
-    for source in (*_worlds(options, worlds, overrides), *_data(options, overrides)):
-        parts = len(source.scenes) + len(source.pictures)
-        with Progress(f"calibrate {source.name}", parts) as progress:
-            found.append(calibrate(source, progress.advance))
+    for each in (*_worlds(options, worlds, overrides), *_data(options, overrides)):
+        parts = len(each.scenes) + len(each.pictures)
+        with Progress(f"calibrate {each.name}", parts) as progress:
+            found.append(calibrate(each, progress.advance))
     page = calibration_table(found).markdown()
-    data = {"command": command_line(), "sources": [calibration_json(each) for each in found]}
+    data = {"command": command_line(), "columns": [calibration_json(each) for each in found]}
     write_text(files[0], json.dumps(data, indent=1, allow_nan=False) + "\n")
     write_text(files[1], f"{page}\n\n    {command_line()}\n")
     print(page)
@@ -86,19 +93,19 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
 def _check(options: argparse.Namespace) -> list[str]:
     """Return the worlds. Raises an `InputError` for options that do not fit together."""
     worlds = [world.strip() for world in options.world.split(",")] if options.world else []
-    if not worlds and not options.sources:
-        raise InputError("calibrate has nothing to measure: give a SOURCE folder, or --world rooms.")
+    if not worlds and not options.data:
+        raise InputError("calibrate has nothing to measure: give a folder of scenes, or --world rooms.")
     if options.seed < 0 or options.scenes < 1:
         raise InputError(f"--seed is {options.seed} and --scenes {options.scenes}: give at least 0 and 1.")
-    described = sum(path.suffix in DESCRIPTIONS for path in options.sources)
+    described = sum(path.suffix in DESCRIPTIONS for path in options.data)
     if len(options.root) > described:
         raise InputError(f"--root is given {len(options.root)} times for {described} description files: give one each.")
-    if options.sources and options.clip is not None and options.sam is None:
-        raise InputError(f"--clip is {options.clip} without --sam: give both teachers, or none.")
+    if options.data and (options.clip is None) != (options.sam is None):
+        raise InputError(f"--clip is {options.clip} and --sam {options.sam}: give both teachers of DATA, or none.")
     return worlds
 
 
-def _worlds(options: argparse.Namespace, worlds: Sequence[str], overrides: Sequence[str]) -> Iterator[Source]:
+def _worlds(options: argparse.Namespace, worlds: Sequence[str], overrides: Sequence[str]) -> Iterator[CalibrationData]:
     """Return the held-out scenes of a seed of each world, which are written first."""
     for world in worlds:
         tables = lab_module("tables", f"--world {world}")
@@ -109,14 +116,14 @@ def _worlds(options: argparse.Namespace, worlds: Sequence[str], overrides: Seque
         teachers = _teachers(options, options.recipe or world, scenes.vocabulary, overrides)
         pictures = scenes.held_out if scenes.pictures is None else scenes.pictures
         measured = None if scenes.pictures is None else scenes.pictures.measured
-        yield Source(world, scenes.held_out, pictures, scenes.vocabulary, scenes.measured, measured, teachers)
+        yield CalibrationData(world, scenes.held_out, pictures, scenes.vocabulary, scenes.measured, measured, teachers)
 
 
-def _data(options: argparse.Namespace, overrides: Sequence[str]) -> Iterator[Source]:
-    """Return the scenes of each SOURCE; without --clip and --sam no teacher labels them."""
+def _data(options: argparse.Namespace, overrides: Sequence[str]) -> Iterator[CalibrationData]:
+    """Return the scenes of each DATA; without --clip and --sam no teacher labels them."""
     roots = iter(options.root)
     reading = ReadOptions(options.every, options.limit, options.split, options.cache / "clouds")
-    for path in options.sources:
+    for path in options.data:
         root = next(roots, None) if path.suffix in DESCRIPTIONS else None
         scenes = open_scenes(path, root, reading)
         tell(scenes.notes)
@@ -128,7 +135,7 @@ def _data(options: argparse.Namespace, overrides: Sequence[str]) -> Iterator[Sou
             scenes = scenes.counted_by(names)
         images_only = layout_of(path).images_only
         points: Sequence[Scene] = () if images_only else scenes
-        yield Source(path.stem, points, scenes, names, scenes.measured, scenes.measured, teachers)
+        yield CalibrationData(path.stem, points, scenes, names, scenes.measured, scenes.measured, teachers)
 
 
 def _names(options: argparse.Namespace, path: Path, scenes: SceneCollection) -> Vocabulary | None:
