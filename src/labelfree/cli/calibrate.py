@@ -71,23 +71,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
-    """Measure all data, print the table and write it with all values into the output folder."""
+    """Measure all data, write the table and all values after each column, and print the table."""
     worlds = _check(options)
     check_out(options.out)
     options.cache = options.cache or options.out / "cache"
     files = [options.out / "calibration.json", options.out / "calibration.md"]
     OutputFolder(options.out).claim(files)
     found: list[Calibration] = []
+    page = ""
     for each in (*_worlds(options, worlds, overrides), *_data(options, overrides)):
         parts = len(each.scenes) + len(each.pictures)
         with Progress(f"calibrate {each.name}", parts) as progress:
             found.append(calibrate(each, progress.advance))
-    page = calibration_table(found).markdown()
-    data = {"command": command_line(), "columns": [calibration_json(each) for each in found]}
-    write_text(files[0], json.dumps(data, indent=1, allow_nan=False) + "\n")
-    write_text(files[1], f"{page}\n\n    {command_line()}\n")
+        page = _write(found, *files)
     print(page)
     return 0
+
+
+def _write(found: Sequence[Calibration], data_file: Path, page_file: Path) -> str:
+    """Write the columns so far; return the table."""
+    page = calibration_table(found).markdown()
+    data = {"command": command_line(), "columns": [calibration_json(each) for each in found]}
+    write_text(data_file, json.dumps(data, indent=1, allow_nan=False) + "\n")
+    write_text(page_file, f"{page}\n\n    {command_line()}\n")
+    return page
 
 
 def _check(options: argparse.Namespace) -> list[str]:
