@@ -24,7 +24,8 @@ def cloud(seed: int = 0, points: int = 400) -> tuple[NDArray[np.float32], NDArra
 
 def corner(step_m: float = 0.04) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Return a floor and two walls that meet in a corner, and the plane of each point."""
-    a, b = (part.ravel() for part in np.meshgrid(*[np.arange(0.02, 2, step_m)] * 2))
+    line = np.arange(0.02, 2, step_m)
+    a, b = (part.ravel() for part in np.meshgrid(line, line))
     zero = np.zeros_like(a)
     planes = [np.stack(plane, axis=1) for plane in ((a, b, zero), (a, zero, b), (zero, a, b))]
     return np.concatenate(planes).astype(np.float32), np.repeat(np.arange(3), len(a))
