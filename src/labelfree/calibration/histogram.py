@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from labelfree.errors import InputError
 from labelfree.evaluation.confusion import ConfusionMatrix
 
-BINS = 16
+BINS = 32
 """Bins of each feature at the finest level, with equally many fitted samples; coarser levels join two neighbours."""
 FOLDS = 4
 """Parts of the scenes: each is measured with a classifier that was fitted on the others."""
