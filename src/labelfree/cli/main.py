@@ -62,6 +62,12 @@ VERBS = (
     Verb("label", "labelfree.cli.label", "write CLIP labels, SAM masks and voted labels, without training", True),
     Verb("train", "labelfree.cli.train", "co-train the 2D and the 3D network on labels of CLIP and SAM", True),
     Verb("evaluate", "labelfree.cli.evaluate", "measure a run's networks and its pseudo-labels against ground truth"),
+    Verb(
+        "calibrate",
+        "labelfree.cli.calibrate",
+        "measure how hard data is: bounds of masks and segments, misfit of points, gain of the vote, shortcuts",
+        True,
+    ),
     Verb("predict", "labelfree.cli.predict", "label an image, a folder of images, a PLY cloud or a scene"),
     Verb(
         "table",

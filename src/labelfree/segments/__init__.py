@@ -1,0 +1,1 @@
+"""Segments: groups of neighbouring points of similar normal and colour, found without classes."""
