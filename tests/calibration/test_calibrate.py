@@ -27,8 +27,10 @@ class NoisyTruth:
     text = torch.eye(len(CLASSES))
 
     def labels(self, frame: Frame, size: tuple[int, int]) -> NDArray[np.uint8]:
+        truth = frame.load_labels()
+        assert truth is not None
         wrong = np.random.default_rng(int(frame.name)).random(size) < 0.25
-        return np.where(wrong, 0, frame.load_labels()).astype(np.uint8)
+        return np.where(wrong, 0, truth).astype(np.uint8)
 
     def mask_ids(self, frame: Frame, size: tuple[int, int]) -> NDArray[np.uint16]:
         truth = frame.load_labels()

@@ -62,7 +62,7 @@ def test_a_world_and_its_teachers(tmp_path: Path, capsys: pytest.CaptureFixture[
         (["{captures}", "--clip", "rooms"], "both teachers"),
         (["{captures}", "--classes", "one"], "--classes"),
         (["{captures}", "--clip", "rooms", "--sam", "./none"], "none"),
-        (["{captures}", "--out", "{captures}/classes.txt"], "--out"),
+        (["{captures}", "--out", "{captures}/one/classes.txt"], "--out"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_2(

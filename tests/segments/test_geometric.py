@@ -18,7 +18,7 @@ def cells_of(grid: VoxelGrid) -> NDArray[np.int64]:  # [V, 3]
 
 def cloud(seed: int = 0, points: int = 400) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     random = np.random.default_rng(seed)
-    places = random.normal(scale=0.2, size=(points, 3)) + (1000, -20, 3)
+    places = random.normal(scale=0.2, size=(points, 3)) + np.array([1000, -20, 3])
     return places.astype(np.float32), random.integers(0, 256, (points, 3)).astype(np.uint8)
 
 
@@ -91,8 +91,8 @@ def test_weights_follow_the_formula() -> None:
     )
     np.testing.assert_allclose(colour_description(colours)[2], last)
     weights = edge_weights(edges, normals, colours, 0.3, 1.0)
-    np.testing.assert_allclose(weights, [0, 0.3 + np.linalg.norm(first - last)])
-    np.testing.assert_allclose(edge_weights(edges, normals, None, 0.3, 1.0), [0, 0.3])
+    np.testing.assert_allclose(weights, np.array([0, 0.3 + float(np.linalg.norm(first - last))]))
+    np.testing.assert_allclose(edge_weights(edges, normals, None, 0.3, 1.0), np.array([0, 0.3]))
 
 
 def test_planes_of_a_corner_are_segments() -> None:
