@@ -13,6 +13,7 @@ from labelfree.config.recipe_files import recipe_path
 from labelfree.config.run_config import RunConfig
 from labelfree.errors import InputError
 from labelfree.paper_tables.rows import ALL_ROWS, ROWS_DIR, TABLE_1, TABLE_2, PaperValues, paper_table
+from labelfree.paper_tables.schedule import row_settings
 
 CLIP_2D, CLIP_3D, NET_2D, NET_3D = "clip_2d", "clip_3d", "net_2d", "net_3d"
 NO_SAM: dict[str, Any] = {"labels.refine": False, "switch.refine": False}
@@ -31,7 +32,7 @@ ABLATED: dict[str, dict[str, Any]] = {
     "images_half": {"train.images_factor": 0.5},
     "images_double": {"train.images_factor": 2.0},
     "full": {},
-    "maskclip": {"system": "clip"},
+    "maskclip": {"system": "clip", "predict.views": "average"},
     "maskclip++": NO_SAM
     | {
         "labels.latent_target": "none",
@@ -41,7 +42,7 @@ ABLATED: dict[str, dict[str, Any]] = {
     },
     "openscene": {"system": "openscene"},
     "clip2scene": NO_SAM
-    | {"train.modalities": ("3d",), "labels.latent_target": "clip", "switch.pool_3d": (CLIP_3D, NET_3D)},
+    | {"labels.latent_target": "clip", "switch.pool_2d": (CLIP_2D, NET_2D), "switch.pool_3d": (CLIP_3D, NET_3D)},
     "cns": {},
 }
 """What each row changes, as the paper describes it; the test below finds every other difference."""
@@ -78,6 +79,20 @@ def test_a_row_changes_what_it_ablates_and_nothing_else(row: Any, world: Path, w
     if row.name == "wo_clip" and whole.switch.align:  # the frequencies of CLIP's labels are CLIP's too
         expected["switch.align"] = False
     assert changes(whole, read_settings(world, overlays=[row.path])) == expected
+
+
+def test_the_papers_loss_changes_three_settings_of_every_row(world: Path) -> None:
+    lab, paper = row_settings(world), row_settings(world, loss="paper")
+    assert lab.keys() == paper.keys() == {row.overlay for row in ALL_ROWS}
+    printed = {"train.class_balance": 0.0, "switch.align": False, "train.average_decay": 0.0}
+    for name, config in lab.items():
+        expected = {key: value for key, value in printed.items() if flat(asdict(config))[key] != value}
+        assert changes(config, paper[name]) == expected
+
+
+def test_no_override_brings_an_extension_back_into_the_papers_loss() -> None:
+    config = row_settings(recipe_path("rooms"), ["--train.class_balance=0.5"], "paper")["full"]
+    assert (config.train.class_balance, config.train.average_decay, config.switch.align) == (0.0, 0.0, False)
 
 
 def test_every_overlay_belongs_to_a_row_and_is_a_few_lines() -> None:

@@ -42,12 +42,12 @@ class FakeRunner:
 
 
 @pytest.fixture(scope="module")
-def settings() -> dict[Path, RunConfig]:
+def settings() -> dict[str, RunConfig]:
     return row_settings(recipe_path("rooms"), ["--train.epochs=2"])
 
 
 @pytest.fixture
-def schedule(settings: dict[Path, RunConfig], tmp_path: Path) -> Schedule:
+def schedule(settings: dict[str, RunConfig], tmp_path: Path) -> Schedule:
     return Schedule(settings, "rooms", tmp_path)
 
 
@@ -68,13 +68,29 @@ def test_a_run_per_row_and_seed_in_a_folder_of_its_own(schedule: Schedule, tmp_p
 def test_rows_with_equal_settings_share_their_run(schedule: Schedule) -> None:
     names = {row.name: schedule.job(row, 0).row for row in TABLE_1.rows}
     assert names == {
-        "maskclip": "baseline", "maskclip++": "maskclip++", "openscene": "openscene", "clip2scene": "clip2scene",
+        "maskclip": "maskclip", "maskclip++": "maskclip++", "openscene": "openscene", "clip2scene": "clip2scene",
         "cns": "full",
     }  # fmt: skip
     fake = FakeRunner()
     carry_out(jobs_of(schedule, TABLE_2, (0,)), fake)
     carry_out(jobs_of(schedule, TABLE_1, (0,)), fake)
-    assert len(fake.rows) == len(set(fake.rows)) == 13 + 3
+    assert len(fake.rows) == len(set(fake.rows)) == 13 + 4
+
+
+@pytest.mark.parametrize("recipe", ["rooms", "scannet"])
+def test_runs_of_both_losses_lie_side_by_side(recipe: str, tmp_path: Path) -> None:
+    """Recipe scannet has the paper's loss: its runs differ in folder and key only, and are not shared either."""
+    lab = Schedule(row_settings(recipe_path(recipe)), "data", tmp_path)
+    paper = Schedule(row_settings(recipe_path(recipe), loss="paper"), "data", tmp_path, "paper")
+    fakes = FakeRunner(), FakeRunner()
+    for schedule, fake in zip((lab, paper), fakes):
+        carry_out(jobs_of(schedule, TABLE_2, (7,), "full baseline"), fake)
+    assert fakes[0].rows == fakes[1].rows == [("full", 7), ("baseline", 7)]
+    jobs = [*jobs_of(lab, TABLE_2, (7,)), *jobs_of(paper, TABLE_2, (7,))]
+    assert len({job.key for job in jobs}) == len({job.folder for job in jobs}) == 26
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["seed-7", "seed-7-paper"]
+    moved = replace(lab, loss="paper")  # the same settings under the other version
+    assert {job.key for job in jobs_of(moved, TABLE_2, (7,))}.isdisjoint(job.key for job in jobs[:13])
 
 
 @pytest.mark.parametrize("kill_at", range(13))

@@ -21,10 +21,10 @@ from labelfree.errors import InputError
 from labelfree.files.atomic import write_text
 from labelfree.files.leftovers import remove_leftovers
 from labelfree.files.outputs import OutputFolder
-from labelfree.paper_tables.data import Captures, TableData, weights_digest
+from labelfree.paper_tables.data import Captures, TableData
 from labelfree.paper_tables.render import COLUMNS, table_json, table_markdown, worlds_markdown
 from labelfree.paper_tables.row_runner import RowRunner
-from labelfree.paper_tables.rows import PaperTable, Row, paper_table
+from labelfree.paper_tables.rows import LOSSES, PaperTable, Row, paper_table
 from labelfree.paper_tables.run_result import Measures
 from labelfree.paper_tables.schedule import Job, Run, Schedule, carry_out, finished, row_settings, seconds_left
 from labelfree.paper_tables.spread_runs import Claim, DeviceWorkers, Failure, RunWork, spread_runs
@@ -54,6 +54,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--first-seed", type=int, default=1, help="first seed (default: 1)")
     parser.add_argument("--rows", default=None, help="comma-separated rows to run (default: all)")
+    parser.add_argument(
+        "--loss",
+        choices=LOSSES,
+        default="lab",
+        help="lab: the recipe's loss; paper: Eq. 5-7 as printed, without class weights, switch.align and averaged "
+        "weights, in tableN-paper.json (default: lab)",
+    )
     parser.add_argument(
         "--out",
         type=Path,
@@ -106,7 +113,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
         plans = [_plan(options, table, world, out, overrides) for world, out in _worlds(options)]
         for plan in plans:
             _check(plan)
-            stem = plan.schedule.out / f"table{table.number}"
+            stem = _stem(table, plan.schedule)
             worlds = [stem.with_name(f"{stem.name}-worlds.md")] if len(plans) > 1 and plan is plans[0] else []
             OutputFolder(plan.schedule.out).claim([stem.with_suffix(".json"), stem.with_suffix(".md"), *worlds])
         failures = [failure for plan in plans for failure in _carry_out(plan, table, options.device, devices, engine)]
@@ -125,7 +132,8 @@ def _page(plans: Sequence[Plan], table: PaperTable) -> str:
         return pages[0]
     runs = [table_runs(table, plan.world, plan.schedule, plan.seeds) for plan in plans]
     page = worlds_markdown(runs, command_line())
-    write_text(plans[0].schedule.out / f"table{table.number}-worlds.md", page)
+    stem = _stem(table, plans[0].schedule)
+    write_text(stem.with_name(f"{stem.name}-worlds.md"), page)
     return page
 
 
@@ -142,9 +150,8 @@ def _devices(options: argparse.Namespace) -> tuple[str, ...]:
 def _plan(options: argparse.Namespace, table: PaperTable, world: str, out: Path, overrides: Sequence[str]) -> Plan:
     rows = [table.row(name.strip()) for name in options.rows.split(",")] if options.rows else table.rows
     seeds, recipe, cache = _seeds(options), recipe_path(world), Path(options.cache or out / "cache")
-    data, settings = _data(options, world, out, cache), row_settings(recipe, overrides)
-    whole = settings[table.row(table.full).path]
-    schedule = Schedule(settings, f"{data.identity} {weights_digest(whole)}", out)
+    data = _data(options, world, out, cache)
+    schedule = Schedule(row_settings(recipe, overrides, options.loss), data.identity, out, options.loss)
     return Plan(world, tuple(rows), seeds, data, schedule, cache)
 
 
@@ -153,8 +160,8 @@ def _check(plan: Plan) -> None:
     check_out(plan.schedule.out)
     check_out(plan.cache, what="--cache")
     for row in plan.rows:
-        check_extras(plan.schedule.settings[row.path])
-        check_teachers(plan.schedule.settings[row.path])
+        check_extras(plan.schedule.settings[row.overlay])
+        check_teachers(plan.schedule.settings[row.overlay])
 
 
 def _carry_out(
@@ -184,13 +191,18 @@ def _carry_out(
 
 
 def write_table(table: PaperTable, world: str, schedule: Schedule, seeds: Sequence[int]) -> str:
-    """Write `OUT/tableN.json` and `.md` from the finished runs; return the Markdown."""
+    """Write `OUT/tableN.json` and `.md`, or `tableN-paper`, from the finished runs; return the Markdown."""
     runs, command = table_runs(table, world, schedule, seeds), command_line()
-    stem = schedule.out / f"table{table.number}"
+    stem = _stem(table, schedule)
     page = table_markdown(runs, command)
     write_text(stem.with_suffix(".json"), json.dumps(table_json(runs, command), indent=1, allow_nan=False) + "\n")
     write_text(stem.with_suffix(".md"), page)
     return page
+
+
+def _stem(table: PaperTable, schedule: Schedule) -> Path:
+    """Return the path of a table's files without their suffix."""
+    return schedule.out / f"table{table.number}{schedule.version}"
 
 
 def _seeds(options: argparse.Namespace) -> tuple[int, ...]:

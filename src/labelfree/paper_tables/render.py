@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from labelfree.evaluation.method_results import MISSING, Table
-from labelfree.paper_tables.rows import Row
+from labelfree.paper_tables.rows import Loss, Row
 from labelfree.paper_tables.statistics import Estimate, Interval
 from labelfree.paper_tables.summary import SIDES, Difference, Measure, Side, TableRuns
 
@@ -18,6 +18,8 @@ COLUMNS: dict[str, tuple[tuple[Side, str], ...]] = {
     "streets": (("3d", "nuScenes 3D"), ("2d", "nuImages 2D")),
 }
 """For each of the lab's worlds: its modalities in the paper's order, each with its column of the paper."""
+
+_LOSS_TITLES: dict[Loss, str] = {"lab": "", "paper": ", loss of the paper"}
 
 EXPLANATION = (
     "Every number is in percent. ± is the 95 % interval of the mean over seeds (Student's t). Differences are paired: "
@@ -35,6 +37,7 @@ def table_json(runs: TableRuns, command: str) -> dict[str, Any]:
         "seeds": list(runs.seeds),
         "table": runs.table.number,
         "world": runs.world,
+        "loss": runs.loss,
         "unit": "percent",
         "complete": runs.complete,
         "rows": {row.name: _row_json(runs, row) for row in runs.table.rows},
@@ -44,7 +47,8 @@ def table_json(runs: TableRuns, command: str) -> dict[str, Any]:
 def table_markdown(runs: TableRuns, command: str) -> str:
     """Return a page in Markdown: 2D, 3D, and the gains over the baseline that the paper prints in parentheses."""
     table = runs.table
-    parts = [f"# Table {table.number}: {table.title}, world {runs.world}", _provenance(runs, command), EXPLANATION]
+    title = f"# Table {table.number}: {table.title}, world {runs.world}{_LOSS_TITLES[runs.loss]}"
+    parts = [title, _provenance(runs, command), EXPLANATION]
     for side in SIDES:
         parts += [f"## {side.upper()}", _side_table(runs, side).markdown()]
     parts += [f"## mIoU over {table.baseline}", _gain_table(runs).markdown()]
@@ -66,7 +70,7 @@ def worlds_markdown(worlds: Sequence[TableRuns], command: str) -> str:
     provenance = f"`{command}`; mIoU in percent ± its 95 % interval over seeds; source revision {commits}."
     state = [f"**World {runs.world}: not finished, see its own table.**" for runs in worlds if not runs.complete]
     parts = [
-        f"# Table {table.number}: {table.title}, worlds {names}",
+        f"# Table {table.number}: {table.title}, worlds {names}{_LOSS_TITLES[worlds[0].loss]}",
         provenance,
         *state,
         Table(tuple(header), tuple(rows)).markdown(),

@@ -23,7 +23,8 @@ from labelfree.errors import InputError
 from labelfree.files.atomic import atomic_folder, write_text
 from labelfree.files.documents import read_json
 from labelfree.files.presence import is_there
-from labelfree.paper_tables.rows import ALL_ROWS, Row
+from labelfree.paper_tables.data import weights_digest
+from labelfree.paper_tables.rows import ALL_ROWS, LOSS_OVERLAYS, Loss, Row
 from labelfree.paper_tables.run_result import Measures, RunResult, read_result, write_result
 
 JOB = "job.json"
@@ -52,25 +53,32 @@ Attempt = Literal["done", "finished", "held"]
 """What became of a run: done here, finished before, or held by another process."""
 
 
-def row_settings(recipe: Path, overrides: Sequence[str] = ()) -> dict[Path, RunConfig]:
-    """Return the settings of every overlay over a world's recipe."""
-    overlays = dict.fromkeys(row.path for row in ALL_ROWS)
-    return {path: read_settings(recipe, overrides, (path,)) for path in overlays}
+def row_settings(recipe: Path, overrides: Sequence[str] = (), loss: Loss = "lab") -> dict[str, RunConfig]:
+    """Return the settings of every overlay over a world's recipe, by the overlay's name, with a version's loss."""
+    overlays = {row.overlay: row.path for row in ALL_ROWS}
+    return {name: read_settings(recipe, overrides, (path, *LOSS_OVERLAYS[loss])) for name, path in overlays.items()}
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """The runs of both tables in one folder, `OUT/runs/seed-S/ROW`."""
+    """The runs of all tables: `OUT/runs/seed-S/ROW`, or `OUT/runs/seed-S-paper/ROW` with the paper's loss."""
 
-    settings: Mapping[Path, RunConfig]
-    """Of every overlay; see `row_settings`."""
+    settings: Mapping[str, RunConfig]
+    """Of every overlay, by its name; see `row_settings`."""
     identity: str
-    """Name of the data and the shipped weights; part of each run's key."""
+    """Name of the data; part of each run's key, like the version and the lab's weights that the run uses."""
     out: Path
+    loss: Loss = "lab"
+    """The version of the tables; its runs are never used for another version."""
+
+    @property
+    def version(self) -> str:
+        """Return what the names of a version's files and folders end in; empty for the lab's loss."""
+        return "" if self.loss == "lab" else f"-{self.loss}"
 
     def job(self, row: Row, seed: int) -> Job:
         """Return the run of a row with a seed."""
-        config = replace(self.settings[row.path], seed=seed)
+        config = replace(self.settings[row.overlay], seed=seed)
         plain = replace(config, predict=PredictConfig())
         other = self._owner(plain)
         like = None if other is None or plain == config else self._as_job(other, plain)
@@ -88,12 +96,13 @@ class Schedule:
         return tuple(jobs.values())
 
     def _owner(self, config: RunConfig) -> Row | None:
-        """Return the first row, in either table, with these settings."""
-        return next((row for row in ALL_ROWS if replace(self.settings[row.path], seed=config.seed) == config), None)
+        """Return the first row, in any table, with these settings."""
+        return next((row for row in ALL_ROWS if replace(self.settings[row.overlay], seed=config.seed) == config), None)
 
     def _as_job(self, owner: Row, config: RunConfig, like: Job | None = None) -> Job:
-        folder = self.out / "runs" / f"seed-{config.seed}" / owner.name
-        return Job(owner.name, config.seed, config, folder, run_key(config, self.identity), like)
+        folder = self.out / "runs" / f"seed-{config.seed}{self.version}" / owner.name
+        identity = f"{self.identity} {weights_digest(config)}{self.version}"
+        return Job(owner.name, config.seed, config, folder, run_key(config, identity), like)
 
 
 def run_key(config: RunConfig, identity: str) -> str:

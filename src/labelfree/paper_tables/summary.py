@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from labelfree.paper_tables.rows import PaperTable, Row
+from labelfree.paper_tables.rows import Loss, PaperTable, Row
 from labelfree.paper_tables.run_result import RunResult
 from labelfree.paper_tables.schedule import Schedule, finished
 from labelfree.paper_tables.statistics import Estimate, estimate, paired_difference, sign_agrees
@@ -38,6 +38,7 @@ class TableRuns:
     world: str
     seeds: tuple[int, ...]
     runs: tuple[tuple[RunResult | None, ...], ...]
+    loss: Loss = "lab"
 
     @property
     def complete(self) -> bool:
@@ -83,7 +84,7 @@ class TableRuns:
 def table_runs(table: PaperTable, world: str, schedule: Schedule, seeds: Sequence[int]) -> TableRuns:
     """Return the finished runs of a table."""
     runs = tuple(tuple(finished(schedule.job(row, seed)) for seed in seeds) for row in table.rows)
-    return TableRuns(table, world, tuple(seeds), runs)
+    return TableRuns(table, world, tuple(seeds), runs, schedule.loss)
 
 
 def _number(run: RunResult, measure: Measure, side: Side) -> float | None:

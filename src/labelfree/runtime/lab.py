@@ -56,11 +56,14 @@ def starting_weights(name: str | None, part: str) -> Path | str | None:
     return shipped(name, part) or name
 
 
+def lab_folder(name: str | None, part: str) -> Path | None:
+    """Return the folder of the lab's weights, whether or not it exists, if `name` is a world, else None."""
+    return weights_folder(name, part) if name in WORLDS else None
+
+
 def shipped(name: str | None, part: str) -> Path | None:
     """Return the folder of the lab's weights if `name` is a world, else None. Raises an InputError if it is empty."""
-    if name not in WORLDS:
-        return None
-    folder = weights_folder(name, part)
-    if not (folder / MODEL).is_file():
+    folder = lab_folder(name, part)
+    if folder is not None and not (folder / MODEL).is_file():
         raise InputError(f"'{name}' means {folder}, which holds no {MODEL}: train it (docs/lab.md).")
     return folder
