@@ -15,6 +15,11 @@ from labelfree.paper_tables import schedule as schedule_module
 from labelfree.paper_tables.rows import TABLE_1, TABLE_2, PaperTable
 from labelfree.paper_tables.run_result import RESULT, Measures, RunResult, read_result, write_result
 from labelfree.paper_tables.schedule import Job, Schedule, carry_out, finished, row_settings, run_key, seconds_left
+from labelfree.paper_tables.summary import table_runs
+from labelfree.vocabulary import Vocabulary
+from labelfree_lab.rooms.dataset import LabSize
+from labelfree_lab.shapes.primitives import CLASS_NAMES
+from labelfree_lab.tables import LabRooms
 
 
 class Killed(Exception):
@@ -63,6 +68,28 @@ def test_a_run_per_row_and_seed_in_a_folder_of_its_own(schedule: Schedule, tmp_p
     assert jobs[1].folder == tmp_path / "runs" / "seed-4" / "baseline"
     assert len({job.folder for job in jobs}) == len({job.key for job in jobs}) == 26
     assert all(job.config.seed == job.seed and job.config.train.epochs == 2 for job in jobs)
+
+
+def test_a_row_may_have_fewer_seeds(schedule: Schedule) -> None:
+    rows = [TABLE_2.row(name) for name in ("full", "wo_ct")]
+    jobs = schedule.jobs(rows, (4, 5, 6), TABLE_2.row("full"), {"wo_ct": 2})
+    assert [(job.seed, job.row) for job in jobs] == [(4, "full"), (4, "wo_ct"), (5, "full"), (5, "wo_ct"), (6, "full")]
+
+
+def test_even_seeds_have_the_second_pair_of_teachers(settings: dict[str, RunConfig], tmp_path: Path) -> None:
+    data = LabRooms(tmp_path, LabSize(), Vocabulary.from_names(CLASS_NAMES), "rooms-b")
+    one, both = Schedule(settings, "rooms", tmp_path), Schedule(settings, "rooms", tmp_path, teachers=data.teachers)
+    full = TABLE_2.row("full")
+    names = [both.job(full, seed).config.teachers for seed in (201, 202)]
+    assert [(each.clip, each.sam) for each in names] == [("rooms", "rooms"), ("rooms-b", "rooms-b")]
+    assert both.job(full, 201).key == one.job(full, 201).key
+    assert both.job(full, 202).key != one.job(full, 202).key
+    assert [both.job(TABLE_1.row("cns"), seed).row for seed in (201, 202)] == ["full", "full"]
+    assert both.job(TABLE_2.row("post_refine"), 202).trained_like == both.job(full, 202)
+    assert table_runs(TABLE_2, "rooms", both, (201, 202)).teachers == ("rooms", "rooms-b")
+    mine = row_settings(recipe_path("rooms"), ["--teachers.clip=mine"])
+    teachers = replace(both, settings=mine).job(full, 202).config.teachers
+    assert (teachers.clip, teachers.sam) == ("mine", "rooms-b")
 
 
 def test_rows_with_equal_settings_share_their_run(schedule: Schedule) -> None:

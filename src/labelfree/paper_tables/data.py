@@ -40,6 +40,9 @@ class TableData(Protocol):
     def open(self, seed: int) -> TableScenes:
         """Return the scenes of a seed; missing ones are built."""
 
+    def teachers(self, seed: int) -> str | None:
+        """Return the lab's pair of teachers of a seed, such as `rooms-b`; None for those of the recipe."""
+
 
 @dataclass(frozen=True)
 class Captures:
@@ -53,6 +56,10 @@ class Captures:
     def open(self, seed: int) -> TableScenes:
         """Return the scenes, checked on the first call. Raises an `InputError` if the check fails."""
         return self._checked
+
+    def teachers(self, seed: int) -> str | None:
+        """Return None: the recipe names the teachers."""
+        return None
 
     @cached_property
     def _checked(self) -> TableScenes:

@@ -1,4 +1,4 @@
-"""The rows of the paper's Tables 1 and 2: a name, an overlay over a world's recipe, and the paper's values."""
+"""The rows of the paper's Tables 1 and 2, and of Table 3: a name, an overlay over a world's recipe, paper's values."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class Row:
     outdoor: PaperValues = PaperValues()
     """2D on nuImages, 3D on nuScenes."""
 
-    @property
-    def path(self) -> Path:
-        """Return the path of the overlay."""
-        return ROWS_DIR / f"{self.overlay}.yaml"
+    def path(self, world: str | None = None) -> Path:
+        """Return the path of the overlay; `NAME.WORLD.yaml` if one of the lab's worlds has its own."""
+        own = ROWS_DIR / f"{self.overlay}.{world}.yaml"
+        return own if own.is_file() else ROWS_DIR / f"{self.overlay}.yaml"
 
     def paper(self, world: str) -> PaperValues:
         """Return the paper's values for a world: those of nuImages and nuScenes outdoors, else of ScanNet."""
@@ -114,15 +114,31 @@ TABLE_2 = PaperTable(
     baseline="baseline",
 )
 
-TABLES = (TABLE_1, TABLE_2)
+NO_VALUES = (PaperValues(), PaperValues())
 
-ALL_ROWS = (*TABLE_2.rows, *TABLE_1.rows)
+TABLE_3 = PaperTable(
+    3,
+    "Initial weights of the networks",
+    (
+        Row("wo_cns", "Labels of CLIP and SAM", "wo_cns", *NO_VALUES),
+        Row("start_none", "Random", "start_none", *NO_VALUES),
+        Row("start_selfsup", "Self-supervision", "start_selfsup", *NO_VALUES),
+        Row("start_tags", "Image tags", "start_tags", *NO_VALUES),
+    ),
+    full="start_selfsup",
+    baseline="wo_cns",
+)
+"""Not in the paper, and only in the lab's worlds: what the networks gain over their labels from each start."""
+
+TABLES = (TABLE_1, TABLE_2, TABLE_3)
+
+ALL_ROWS = (*TABLE_2.rows, *TABLE_1.rows, *TABLE_3.rows)
 """Every row; rows with equal settings share one run, which is named after the first of them."""
 
 
 def paper_table(number: int) -> PaperTable:
-    """Return Table 1 or Table 2. Raises an `InputError` for another number."""
+    """Return a table by number. Raises an `InputError` if there is none."""
     for table in TABLES:
         if table.number == number:
             return table
-    raise InputError(f"There is no table {number}: the paper's tables are 1 and 2.")
+    raise InputError(f"There is no table {number}: the paper's tables are 1 and 2, and 3 compares initial weights.")

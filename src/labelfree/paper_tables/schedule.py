@@ -26,6 +26,7 @@ from labelfree.files.presence import is_there
 from labelfree.paper_tables.data import weights_digest
 from labelfree.paper_tables.rows import ALL_ROWS, LOSS_OVERLAYS, Loss, Row
 from labelfree.paper_tables.run_result import Measures, RunResult, read_result, write_result
+from labelfree.runtime.lab import WORLDS, world_of
 
 JOB = "job.json"
 TRAINING = "training"
@@ -54,9 +55,22 @@ Attempt = Literal["done", "finished", "held"]
 
 
 def row_settings(recipe: Path, overrides: Sequence[str] = (), loss: Loss = "lab") -> dict[str, RunConfig]:
-    """Return the settings of every overlay over a world's recipe, by the overlay's name, with a version's loss."""
-    overlays = {row.overlay: row.path for row in ALL_ROWS}
+    """Return the settings of every overlay over a world's recipe, by the overlay's name, with a version's loss.
+
+    Overlays that only the lab's worlds have are left out for other recipes.
+    """
+    world = recipe_world(recipe)
+    overlays = {row.overlay: path for row in ALL_ROWS if (path := row.path(world)).is_file()}
     return {name: read_settings(recipe, overrides, (path, *LOSS_OVERLAYS[loss])) for name, path in overlays.items()}
+
+
+def recipe_world(recipe: Path) -> str | None:
+    """Return the lab's world that a recipe's name begins with, such as `rooms`; None for other recipes."""
+    return next((world for world in WORLDS if recipe.stem.startswith(world)), None)
+
+
+def recipes_own(seed: int) -> None:
+    """Return None: every seed has the teachers of the recipe."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +84,8 @@ class Schedule:
     out: Path
     loss: Loss = "lab"
     """The version of the tables; its runs are never used for another version."""
+    teachers: Callable[[int], str | None] = recipes_own
+    """The lab's pair of teachers of a seed, such as `rooms-b`, if it is not the recipe's; `TableData.teachers`."""
 
     @property
     def version(self) -> str:
@@ -78,26 +94,45 @@ class Schedule:
 
     def job(self, row: Row, seed: int) -> Job:
         """Return the run of a row with a seed."""
-        config = replace(self.settings[row.overlay], seed=seed)
+        config = self.config(row, seed)
         plain = replace(config, predict=PredictConfig())
         other = self._owner(plain)
         like = None if other is None or plain == config else self._as_job(other, plain)
         owner = self._owner(config)
         return self._as_job(owner or row, config, like)
 
-    def jobs(self, rows: Sequence[Row], seeds: Sequence[int], first: Row) -> tuple[Job, ...]:
-        """Return the runs of the rows, ordered by seed, each once.
+    def config(self, row: Row, seed: int) -> RunConfig:
+        """Return the settings of a row with a seed."""
+        config, pair = self.settings[row.overlay], self.teachers(seed)
+        teachers = config.teachers
+        if pair is not None:  # teachers that an override names stay
+            clip, sam = (pair if name == world_of(pair) else name for name in (teachers.clip, teachers.sam))
+            teachers = replace(teachers, clip=clip, sam=sam)
+        return replace(config, seed=seed, teachers=teachers)
+
+    def jobs(
+        self, rows: Sequence[Row], seeds: Sequence[int], first: Row, counts: Mapping[str, int] | None = None
+    ) -> tuple[Job, ...]:
+        """Return the runs of the rows, ordered by seed, each once; a row in `counts` has only so many first seeds.
 
         Within a seed, row `first` comes first if it is among the rows: all differences are relative to it, and a long
         run at the start gives an early estimate of the time left.
         """
+        counts = counts or {}
         ordered = sorted(rows, key=lambda row: row != first)
-        jobs = {job.folder: job for seed in seeds for row in ordered for job in [self.job(row, seed)]}
+        wanted = (
+            (row, seed)
+            for place, seed in enumerate(seeds)
+            for row in ordered
+            if place < counts.get(row.name, len(seeds))
+        )
+        jobs = {job.folder: job for row, seed in wanted for job in [self.job(row, seed)]}
         return tuple(jobs.values())
 
     def _owner(self, config: RunConfig) -> Row | None:
         """Return the first row, in any table, with these settings."""
-        return next((row for row in ALL_ROWS if replace(self.settings[row.overlay], seed=config.seed) == config), None)
+        known = (row for row in ALL_ROWS if row.overlay in self.settings)
+        return next((row for row in known if self.config(row, config.seed) == config), None)
 
     def _as_job(self, owner: Row, config: RunConfig, like: Job | None = None) -> Job:
         folder = self.out / "runs" / f"seed-{config.seed}{self.version}" / owner.name
