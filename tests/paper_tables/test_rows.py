@@ -39,7 +39,6 @@ ABLATED: dict[str, dict[str, Any]] = {
         "labels.latent_target": "none",
         "switch.pool_2d": (NET_2D,),
         "switch.pool_3d": (NET_3D,),
-        "switch.align": True,
     },
     "openscene": {"system": "openscene"},
     "clip2scene": NO_SAM

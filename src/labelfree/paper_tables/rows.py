@@ -9,6 +9,11 @@ from typing import Literal, get_args
 from labelfree.errors import InputError
 
 ROWS_DIR = Path(__file__).parent / "rows"
+TUNED_DIR = Path(__file__).parent / "tuned"
+"""For each of the lab's worlds a folder with the tuned settings of each system (`benchmarks/tuning.py`)."""
+
+SYSTEMS = ("maskclip++", "openscene", "clip2scene", "cns")
+"""The systems that are trained, each a row of Table 1; each is tuned, and Tables 2 and 3 have the settings of `cns`."""
 
 Loss = Literal["lab", "paper"]
 """Version of a table: `lab` trains with the recipe's loss, `paper` with Eq. 5-7 as printed."""
@@ -44,6 +49,11 @@ class Row:
         """Return the path of the overlay; `NAME.WORLD.yaml` if one of the lab's worlds has its own."""
         own = ROWS_DIR / f"{self.overlay}.{world}.yaml"
         return own if own.is_file() else ROWS_DIR / f"{self.overlay}.yaml"
+
+    def tuned(self, world: str | None) -> Path:
+        """Return the path of the tuned settings of its system, whether or not there are any."""
+        system = self.name if self.name in SYSTEMS else "cns"
+        return TUNED_DIR / str(world) / f"{system}.yaml"
 
     def paper(self, world: str) -> PaperValues:
         """Return the paper's values for a world: those of nuImages and nuScenes outdoors, else of ScanNet."""

@@ -57,11 +57,16 @@ Attempt = Literal["done", "finished", "held"]
 def row_settings(recipe: Path, overrides: Sequence[str] = (), loss: Loss = "lab") -> dict[str, RunConfig]:
     """Return the settings of every overlay over a world's recipe, by the overlay's name, with a version's loss.
 
-    Overlays that only the lab's worlds have are left out for other recipes.
+    Tuned settings of the row's system come between the recipe and the overrides. Overlays that only the lab's worlds
+    have are left out for other recipes.
     """
-    world = recipe_world(recipe)
-    overlays = {row.overlay: path for row in ALL_ROWS if (path := row.path(world)).is_file()}
-    return {name: read_settings(recipe, overrides, (path, *LOSS_OVERLAYS[loss])) for name, path in overlays.items()}
+    world, settings = recipe_world(recipe), dict[str, RunConfig]()
+    for row in ALL_ROWS:
+        path, tuned = row.path(world), row.tuned(world)
+        if path.is_file():
+            overlays = (path, *LOSS_OVERLAYS[loss])
+            settings[row.overlay] = read_settings(recipe, overrides, overlays, (tuned,) if tuned.is_file() else ())
+    return settings
 
 
 def recipe_world(recipe: Path) -> str | None:
