@@ -25,7 +25,6 @@ from labelfree.cli.arguments import with_preset_colours
 from labelfree.config.recipe_files import recipe_path
 from labelfree.evaluation.method_results import MISSING, Table
 from labelfree.files.atomic import write_text
-from labelfree.paper_tables.data import weights_digest
 from labelfree.paper_tables.row_runner import RowRunner
 from labelfree.paper_tables.rows import TABLE_2
 from labelfree.paper_tables.schedule import Schedule, carry_out, row_settings
@@ -114,7 +113,7 @@ def measure_point(
     point: Point, data: LabRooms, seeds: Sequence[int], out: Path, table: Path, overrides: Sequence[str]
 ) -> TableRuns:
     settings = row_settings(recipe_path("rooms"), [*overrides, *point.overrides])
-    identity = f"{data.identity} {weights_digest(settings[ROWS[-1].path])} {point.truth}".strip()
+    identity = f"{data.identity} {point.truth}".strip()
     as_in_the_table = not (overrides or point.overrides or point.truth)
     place = table if as_in_the_table else out / point.name.split(" (")[0].replace(" ", "-")
     schedule = Schedule(settings, identity, place)

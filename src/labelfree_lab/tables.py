@@ -27,6 +27,12 @@ class LabWorld(Generic[SizeT]):
     folder: Path
     size: SizeT
     vocabulary: Vocabulary
+    second_teachers: str | None = None
+    """Name of the pair of teachers of even seeds, such as `rooms-b`; None if all seeds have the recipe's."""
+
+    def teachers(self, seed: int) -> str | None:
+        """Return the pair of teachers of a seed; odd seeds have the recipe's, None."""
+        return None if seed % 2 else self.second_teachers
 
     @property
     def identity(self) -> str:
@@ -61,20 +67,22 @@ class LabStreets(LabWorld[StreetSize]):
 
 
 def open_world(
-    world: str, folder: Path, scenes: int | None, held_out: int | None, views: int | None
+    world: str, folder: Path, scenes: int | None, held_out: int | None, views: int | None, second: str | None = None
 ) -> LabRooms | LabStreets | None:
     """Return the world that a recipe's name begins with, `rooms`, `clean` or `streets`; None for other recipes.
 
     `scenes` is the number of training rooms or drives, `held_out` that of held-out ones, and `views` that of images per
-    room or key frames per training drive. None leaves a number at its default.
+    room or key frames per training drive. None leaves a number at its default. `second` is the pair of teachers of even
+    seeds, if not the recipe's.
     """
     if world.startswith("streets"):
         drives = {"train_drives": scenes, "train_key_frames": views, "held_out_drives": held_out}
-        return LabStreets(folder, StreetSize(**_given(drives)), Vocabulary.parse("nuscenes16"))
+        return LabStreets(folder, StreetSize(**_given(drives)), Vocabulary.parse("nuscenes16"), second)
     if world.startswith(("rooms", "clean")):
         rooms = {"train_rooms": scenes, "train_views": views, "held_out_rooms": held_out, "held_out_views": views}
         size = replace(LabSize(**_given(rooms)), style=(LIVED_IN if world.startswith("rooms") else CLEAN).name)
-        return LabRooms(folder, size, with_preset_colours(Vocabulary.from_names(CLASS_NAMES)))
+        names = with_preset_colours(Vocabulary.from_names(CLASS_NAMES))
+        return LabRooms(folder, size, names, second)
     return None
 
 

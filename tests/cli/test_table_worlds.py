@@ -57,6 +57,46 @@ def test_both_worlds(told: list[tuple[str, str, int]], tmp_path: Path, capsys: p
     assert (out / "streets" / "runs" / "seed-2").is_dir()
 
 
+def test_initial_weights_and_rows_with_fewer_seeds(
+    told: list[tuple[str, str, int]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Table 3 without the self-supervised weights, then with them; the recipe's own start shares the run of `full`."""
+    out = ["--out", str(tmp_path / "out"), "--seeds", "2"]
+    assert main(["table", "3", *out]) == 2
+    assert "'rooms-selfsup' means" in capsys.readouterr().err.splitlines()[-1]
+    assert main(["table", "3", *out, "--rows", "start_none,start_tags"]) == 0
+    assert sorted(row for _, row, seed in told if seed == 2) == ["full", "start_none"]
+    for folder in ("rooms-selfsup", "rooms-selfsup-3d"):
+        (tmp_path / "weights" / folder).mkdir()
+        (tmp_path / "weights" / folder / "model.safetensors").write_text(folder)
+    assert main(["table", "3", *out, "--rows", "wo_cns,start_none,start_tags,start_selfsup:1"]) == 0
+    assert len(told) == 4 + 2 + 1  # wo_cns and one start_selfsup
+    data = json.loads((tmp_path / "out" / "table3.json").read_text())
+    assert data["complete"]
+    assert data["rows"]["start_selfsup"]["miou_3d"] == [31.0, None]
+    assert data["rows"]["start_none"]["statistics"]["miou_3d"]["minus_start_selfsup"]["count"] == 1
+    assert data["rows"]["start_none"]["statistics"]["miou_3d"]["minus_wo_cns"]["count"] == 2
+
+
+def test_pairs_of_teachers(
+    told: list[tuple[str, str, int]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = ["table", "2", "--rows", "full", "--seeds", "2", "--out", str(tmp_path / "out")]
+    assert main([*table, "--teachers", "both"]) == 2
+    assert "'rooms-b' means" in capsys.readouterr().err.splitlines()[-1]
+    assert main(table) == 0
+    assert json.loads((tmp_path / "out" / "table2.json").read_text())["teachers"] == {"1": "rooms", "2": "rooms"}
+    for part in ("clip", "sam"):
+        folder = teacher_weights.weights_folder("rooms-b", part)
+        folder.mkdir()
+        (folder / "model.safetensors").write_text("second")
+    assert main([*table, "--teachers", "one"]) == 0
+    assert len(told) == 2
+    assert main(table) == 0
+    assert told[2:] == [("LabRooms", "full", 2)]
+    assert json.loads((tmp_path / "out" / "table2.json").read_text())["teachers"] == {"1": "rooms", "2": "rooms-b"}
+
+
 def test_the_street_alone_lies_in_out(told: list[tuple[str, str, int]], tmp_path: Path) -> None:
     assert (
         main(["table", "2", "--world", "streets", "--out", str(tmp_path / "out"), "--rows", "full", "--seeds", "1"])
@@ -89,6 +129,8 @@ def test_sizes_are_each_worlds_own_unless_given(told: list[tuple[str, str, int]]
         ("rooms,rooms", [], "can be combined"),
         ("rooms,streets", ["--data", "."], "without --data"),
         ("streets", ["--rooms", "0"], "1 to 250 drives"),
+        ("rooms", ["--rows", "cns:6"], "'cns:6': give a number of seeds from 1 to --seeds"),
+        ("rooms", ["--rows", "cns:"], "'cns:': give a number of seeds"),
     ],
 )
 def test_bad_input_is_one_sentence(

@@ -70,7 +70,7 @@ def test_scenes_of_a_seed(streets: LabStreets) -> None:
     assert "StreetSize(train_drives=1" in streets.identity
 
 
-@pytest.mark.parametrize("name", ["maskclip", "cns", "clip2scene"])
+@pytest.mark.parametrize("name", ["maskclip", "cns", "openscene"])
 def test_a_row_is_measured_on_key_frames_in_3d_and_on_nuimages_in_2d(
     name: str, streets: LabStreets, teachers: tuple[str, str]
 ) -> None:
@@ -83,8 +83,8 @@ def test_a_row_is_measured_on_key_frames_in_3d_and_on_nuimages_in_2d(
     found = result.measures
     assert found.miou_3d is not None
     assert tuple(found.details["evaluation_3d"]["iou"]) == NAMES.names
-    assert (found.miou_2d is None) is (found.acc_2d is None) is (name == "clip2scene")
-    if name != "clip2scene":
+    assert (found.miou_2d is None) is (found.acc_2d is None) is (name == "openscene")
+    if name != "openscene":
         counted = {label for label, iou in found.details["evaluation_2d"]["iou"].items() if iou is not None}
         assert counted
         assert counted <= set(CLASSES)

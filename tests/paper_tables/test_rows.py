@@ -13,6 +13,8 @@ from labelfree.config.recipe_files import recipe_path
 from labelfree.config.run_config import RunConfig
 from labelfree.errors import InputError
 from labelfree.paper_tables.rows import ALL_ROWS, ROWS_DIR, TABLE_1, TABLE_2, PaperValues, paper_table
+from labelfree.paper_tables.schedule import recipe_world, row_settings
+from labelfree.runtime.lab import WORLDS
 
 CLIP_2D, CLIP_3D, NET_2D, NET_3D = "clip_2d", "clip_3d", "net_2d", "net_3d"
 NO_SAM: dict[str, Any] = {"labels.refine": False, "switch.refine": False}
@@ -31,20 +33,23 @@ ABLATED: dict[str, dict[str, Any]] = {
     "images_half": {"train.images_factor": 0.5},
     "images_double": {"train.images_factor": 2.0},
     "full": {},
-    "maskclip": {"system": "clip"},
+    "maskclip": {"system": "clip", "predict.views": "average"},
     "maskclip++": NO_SAM
     | {
         "labels.latent_target": "none",
         "switch.pool_2d": (NET_2D,),
         "switch.pool_3d": (NET_3D,),
-        "switch.align": True,
     },
     "openscene": {"system": "openscene"},
     "clip2scene": NO_SAM
-    | {"train.modalities": ("3d",), "labels.latent_target": "clip", "switch.pool_3d": (CLIP_3D, NET_3D)},
+    | {"labels.latent_target": "clip", "switch.pool_2d": (CLIP_2D, NET_2D), "switch.pool_3d": (CLIP_3D, NET_3D)},
     "cns": {},
+    "start_none": {"networks.backbone_weights": None, "networks.backbone_weights_3d": None},
 }
 """What each row changes, as the paper describes it; the test below finds every other difference."""
+
+STARTS = {"start_selfsup": "-selfsup", "start_tags": ""}
+"""Rows of the lab's worlds: what follows the world's name in the names of both networks' initial weights."""
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -74,15 +79,39 @@ def whole(world: Path) -> RunConfig:
 
 @pytest.mark.parametrize("row", ALL_ROWS, ids=lambda row: row.name)
 def test_a_row_changes_what_it_ablates_and_nothing_else(row: Any, world: Path, whole: RunConfig) -> None:
-    expected = dict(ABLATED[row.name])
+    before, stem = flat(asdict(whole)), recipe_world(world)
+    if row.name in STARTS:
+        if stem is None:
+            assert not row.path(stem).exists()
+            return
+        weights = stem + STARTS[row.name]
+        expected: dict[str, Any] = {"networks.backbone_weights": weights, "networks.backbone_weights_3d": weights}
+    else:
+        expected = dict(ABLATED[row.name])
+    expected = {key: value for key, value in expected.items() if before[key] != value}
     if row.name == "wo_clip" and whole.switch.align:  # the frequencies of CLIP's labels are CLIP's too
         expected["switch.align"] = False
-    assert changes(whole, read_settings(world, overlays=[row.path])) == expected
+    assert changes(whole, read_settings(world, overlays=[row.path(stem)])) == expected
+
+
+def test_the_papers_loss_changes_three_settings_of_every_row(world: Path) -> None:
+    lab, paper = row_settings(world), row_settings(world, loss="paper")
+    starts = set() if recipe_world(world) else set(STARTS)
+    assert lab.keys() == paper.keys() == {row.overlay for row in ALL_ROWS} - starts
+    printed = {"train.class_balance": 0.0, "switch.align": False, "train.average_decay": 0.0}
+    for name, config in lab.items():
+        expected = {key: value for key, value in printed.items() if flat(asdict(config))[key] != value}
+        assert changes(config, paper[name]) == expected
+
+
+def test_no_override_brings_an_extension_back_into_the_papers_loss() -> None:
+    config = row_settings(recipe_path("rooms"), ["--train.class_balance=0.5"], "paper")["full"]
+    assert (config.train.class_balance, config.train.average_decay, config.switch.align) == (0.0, 0.0, False)
 
 
 def test_every_overlay_belongs_to_a_row_and_is_a_few_lines() -> None:
     files = set(ROWS_DIR.glob("*.yaml"))
-    assert files == {row.path for row in ALL_ROWS}
+    assert files == {path for row in ALL_ROWS for world in (None, *WORLDS) if (path := row.path(world)).exists()}
     for path in files:
         lines = path.read_text(encoding="utf-8").splitlines()
         assert lines[0].startswith("# ")
@@ -92,7 +121,7 @@ def test_every_overlay_belongs_to_a_row_and_is_a_few_lines() -> None:
 
 def test_no_override_brings_back_what_a_row_takes_away() -> None:
     row = TABLE_2.row("latent_none")
-    config = read_settings(recipe_path("rooms"), ["--labels.latent_target=clip", "--train.epochs=3"], [row.path])
+    config = read_settings(recipe_path("rooms"), ["--labels.latent_target=clip", "--train.epochs=3"], [row.path()])
     assert (config.labels.latent_target, config.train.epochs) == ("none", 3)
 
 
@@ -137,6 +166,6 @@ def test_the_papers_values_of_a_world() -> None:
 
 def test_unknown_tables_and_rows_list_the_known() -> None:
     with pytest.raises(InputError, match="1 and 2"):
-        paper_table(3)
+        paper_table(4)
     with pytest.raises(InputError, match="no row 'wo_sam'; its rows are baseline, wo_cns"):
         paper_table(2).row("wo_sam")

@@ -15,6 +15,11 @@ from labelfree.paper_tables import schedule as schedule_module
 from labelfree.paper_tables.rows import TABLE_1, TABLE_2, PaperTable
 from labelfree.paper_tables.run_result import RESULT, Measures, RunResult, read_result, write_result
 from labelfree.paper_tables.schedule import Job, Schedule, carry_out, finished, row_settings, run_key, seconds_left
+from labelfree.paper_tables.summary import table_runs
+from labelfree.vocabulary import Vocabulary
+from labelfree_lab.rooms.dataset import LabSize
+from labelfree_lab.shapes.primitives import CLASS_NAMES
+from labelfree_lab.tables import LabRooms
 
 
 class Killed(Exception):
@@ -42,12 +47,12 @@ class FakeRunner:
 
 
 @pytest.fixture(scope="module")
-def settings() -> dict[Path, RunConfig]:
+def settings() -> dict[str, RunConfig]:
     return row_settings(recipe_path("rooms"), ["--train.epochs=2"])
 
 
 @pytest.fixture
-def schedule(settings: dict[Path, RunConfig], tmp_path: Path) -> Schedule:
+def schedule(settings: dict[str, RunConfig], tmp_path: Path) -> Schedule:
     return Schedule(settings, "rooms", tmp_path)
 
 
@@ -65,16 +70,54 @@ def test_a_run_per_row_and_seed_in_a_folder_of_its_own(schedule: Schedule, tmp_p
     assert all(job.config.seed == job.seed and job.config.train.epochs == 2 for job in jobs)
 
 
+def test_a_row_may_have_fewer_seeds(schedule: Schedule) -> None:
+    rows = [TABLE_2.row(name) for name in ("full", "wo_ct")]
+    jobs = schedule.jobs(rows, (4, 5, 6), TABLE_2.row("full"), {"wo_ct": 2})
+    assert [(job.seed, job.row) for job in jobs] == [(4, "full"), (4, "wo_ct"), (5, "full"), (5, "wo_ct"), (6, "full")]
+
+
+def test_even_seeds_have_the_second_pair_of_teachers(settings: dict[str, RunConfig], tmp_path: Path) -> None:
+    data = LabRooms(tmp_path, LabSize(), Vocabulary.from_names(CLASS_NAMES), "rooms-b")
+    one, both = Schedule(settings, "rooms", tmp_path), Schedule(settings, "rooms", tmp_path, teachers=data.teachers)
+    full = TABLE_2.row("full")
+    names = [both.job(full, seed).config.teachers for seed in (201, 202)]
+    assert [(each.clip, each.sam) for each in names] == [("rooms", "rooms"), ("rooms-b", "rooms-b")]
+    assert both.job(full, 201).key == one.job(full, 201).key
+    assert both.job(full, 202).key != one.job(full, 202).key
+    assert [both.job(TABLE_1.row("cns"), seed).row for seed in (201, 202)] == ["full", "full"]
+    assert both.job(TABLE_2.row("post_refine"), 202).trained_like == both.job(full, 202)
+    assert table_runs(TABLE_2, "rooms", both, (201, 202)).teachers == ("rooms", "rooms-b")
+    mine = row_settings(recipe_path("rooms"), ["--teachers.clip=mine"])
+    teachers = replace(both, settings=mine).job(full, 202).config.teachers
+    assert (teachers.clip, teachers.sam) == ("mine", "rooms-b")
+
+
 def test_rows_with_equal_settings_share_their_run(schedule: Schedule) -> None:
     names = {row.name: schedule.job(row, 0).row for row in TABLE_1.rows}
     assert names == {
-        "maskclip": "baseline", "maskclip++": "maskclip++", "openscene": "openscene", "clip2scene": "clip2scene",
+        "maskclip": "maskclip", "maskclip++": "maskclip++", "openscene": "openscene", "clip2scene": "clip2scene",
         "cns": "full",
     }  # fmt: skip
     fake = FakeRunner()
     carry_out(jobs_of(schedule, TABLE_2, (0,)), fake)
     carry_out(jobs_of(schedule, TABLE_1, (0,)), fake)
-    assert len(fake.rows) == len(set(fake.rows)) == 13 + 3
+    assert len(fake.rows) == len(set(fake.rows)) == 13 + 4
+
+
+@pytest.mark.parametrize("recipe", ["rooms", "scannet"])
+def test_runs_of_both_losses_lie_side_by_side(recipe: str, tmp_path: Path) -> None:
+    """Recipe scannet has the paper's loss: its runs differ in folder and key only, and are not shared either."""
+    lab = Schedule(row_settings(recipe_path(recipe)), "data", tmp_path)
+    paper = Schedule(row_settings(recipe_path(recipe), loss="paper"), "data", tmp_path, "paper")
+    fakes = FakeRunner(), FakeRunner()
+    for schedule, fake in zip((lab, paper), fakes):
+        carry_out(jobs_of(schedule, TABLE_2, (7,), "full baseline"), fake)
+    assert fakes[0].rows == fakes[1].rows == [("full", 7), ("baseline", 7)]
+    jobs = [*jobs_of(lab, TABLE_2, (7,)), *jobs_of(paper, TABLE_2, (7,))]
+    assert len({job.key for job in jobs}) == len({job.folder for job in jobs}) == 26
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["seed-7", "seed-7-paper"]
+    moved = replace(lab, loss="paper")  # the same settings under the other version
+    assert {job.key for job in jobs_of(moved, TABLE_2, (7,))}.isdisjoint(job.key for job in jobs[:13])
 
 
 @pytest.mark.parametrize("kill_at", range(13))

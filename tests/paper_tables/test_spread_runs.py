@@ -22,6 +22,9 @@ from labelfree.runtime.surroundings import surroundings
 class NoData:
     identity = "none"
 
+    def teachers(self, seed: int) -> None:
+        return None
+
     def open(self, seed: int) -> TableScenes:
         raise NotImplementedError
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from labelfree.paper_tables.statistics import Interval, estimate, paired_difference, sign_agrees, t_quantile
+from labelfree.paper_tables.statistics import Interval, estimate, holm, paired_difference, sign_agrees, t_quantile
 
 TABLE = {
     # degrees of freedom: quantiles at 0.90, 0.95, 0.975, 0.99, 0.995 (any statistics book)
@@ -87,6 +87,55 @@ def test_intervals_cover_as_often_as_they_say() -> None:
         held_next += found.next_run.holds(runs[5])
     assert held / 2000 == pytest.approx(0.95, abs=0.015)
     assert held_next / 2000 == pytest.approx(0.95, abs=0.015)
+
+
+def test_p_values_in_closed_form_and_from_the_books() -> None:
+    """Of 1, 3: mean 2, standard error 1, t = 2 with one degree of freedom: p = 1 - 2 / pi * atan(2)."""
+    two = estimate([1.0, 3.0])
+    assert two is not None
+    assert two.p_value == pytest.approx(1 - 2 / math.pi * math.atan(2.0))
+    for freedom, quantiles in TABLE.items():
+        if freedom > 30:
+            continue
+        base = [float(2 * (place % 2) - 1) for place in range(freedom + 1)]  # any values, moved to a given t
+        mean = math.fsum(base) / len(base)
+        spread = math.sqrt(math.fsum((value - mean) ** 2 for value in base) / freedom)
+        for quantile, expected in zip(quantiles, (0.2, 0.1, 0.05, 0.02, 0.01)):
+            moved = estimate([value - mean - quantile * spread / math.sqrt(len(base)) for value in base])
+            assert moved is not None
+            assert moved.p_value == pytest.approx(expected, rel=2e-3)
+    assert [found.p_value for found in (estimate([2.0, 2.0]), estimate([0.0, 0.0]), estimate([5.0])) if found] == [
+        0.0, 1.0, None,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("values", [[0.1, 0.3, 0.2], [-1.0, 2.0, 0.5, 3.0], [4.0, 5.0]])
+def test_a_p_value_below_5_percent_is_an_interval_without_zero(values: list[float]) -> None:
+    found = estimate(values)
+    assert found is not None
+    assert found.p_value is not None
+    assert (found.p_value < 0.05) is found.excludes_zero
+
+
+def test_holm_by_hand() -> None:
+    """Four hypotheses: 0.005 * 4 = 0.02, 0.01 * 3 = 0.03, 0.03 * 2 = 0.06, and 0.04 * 1 = 0.04 is raised to 0.06."""
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.6]) == [1.0, 1.0]
+    assert holm([0.03]) == [0.03]
+    assert holm([]) == []
+
+
+def test_holm_against_its_definition_in_steps() -> None:
+    """Step down: compare the smallest with alpha / n, the next with alpha / (n - 1), and stop at the first failure."""
+    random = np.random.default_rng(1)
+    for _ in range(200):
+        p_values = (random.random(7) ** 4).tolist()
+        rejected: set[int] = set()
+        for rank, place in enumerate(np.argsort(p_values).tolist()):
+            if p_values[place] >= 0.05 / (7 - rank):
+                break
+            rejected.add(place)
+        assert {place for place, value in enumerate(holm(p_values)) if value < 0.05} == rejected
 
 
 def test_pairing_takes_out_what_a_seed_does_to_both() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -59,7 +60,7 @@ def test_json_holds_intervals_and_paired_differences(ablation: TableRuns) -> Non
     assert full["miou_2d"]["minus_full"] is None
     assert base["miou_2d"]["minus_full"] == {
         "mean": -10.0, "count": 3, "interval": [-10.0, -10.0], "next_run": [-10.0, -10.0], "excludes_zero": True,
-        "paper": -11.1, "sign_agrees": True,
+        "p": 0.0, "p_holm": 0.0, "significant_after_holm": True, "paper": -11.1, "sign_agrees": True,
     }  # fmt: skip
     assert wo_ct["miou_2d"]["minus_full"]["count"] == 2
     assert wo_ct["miou_2d"]["minus_full"]["sign_agrees"] is False  # +0.45 here, -0.7 in the paper
@@ -92,12 +93,52 @@ def line(page: str, heading: str, row: str) -> list[str]:
 def test_markdown(ablation: TableRuns) -> None:
     page = table_markdown(ablation, "labelfree table 2")
     assert "**Not finished: 8 of 39 runs are done.**" in page
-    assert line(page, "2D", "full") == ["full", "42.0 ± 2.5", "28.4", "–", "–", "–", "70.0 ± 0.0", "–", "37.0 to 47.0"]
-    assert line(page, "2D", "baseline")[3:6] == ["-10.0 ± 0.0", "-11.1", "yes"]
-    assert line(page, "2D", "wo_ct")[5] == "no?"
-    assert line(page, "2D", "wo_clip") == ["wo_clip", "–", "4.7", "–", "–", "–", "–", "–", "–"]
+    assert line(page, "2D", "full") == [
+        "full", "42.0 ± 2.5", "28.4", "–", "–", "–", "–", "3", "70.0 ± 0.0", "–", "37.0 to 47.0",
+    ]  # fmt: skip
+    assert line(page, "2D", "baseline")[3:8] == ["-10.0 ± 0.0", "-11.1", "yes", "yes", "3"]
+    assert line(page, "2D", "wo_ct")[5:8] == ["no?", "no", "2"]
+    assert line(page, "2D", "wo_clip") == ["wo_clip", "–", "4.7", *["–"] * 8]
     assert line(page, "mIoU over baseline", "full")[1:4] == ["+10.0 ± 0.0", "+11.1", "yes"]
     assert "baseline" not in page.split("## mIoU over baseline")[1]
+
+
+def test_rows_with_fewer_seeds_are_paired_over_the_common_ones() -> None:
+    """Row wo_ct is planned with two of three seeds; row wo_sct with all, of which the full row lacks the last."""
+    found = runs(
+        TABLE_2,
+        full=[run("full", 1, 40.0, 50.0, 70.0, 80.0), run("full", 2, 44.0, 52.0, 70.0, 80.0), None],
+        wo_ct=[run("wo_ct", 1, 41.0, 50.0, 70.0, 80.0), run("wo_ct", 2, 46.0, 50.0, 70.0, 80.0), None],
+        wo_sct=[run("wo_sct", s, 30.0 + s, 50.0, 70.0, 80.0) for s in (1, 2, 3)],
+    )
+    found = replace(found, counts={"wo_ct": 2, "full": 2}, teachers=("rooms", "rooms-b", "rooms"))
+    data, page = table_json(found, ""), table_markdown(found, "labelfree table 2")
+    wo_ct, wo_sct = (data["rows"][name]["statistics"]["miou_2d"] for name in ("wo_ct", "wo_sct"))
+    assert (wo_ct["count"], wo_ct["minus_full"]["count"], wo_ct["minus_full"]["mean"]) == (2, 2, 1.5)
+    assert (wo_sct["count"], wo_sct["minus_full"]["count"], wo_sct["minus_full"]["mean"]) == (3, 2, -10.5)
+    assert line(page, "2D", "wo_ct")[7] == "2"
+    assert line(page, "2D", "wo_sct")[7] == "3, 2 pairs"
+    assert "7 of 37 runs are done" in page
+    assert "teachers rooms (seeds 1, 3) and rooms-b (seeds 2)" in page
+    assert data["teachers"] == {"1": "rooms", "2": "rooms-b", "3": "rooms"}
+
+
+def test_holm_corrects_over_the_rows_of_a_column() -> None:
+    """Two rows with t = 5 / (1 / sqrt 3) and t = 2 / (1 / sqrt 3) against the full row; only the first remains."""
+    full: list[RunResult | None] = [run("full", s, 40.0, 50.0, 70.0, 80.0) for s in (1, 2, 3)]
+    far: list[RunResult | None] = [run("wo_ct", s, 35.0 + s - 2, 50.0, 70.0, 80.0) for s in (1, 2, 3)]
+    near: list[RunResult | None] = [run("wo_sct", s, 37.4 + s - 2, 50.0, 70.0, 80.0) for s in (1, 2, 3)]
+    rows = table_json(runs(TABLE_2, full=full, wo_ct=far, wo_sct=near), "")["rows"]
+    first, second = (rows[name]["statistics"]["miou_2d"]["minus_full"] for name in ("wo_ct", "wo_sct"))
+    assert first["p"] == pytest.approx(0.0131, abs=5e-4)  # two degrees of freedom: p = 1 - t / sqrt(t * t + 2)
+    assert second["p"] == pytest.approx(0.0462, abs=5e-4)
+    assert first["p_holm"] == pytest.approx(2 * first["p"], rel=1e-2)
+    assert second["p_holm"] == second["p"]
+    assert first["significant_after_holm"]
+    assert second["significant_after_holm"]  # the last of the steps needs no correction
+    near[0] = run("wo_sct", 1, 39.5, 50.0, 70.0, 80.0)
+    second = table_json(runs(TABLE_2, full=full, wo_ct=far, wo_sct=near), "")["rows"]["wo_sct"]
+    assert not second["statistics"]["miou_2d"]["minus_full"]["significant_after_holm"]
 
 
 def test_one_seed_has_no_interval() -> None:

@@ -10,7 +10,7 @@ from labelfree.evaluation.confusion import ConfusionMatrix
 from labelfree.method.clip_labels import clip_labels
 from labelfree.method.mask_vote import refine_labels
 from labelfree.runtime import lab as teacher_weights
-from labelfree.runtime.lab import shipped, weights_folder
+from labelfree.runtime.lab import second_teachers, shipped, weights_folder, world_of
 from labelfree.teachers.clip import DenseClip
 from labelfree.teachers.sam import SamTeacher
 from labelfree.vocabulary import Vocabulary
@@ -55,3 +55,36 @@ def test_what_is_not_trained_yet_is_one_sentence(part: str, tmp_path: Path, monk
     folder.mkdir()
     (folder / "model.safetensors").touch()
     assert shipped("streets", part) == folder == tmp_path / f"streets-{part}"
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "folder"),
+    [
+        ("rooms", "backbone", "rooms-backbone"),
+        ("rooms", "backbone-3d", "rooms-backbone-3d"),
+        ("rooms-selfsup", "backbone", "rooms-selfsup"),
+        ("streets-selfsup", "backbone-3d", "streets-selfsup-3d"),
+        ("rooms-b", "clip", "rooms-clip-b"),
+        ("streets-b", "sam", "streets-sam-b"),
+    ],
+)
+def test_names_mean_folders(name: str, part: str, folder: str) -> None:
+    assert weights_folder(name, part).name == folder
+    assert world_of(name) == folder.partition("-")[0]
+
+
+def test_no_other_name_is_the_labs() -> None:
+    assert {world_of(name) for name in (None, "", "rooms-c", "room", "openai/rooms", "rooms-clip", "b")} == {None}
+    assert shipped("rooms-c", "clip") is None
+
+
+def test_the_second_pair_is_used_if_it_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(teacher_weights, "_all_weights", lambda source: tmp_path)
+    for part in ("clip", "sam"):
+        assert second_teachers("rooms") is second_teachers("rooms", wanted=False) is None
+        with pytest.raises(InputError, match=rf"'rooms-b' means .*rooms-{part}-b, which holds no model.safetensors"):
+            second_teachers("rooms", wanted=True)
+        (tmp_path / f"rooms-{part}-b").mkdir()
+        (tmp_path / f"rooms-{part}-b" / "model.safetensors").touch()
+    assert second_teachers("rooms") == second_teachers("rooms", wanted=True) == "rooms-b"
+    assert second_teachers("rooms", wanted=False) is None

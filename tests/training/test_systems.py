@@ -44,16 +44,18 @@ SYSTEMS: dict[str, tuple[str, ...]] = {
         "--switch.pool_3d=[net_3d]",
     ),
     "clip2scene": (
-        "--train.modalities=[3d]",
         "--labels.refine=false",
         "--switch.refine=false",
         "--labels.latent_target=clip",
+        "--switch.pool_2d=[clip_2d, net_2d]",
         "--switch.pool_3d=[clip_3d, net_3d]",
     ),
+    "3d alone": ("--train.modalities=[3d]", "--switch.pool_3d=[clip_3d, net_3d]"),
     "openscene": ("--system=openscene",),
     "post refine": ("--labels.refine=false", "--switch.refine=false", "--predict.refine=true"),
 }
-TRAINED = ("cns", "maskclip++", "clip2scene", "openscene", "post refine")
+TRAINED = ("cns", "maskclip++", "clip2scene", "3d alone", "openscene", "post refine")
+WITHOUT_2D = {"3d alone", "openscene"}
 
 
 def config_of(name: str) -> RunConfig:
@@ -101,7 +103,7 @@ def test_trains_four_steps_and_resumes_exactly(
             trained(name, scenes, teachers, tmp_path / "cut")
     trained(name, scenes, teachers, tmp_path / "cut")
     whole, cut = saved(tmp_path / "whole"), saved(tmp_path / "cut")
-    assert set(whole) == {"openscene": {"3d"}, "clip2scene": {"3d"}}.get(name, {"2d", "3d"})
+    assert set(whole) == ({"3d"} if name in WITHOUT_2D else {"2d", "3d"})
     for network, values in whole.items():
         assert all(np.array_equal(value, cut[network][key]) for key, value in values.items())
     metrics = tmp_path / "whole" / "training" / METRICS
@@ -113,12 +115,12 @@ def test_trains_four_steps_and_resumes_exactly(
 def test_is_evaluated_on_the_sides_it_has(name: str, scenes: list[Scene], teachers: Teachers, tmp_path: Path) -> None:
     labeller = trained(name, scenes, teachers, tmp_path)
     (result,) = measure(scenes, (labeller,), NAMES)
-    assert (result.evaluation_2d is None) is (name == "clip2scene")
+    assert (result.evaluation_2d is None) is (name in WITHOUT_2D)
     for _, evaluation in result.modalities():
         assert evaluation.unlabelled == 0
         assert 0 <= evaluation.miou <= 1
-    assert ("–" in comparison_table((result,)).markdown()) is (name == "clip2scene")
-    if name == "clip2scene":
+    assert ("–" in comparison_table((result,)).markdown()) is (name in WITHOUT_2D)
+    if name == "3d alone":
         with pytest.raises(InputError, match=r"labels no images: train it with '2d' in train\.modalities"):
             labeller.pixels(scenes[0], scenes[0].frames[0])
         again = load_networks(tmp_path / "networks", torch.device("cpu"))
@@ -136,12 +138,13 @@ def test_openscene_has_three_sides(scenes: list[Scene], teachers: Teachers, tmp_
     labels_2d, labels_3d = (side.points(scene).labels for side in sides)
     both = ensemble.points(scene).labels
     assert ((both == labels_2d) | (both == labels_3d)).all()
-    assert [side.modalities for side in sides] == [("2d", "3d"), ("3d",)]
+    assert [side.modalities for side in (*sides, ensemble)] == [("2d", "3d"), ("3d",), ("3d",)]
     frame = scene.frames[0]
     dense = ensemble.teachers.clip_labels(frame)
-    assert (ensemble.pixels(scene, frame).labels == dense).all()
-    with pytest.raises(InputError, match="labels no images"):
-        sides[1].pixels(scene, frame)
+    assert (sides[0].pixels(scene, frame).labels == dense).all()
+    for without_2d in (sides[1], ensemble):
+        with pytest.raises(InputError, match="labels no images"):
+            without_2d.pixels(scene, frame)
 
 
 def test_fused_features_and_averaged_scores_name_alike(scenes: list[Scene], teachers: Teachers, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from labelfree.data.survey import cache_bytes, kept_bytes
 from labelfree.errors import InputError
 from labelfree.nets.building import new_networks
 from labelfree.nets.segmenters import Segmenter2D, Segmenter3D
-from labelfree.runtime.lab import WORLDS
+from labelfree.runtime.lab import shipped, world_of
 from labelfree.scene import Frame, Scene
 from labelfree.teachers.opening import teacher_source
 from labelfree.vocabulary import IGNORE_LABEL, Vocabulary
@@ -122,6 +122,13 @@ def check_teachers(config: RunConfig) -> None:
     teacher_source(config.teachers.sam, "sam")
 
 
+def check_lab_starts(config: RunConfig) -> None:
+    """Refuse initial weights of the lab that do not exist."""
+    if config.system in {"cns", "openscene"}:
+        shipped(config.networks.backbone_weights, "backbone")
+        shipped(config.networks.backbone_weights_3d, "backbone-3d")
+
+
 def check_extras(config: RunConfig) -> None:
     """Refuse a setting whose extra package is not installed."""
     if config.train.tensorboard and find_spec("tensorboard") is None:
@@ -176,7 +183,7 @@ def _labelling_bytes(config: RunConfig, frames: int) -> int:
     """Estimate the bytes of the teachers' caches; 0 for the lab's tiny teachers and for files."""
     size = config.labels.image_size
     kept = kept_bytes(frames, size) if config.labels.keep_frames else 0
-    small = config.teachers.clip in WORLDS or Path(config.teachers.clip).is_dir()
+    small = world_of(config.teachers.clip) is not None or Path(config.teachers.clip).is_dir()
     return kept + (0 if small else cache_bytes(frames, size, config.labels.latent_width))
 
 

@@ -13,7 +13,7 @@ from labelfree.config.run_config import RunConfig
 from labelfree.config.teachers import ClipOptions, SamOptions
 from labelfree.config.training import MODALITIES
 from labelfree.errors import InputError
-from labelfree.runtime.lab import WORLDS
+from labelfree.runtime.lab import world_of
 
 if TYPE_CHECKING:
     from labelfree.teachers.teachers import Teachers
@@ -25,10 +25,10 @@ def run_config(options: argparse.Namespace, overrides: Sequence[str]) -> RunConf
     teachers = config.teachers
     # Options of a recipe for the lab's teachers do not fit another model: use the paper's.
     if options.clip is not None and options.clip != teachers.clip:
-        plain = ClipOptions() if teachers.clip in WORLDS else teachers.clip_options
+        plain = ClipOptions() if world_of(teachers.clip) else teachers.clip_options
         teachers = replace(teachers, clip=options.clip, clip_options=plain)
     if options.sam is not None and options.sam != teachers.sam:
-        everything = SamOptions() if teachers.sam in WORLDS else teachers.sam_options
+        everything = SamOptions() if world_of(teachers.sam) else teachers.sam_options
         teachers = replace(teachers, sam=options.sam, sam_options=everything)
     seed = getattr(options, "seed", None)
     return replace(config, teachers=teachers, seed=config.seed if seed is None else seed)
@@ -49,7 +49,7 @@ def notices(config: RunConfig, teachers: Teachers, real_work: str | None) -> tup
     `real_work` is the command recommended for real images; None leaves the notice about the lab's teachers out.
     """
     lab: tuple[str, ...] = ()
-    if real_work is not None and {config.teachers.clip, config.teachers.sam} & set(WORLDS):
+    if real_work is not None and (world_of(config.teachers.clip) or world_of(config.teachers.sam)):
         lab = (f"{LAB_NOTICE} For real work, with CLIP and SAM from the Hugging Face hub: {real_work}",)
     return (*lab, *teachers.namer.notices, *teachers.masks.notices)
 

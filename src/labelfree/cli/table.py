@@ -1,4 +1,4 @@
-"""`labelfree table 1|2`: measure a table of the paper over several seeds, with confidence intervals."""
+"""`labelfree table 1|2|3`: measure a table of the paper over several seeds, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from labelfree.cli.arguments import command_line, told, vocabulary
 from labelfree.cli.engines import RayEngine, add_engine, check_engine, driver_device, ray_engine
 from labelfree.cli.failures import sentence
 from labelfree.cli.out_folder import check_out
-from labelfree.cli.preflight import check_extras, check_teachers
+from labelfree.cli.preflight import check_extras, check_lab_starts, check_teachers
 from labelfree.cli.terminal import say
 from labelfree.config.recipe_files import recipe_path
 from labelfree.data.collection import open_scenes
@@ -21,30 +21,44 @@ from labelfree.errors import InputError
 from labelfree.files.atomic import write_text
 from labelfree.files.leftovers import remove_leftovers
 from labelfree.files.outputs import OutputFolder
-from labelfree.paper_tables.data import Captures, TableData, weights_digest
+from labelfree.paper_tables.data import Captures, TableData
 from labelfree.paper_tables.render import COLUMNS, table_json, table_markdown, worlds_markdown
 from labelfree.paper_tables.row_runner import RowRunner
-from labelfree.paper_tables.rows import PaperTable, Row, paper_table
+from labelfree.paper_tables.rows import LOSSES, TABLES, PaperTable, Row, paper_table
 from labelfree.paper_tables.run_result import Measures
-from labelfree.paper_tables.schedule import Job, Run, Schedule, carry_out, finished, row_settings, seconds_left
+from labelfree.paper_tables.schedule import (
+    Job,
+    Run,
+    Schedule,
+    carry_out,
+    finished,
+    recipe_world,
+    row_settings,
+    seconds_left,
+)
 from labelfree.paper_tables.spread_runs import Claim, DeviceWorkers, Failure, RunWork, spread_runs
-from labelfree.paper_tables.summary import table_runs
+from labelfree.paper_tables.summary import TableRuns, table_runs
 from labelfree.results.environment import PACKAGE, git_revision
 from labelfree.runtime.crew import Crew
 from labelfree.runtime.devices import pick_devices
-from labelfree.runtime.lab import lab_module
+from labelfree.runtime.lab import lab_module, second_teachers
 from labelfree.runtime.progress import duration
 from labelfree.runtime.surroundings import surroundings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the table, the data, the seeds, the output folder and the engine."""
-    parser.add_argument("number", type=int, choices=(1, 2), help="1: comparison of systems, 2: ablation")
+    parser.add_argument(
+        "number",
+        type=int,
+        choices=tuple(table.number for table in TABLES),
+        help="1: comparison of systems, 2: ablation, 3: initial weights",
+    )
     parser.add_argument(
         "--world",
         default=None,
         help="recipe: rooms, streets, both (rooms,streets), scannet, nuscenes, or a YAML file "
-        "(default: rooms,streets for table 1, rooms for table 2 and with --data)",
+        "(default: rooms,streets for table 1, rooms for the others and with --data)",
     )
     parser.add_argument(
         "--seeds",
@@ -53,12 +67,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="number of seeds; a seed selects the lab's scenes and all random choices (default: 5)",
     )
     parser.add_argument("--first-seed", type=int, default=1, help="first seed (default: 1)")
-    parser.add_argument("--rows", default=None, help="comma-separated rows to run (default: all)")
+    parser.add_argument(
+        "--rows",
+        default=None,
+        help="comma-separated rows to run; NAME:3 runs and counts only the first 3 seeds of a row (default: all)",
+    )
+    parser.add_argument(
+        "--loss",
+        choices=LOSSES,
+        default="lab",
+        help="lab: the recipe's loss; paper: Eq. 5-7 as printed, without class weights, switch.align and averaged "
+        "weights, in tableN-paper.json (default: lab)",
+    )
     parser.add_argument(
         "--out",
         type=Path,
         default=None,
         help="folder of runs and tables (default: runs/tables-WORLD); a second world goes to OUT/WORLD",
+    )
+    parser.add_argument(
+        "--teachers",
+        choices=("one", "both"),
+        default=None,
+        help="the lab's pairs of teachers: one, or both, where even seeds have the second pair (default: both if there "
+        "is a second pair)",
     )
     parser.add_argument("--data", type=Path, default=None, help="training scenes (default: the lab's world)")
     parser.add_argument("--held-out", type=Path, default=None, help="labelled held-out scenes; required with --data")
@@ -91,10 +123,16 @@ class Plan:
 
     world: str
     rows: tuple[Row, ...]
+    counts: dict[str, int]
+    """Number of the first seeds of each row that does not have all of them."""
     seeds: tuple[int, ...]
     data: TableData
     schedule: Schedule
     cache: Path
+
+    def table_runs(self, table: PaperTable) -> TableRuns:
+        """Return the finished runs of a table."""
+        return table_runs(table, self.world, self.schedule, self.seeds, self.counts)
 
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
@@ -106,7 +144,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
         plans = [_plan(options, table, world, out, overrides) for world, out in _worlds(options)]
         for plan in plans:
             _check(plan)
-            stem = plan.schedule.out / f"table{table.number}"
+            stem = _stem(table, plan.schedule)
             worlds = [stem.with_name(f"{stem.name}-worlds.md")] if len(plans) > 1 and plan is plans[0] else []
             OutputFolder(plan.schedule.out).claim([stem.with_suffix(".json"), stem.with_suffix(".md"), *worlds])
         failures = [failure for plan in plans for failure in _carry_out(plan, table, options.device, devices, engine)]
@@ -120,12 +158,13 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
 
 def _page(plans: Sequence[Plan], table: PaperTable) -> str:
     """Write the tables of all worlds; return the page that is printed."""
-    pages = [write_table(table, plan.world, plan.schedule, plan.seeds) for plan in plans]
+    pages = [write_table(table, plan) for plan in plans]
     if len(plans) == 1:
         return pages[0]
-    runs = [table_runs(table, plan.world, plan.schedule, plan.seeds) for plan in plans]
+    runs = [plan.table_runs(table) for plan in plans]
     page = worlds_markdown(runs, command_line())
-    write_text(plans[0].schedule.out / f"table{table.number}-worlds.md", page)
+    stem = _stem(table, plans[0].schedule)
+    write_text(stem.with_name(f"{stem.name}-worlds.md"), page)
     return page
 
 
@@ -140,21 +179,37 @@ def _devices(options: argparse.Namespace) -> tuple[str, ...]:
 
 
 def _plan(options: argparse.Namespace, table: PaperTable, world: str, out: Path, overrides: Sequence[str]) -> Plan:
-    rows = [table.row(name.strip()) for name in options.rows.split(",")] if options.rows else table.rows
+    rows, counts = _rows(options, table)
     seeds, recipe, cache = _seeds(options), recipe_path(world), Path(options.cache or out / "cache")
-    data, settings = _data(options, world, out, cache), row_settings(recipe, overrides)
-    whole = settings[table.row(table.full).path]
-    schedule = Schedule(settings, f"{data.identity} {weights_digest(whole)}", out)
-    return Plan(world, tuple(rows), seeds, data, schedule, cache)
+    data = _data(options, world, out, cache)
+    settings = row_settings(recipe, overrides, options.loss)
+    if any(row.overlay not in settings for row in table.rows):
+        raise InputError(f"Table {table.number} has no rows for --world {world}: give rooms or streets.")
+    schedule = Schedule(settings, data.identity, out, options.loss, data.teachers)
+    return Plan(world, rows, counts, seeds, data, schedule, cache)
+
+
+def _rows(options: argparse.Namespace, table: PaperTable) -> tuple[tuple[Row, ...], dict[str, int]]:
+    """Return the rows of --rows and the number of seeds of those that name one."""
+    rows, counts = [], {}
+    for given in options.rows.split(",") if options.rows else [row.name for row in table.rows]:
+        name, colon, count = given.strip().partition(":")
+        rows.append(table.row(name))
+        if colon:
+            if not count.isdecimal() or not 1 <= int(count) <= options.seeds:
+                raise InputError(f"--rows has '{given.strip()}': give a number of seeds from 1 to --seeds.")
+            counts[name] = int(count)
+    return tuple(rows), counts
 
 
 def _check(plan: Plan) -> None:
     """Raise an InputError before the first run for what would stop a later one."""
     check_out(plan.schedule.out)
     check_out(plan.cache, what="--cache")
-    for row in plan.rows:
-        check_extras(plan.schedule.settings[row.path])
-        check_teachers(plan.schedule.settings[row.path])
+    for config in (plan.schedule.config(row, seed) for row in plan.rows for seed in plan.seeds[:2]):  # both pairs
+        check_extras(config)
+        check_teachers(config)
+        check_lab_starts(config)
 
 
 def _carry_out(
@@ -162,14 +217,14 @@ def _carry_out(
 ) -> list[Failure]:
     """Run the missing runs of a world; return the failed ones of several workers."""
     remove_leftovers(plan.schedule.out)
-    jobs = plan.schedule.jobs(plan.rows, plan.seeds, table.row(table.full))
+    jobs = plan.schedule.jobs(plan.rows, plan.seeds, table.row(table.full), plan.counts)
     commit, workers = git_revision(PACKAGE), len(devices) if engine is None else engine.workers
 
     def begins(job: Job) -> None:
         say(f"{_place(job, jobs)} begins")
 
     def report(job: Job) -> None:
-        _report(job, jobs, lambda: write_table(table, plan.world, plan.schedule, plan.seeds), max(1, workers))
+        _report(job, jobs, lambda: write_table(table, plan), max(1, workers))
 
     if not workers:
         carry_out(jobs, _announced(RowRunner(plan.data, plan.cache, device), begins), commit, report)
@@ -183,14 +238,19 @@ def _carry_out(
         return spread_runs(jobs, crew, begins, report)
 
 
-def write_table(table: PaperTable, world: str, schedule: Schedule, seeds: Sequence[int]) -> str:
-    """Write `OUT/tableN.json` and `.md` from the finished runs; return the Markdown."""
-    runs, command = table_runs(table, world, schedule, seeds), command_line()
-    stem = schedule.out / f"table{table.number}"
+def write_table(table: PaperTable, plan: Plan) -> str:
+    """Write `OUT/tableN.json` and `.md`, or `tableN-paper`, from the finished runs; return the Markdown."""
+    runs, command = plan.table_runs(table), command_line()
+    stem = _stem(table, plan.schedule)
     page = table_markdown(runs, command)
     write_text(stem.with_suffix(".json"), json.dumps(table_json(runs, command), indent=1, allow_nan=False) + "\n")
     write_text(stem.with_suffix(".md"), page)
     return page
+
+
+def _stem(table: PaperTable, schedule: Schedule) -> Path:
+    """Return the path of a table's files without their suffix."""
+    return schedule.out / f"table{table.number}{schedule.version}"
 
 
 def _seeds(options: argparse.Namespace) -> tuple[int, ...]:
@@ -218,7 +278,10 @@ def _data(options: argparse.Namespace, world: str, out: Path, cache: Path) -> Ta
     if options.data is not None:
         return _captures(options, cache / "clouds")
     sizes = (options.rooms, options.held_out_rooms, options.views)
-    data: TableData | None = lab_module("tables", f"--world {world}").open_world(Path(world).stem, out / "data", *sizes)
+    lab, name = lab_module("tables", f"--world {world}"), recipe_world(Path(world))
+    wanted = None if options.teachers is None else options.teachers == "both"
+    second = None if name is None else second_teachers(name, wanted)
+    data: TableData | None = lab.open_world(Path(world).stem, out / "data", *sizes, second)
     if data is None:
         raise InputError(f"--world {world} needs scenes: give --data DIR and --held-out DIR.")
     return data

@@ -24,19 +24,25 @@ MAX_DEPTH = 9
 
 
 def read_settings(
-    recipe: str | Path | None, overrides: Sequence[str] = (), overlays: Sequence[str | Path] = ()
+    recipe: str | Path | None,
+    overrides: Sequence[str] = (),
+    overlays: Sequence[str | Path] = (),
+    tuned: Sequence[str | Path] = (),
 ) -> RunConfig:
     """Return the run's configuration: defaults, then the recipe, then overrides such as `--train.epochs=3`.
 
     Overlays are YAML files of a few settings and come last, so that no override changes what a table's row ablates.
+    Files of `tuned` settings come right after the recipe.
     Raises an InputError for an unknown key, which names the nearest one, and for a value that is not allowed.
     """
     tree: dict[str, Any] = {} if recipe is None else _read_recipe(Path(recipe))
+    for each in tuned:
+        _merge(tree, _read_recipe(Path(each)))
     for override in overrides:
         _apply(tree, override)
     for overlay in overlays:
         _merge(tree, _read_recipe(Path(overlay)))
-    sources = [str(path) for path in (recipe, *overlays) if path is not None]
+    sources = [str(path) for path in (recipe, *tuned, *overlays) if path is not None]
     sources += ["the command line"] if overrides else []
     return typed(RunConfig, tree, ", ".join(sources) or "settings")
 

@@ -44,9 +44,10 @@ OpenSceneSide = Literal["ensemble", "3d", "2d"]
 
 @dataclass(frozen=True)
 class OpenSceneLabels:
-    """OpenScene's labels: dense CLIP in 2D; the distilled network, fused features or an ensemble of both in 3D.
+    """OpenScene's labels of points: the distilled network, fused features or an ensemble of both.
 
-    The ensemble takes whichever branch is more confident, by the cosine of its features with the text embeddings.
+    The ensemble takes whichever branch is more confident, by the cosine of its features with the text embeddings. In
+    2D only the fused features have labels, those of dense CLIP, since OpenScene trains no 2D network.
     """
 
     teachers: Teachers
@@ -75,8 +76,8 @@ class OpenSceneLabels:
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
-        """Return both modalities; only 3D if the labels are the network's alone."""
-        return ("3d",) if self.side == "3d" else MODALITIES
+        """Return 3D, or both modalities if the labels are those of CLIP's features."""
+        return MODALITIES if self.side == "2d" else ("3d",)
 
     def pixels(self, scene: Scene, frame: Frame) -> Prediction:
         """Return CLIP's labels of a frame at the working size."""

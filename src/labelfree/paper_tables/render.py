@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from labelfree.evaluation.method_results import MISSING, Table
-from labelfree.paper_tables.rows import Row
+from labelfree.paper_tables.rows import Loss, Row
 from labelfree.paper_tables.statistics import Estimate, Interval
 from labelfree.paper_tables.summary import SIDES, Difference, Measure, Side, TableRuns
 
@@ -19,11 +19,14 @@ COLUMNS: dict[str, tuple[tuple[Side, str], ...]] = {
 }
 """For each of the lab's worlds: its modalities in the paper's order, each with its column of the paper."""
 
+_LOSS_TITLES: dict[Loss, str] = {"lab": "", "paper": ", loss of the paper"}
+
 EXPLANATION = (
     "Every number is in percent. ± is the 95 % interval of the mean over seeds (Student's t). Differences are paired: "
     "they are computed per seed, on the same scenes, and so is their ±. Sign: whether the difference has the same sign "
-    "as in the paper; a question mark means that its interval includes zero. One more run: the 95 % interval for a "
-    "single run with a new seed."
+    "as in the paper; a question mark means that its interval includes zero. Holm: whether the difference is "
+    "significant at 5 % after Holm's correction over all rows of the column. Seeds: number of runs, and that of the "
+    "pairs behind the difference if it is another. One more run: the 95 % interval for a single run with a new seed."
 )
 
 
@@ -35,6 +38,8 @@ def table_json(runs: TableRuns, command: str) -> dict[str, Any]:
         "seeds": list(runs.seeds),
         "table": runs.table.number,
         "world": runs.world,
+        "loss": runs.loss,
+        "teachers": {str(seed): names for seed, names in zip(runs.seeds, runs.teachers)},
         "unit": "percent",
         "complete": runs.complete,
         "rows": {row.name: _row_json(runs, row) for row in runs.table.rows},
@@ -44,7 +49,8 @@ def table_json(runs: TableRuns, command: str) -> dict[str, Any]:
 def table_markdown(runs: TableRuns, command: str) -> str:
     """Return a page in Markdown: 2D, 3D, and the gains over the baseline that the paper prints in parentheses."""
     table = runs.table
-    parts = [f"# Table {table.number}: {table.title}, world {runs.world}", _provenance(runs, command), EXPLANATION]
+    title = f"# Table {table.number}: {table.title}, world {runs.world}{_LOSS_TITLES[runs.loss]}"
+    parts = [title, _provenance(runs, command), EXPLANATION]
     for side in SIDES:
         parts += [f"## {side.upper()}", _side_table(runs, side).markdown()]
     parts += [f"## mIoU over {table.baseline}", _gain_table(runs).markdown()]
@@ -66,7 +72,7 @@ def worlds_markdown(worlds: Sequence[TableRuns], command: str) -> str:
     provenance = f"`{command}`; mIoU in percent ± its 95 % interval over seeds; source revision {commits}."
     state = [f"**World {runs.world}: not finished, see its own table.**" for runs in worlds if not runs.complete]
     parts = [
-        f"# Table {table.number}: {table.title}, worlds {names}",
+        f"# Table {table.number}: {table.title}, worlds {names}{_LOSS_TITLES[worlds[0].loss]}",
         provenance,
         *state,
         Table(tuple(header), tuple(rows)).markdown(),
@@ -116,24 +122,38 @@ def _interval_json(interval: Interval | None) -> list[float] | None:
 def _difference_json(found: Difference | None) -> dict[str, Any] | None:
     if found is None:
         return None
+    corrected: dict[str, Any] = {}
+    if found.p_holm is not None:
+        corrected = {"p_holm": _short(found.p_holm), "significant_after_holm": found.significant}
     return _estimate_json(found.measured) | {
         "excludes_zero": found.measured.excludes_zero,
+        "p": None if found.measured.p_value is None else _short(found.measured.p_value),
+        **corrected,
         "paper": found.paper,
         "sign_agrees": found.agrees,
     }
 
 
 def _provenance(runs: TableRuns, command: str) -> str:
-    done = sum(run is not None for of_row in runs.runs for run in of_row)
-    total = len(runs.runs) * len(runs.seeds)
     seeds = ", ".join(str(seed) for seed in runs.seeds)
-    state = "" if runs.complete else f"\n\n**Not finished: {done} of {total} runs are done.**"
-    return f"`{command}`; seeds {seeds}; source revision {', '.join(runs.commits()) or 'unknown'}.{state}"
+    state = "" if runs.complete else f"\n\n**Not finished: {runs.done} of {runs.planned} runs are done.**"
+    revision = ", ".join(runs.commits()) or "unknown"
+    return f"`{command}`; seeds {seeds}{_teachers(runs)}; source revision {revision}.{state}"
+
+
+def _teachers(runs: TableRuns) -> str:
+    """Return the seeds of each pair of teachers; empty if all seeds have the same."""
+    of: dict[str, list[str]] = {}
+    for seed, names in zip(runs.seeds, runs.teachers):
+        of.setdefault(names, []).append(str(seed))
+    parts = (f"{names} (seeds {', '.join(seeds)})" for names, seeds in of.items())
+    return f"; teachers {' and '.join(parts)}" if len(of) > 1 else ""
 
 
 def _side_table(runs: TableRuns, side: Side) -> Table:
     full = runs.table.full
-    header = ("row", "mIoU", "paper", f"− {full}", "paper", "sign", "accuracy", f"accuracy − {full}", "one more run")
+    difference_columns = (f"− {full}", "paper", "sign", "Holm", "seeds")
+    header = ("row", "mIoU", "paper", *difference_columns, "accuracy", f"accuracy − {full}", "one more run")
     rows = []
     for row in runs.table.rows:
         mean = runs.mean(row, "miou", side)
@@ -145,6 +165,8 @@ def _side_table(runs: TableRuns, side: Side) -> Table:
                 _plus_minus(mean),
                 _number(runs.paper(row, side)),
                 *_difference_cells(difference),
+                _yes_no(None if difference is None else difference.significant),
+                _counts(mean, difference),
                 _plus_minus(runs.mean(row, "acc", side)),
                 _plus_minus(None if accuracy is None else accuracy.measured, signed=True),
                 _range(None if mean is None else mean.next_run),
@@ -168,8 +190,25 @@ def _difference_cells(found: Difference | None) -> tuple[str, str, str]:
     if found is None:
         return MISSING, MISSING, MISSING
     doubt = "" if found.measured.excludes_zero else "?"
-    sign = MISSING if found.agrees is None else ("yes" if found.agrees else "no") + doubt
+    sign = MISSING if found.agrees is None else _yes_no(found.agrees) + doubt
     return _plus_minus(found.measured, signed=True), _number(found.paper, signed=True), sign
+
+
+def _yes_no(answer: bool | None) -> str:
+    return MISSING if answer is None else "yes" if answer else "no"
+
+
+def _counts(mean: Estimate | None, difference: Difference | None) -> str:
+    """Return the number of runs, with that of the pairs behind the difference if it is another."""
+    if mean is None:
+        return MISSING
+    pairs = mean.count if difference is None else difference.measured.count
+    return str(mean.count) if pairs == mean.count else f"{mean.count}, {pairs} pairs"
+
+
+def _short(value: float) -> float:
+    """Return a p-value with three digits."""
+    return float(f"{value:.3g}")
 
 
 def _plus_minus(found: Estimate | None, signed: bool = False) -> str:

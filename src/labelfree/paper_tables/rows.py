@@ -1,13 +1,27 @@
-"""The rows of the paper's Tables 1 and 2: a name, an overlay over a world's recipe, and the paper's values."""
+"""The rows of the paper's Tables 1 and 2, and of Table 3: a name, an overlay over a world's recipe, paper's values."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 from labelfree.errors import InputError
 
 ROWS_DIR = Path(__file__).parent / "rows"
+TUNED_DIR = Path(__file__).parent / "tuned"
+"""For each of the lab's worlds a folder with the tuned settings of each system (`benchmarks/tuning.py`)."""
+
+SYSTEMS = ("maskclip++", "openscene", "clip2scene", "cns")
+"""The systems that are trained, each a row of Table 1; each is tuned, and Tables 2 and 3 have the settings of `cns`."""
+
+Loss = Literal["lab", "paper"]
+"""Version of a table: `lab` trains with the recipe's loss, `paper` with Eq. 5-7 as printed."""
+
+LOSSES: tuple[Loss, ...] = get_args(Loss)
+
+LOSS_OVERLAYS: dict[Loss, tuple[Path, ...]] = {"lab": (), "paper": (Path(__file__).parent / "paper_loss.yaml",)}
+"""The overlays of a version, which come after those of a row."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +45,15 @@ class Row:
     outdoor: PaperValues = PaperValues()
     """2D on nuImages, 3D on nuScenes."""
 
-    @property
-    def path(self) -> Path:
-        """Return the path of the overlay."""
-        return ROWS_DIR / f"{self.overlay}.yaml"
+    def path(self, world: str | None = None) -> Path:
+        """Return the path of the overlay; `NAME.WORLD.yaml` if one of the lab's worlds has its own."""
+        own = ROWS_DIR / f"{self.overlay}.{world}.yaml"
+        return own if own.is_file() else ROWS_DIR / f"{self.overlay}.yaml"
+
+    def tuned(self, world: str | None) -> Path:
+        """Return the path of the tuned settings of its system, whether or not there are any."""
+        system = self.name if self.name in SYSTEMS else "cns"
+        return TUNED_DIR / str(world) / f"{system}.yaml"
 
     def paper(self, world: str) -> PaperValues:
         """Return the paper's values for a world: those of nuImages and nuScenes outdoors, else of ScanNet."""
@@ -73,7 +92,7 @@ TABLE_1 = PaperTable(
     1,
     "Comparison with label-free methods",
     (
-        _row("maskclip", "MaskCLIP", "baseline", (17.3, 14.2), 14.1, 12.8),
+        _row("maskclip", "MaskCLIP", "maskclip", (17.3, 14.2), 14.1, 12.8),
         _row("maskclip++", "MaskCLIP++", "maskclip_plus", (20.3, 21.6), 17.3, 15.3),
         _row("openscene", "OpenScene", "openscene", (14.2, 16.8), 12.4, 14.6),
         _row("clip2scene", "CLIP2Scene", "clip2scene", (23.7, 25.6), 18.6, 20.8),
@@ -105,15 +124,31 @@ TABLE_2 = PaperTable(
     baseline="baseline",
 )
 
-TABLES = (TABLE_1, TABLE_2)
+NO_VALUES = (PaperValues(), PaperValues())
 
-ALL_ROWS = (*TABLE_2.rows, *TABLE_1.rows)
+TABLE_3 = PaperTable(
+    3,
+    "Initial weights of the networks",
+    (
+        Row("wo_cns", "Labels of CLIP and SAM", "wo_cns", *NO_VALUES),
+        Row("start_none", "Random", "start_none", *NO_VALUES),
+        Row("start_selfsup", "Self-supervision", "start_selfsup", *NO_VALUES),
+        Row("start_tags", "Image tags", "start_tags", *NO_VALUES),
+    ),
+    full="start_selfsup",
+    baseline="wo_cns",
+)
+"""Not in the paper, and only in the lab's worlds: what the networks gain over their labels from each start."""
+
+TABLES = (TABLE_1, TABLE_2, TABLE_3)
+
+ALL_ROWS = (*TABLE_2.rows, *TABLE_1.rows, *TABLE_3.rows)
 """Every row; rows with equal settings share one run, which is named after the first of them."""
 
 
 def paper_table(number: int) -> PaperTable:
-    """Return Table 1 or Table 2. Raises an `InputError` for another number."""
+    """Return a table by number. Raises an `InputError` if there is none."""
     for table in TABLES:
         if table.number == number:
             return table
-    raise InputError(f"There is no table {number}: the paper's tables are 1 and 2.")
+    raise InputError(f"There is no table {number}: the paper's tables are 1 and 2, and 3 compares initial weights.")

@@ -23,8 +23,10 @@ from labelfree.errors import InputError
 from labelfree.files.atomic import atomic_folder, write_text
 from labelfree.files.documents import read_json
 from labelfree.files.presence import is_there
-from labelfree.paper_tables.rows import ALL_ROWS, Row
+from labelfree.paper_tables.data import weights_digest
+from labelfree.paper_tables.rows import ALL_ROWS, LOSS_OVERLAYS, Loss, Row
 from labelfree.paper_tables.run_result import Measures, RunResult, read_result, write_result
+from labelfree.runtime.lab import WORLDS, world_of
 
 JOB = "job.json"
 TRAINING = "training"
@@ -52,48 +54,95 @@ Attempt = Literal["done", "finished", "held"]
 """What became of a run: done here, finished before, or held by another process."""
 
 
-def row_settings(recipe: Path, overrides: Sequence[str] = ()) -> dict[Path, RunConfig]:
-    """Return the settings of every overlay over a world's recipe."""
-    overlays = dict.fromkeys(row.path for row in ALL_ROWS)
-    return {path: read_settings(recipe, overrides, (path,)) for path in overlays}
+def row_settings(recipe: Path, overrides: Sequence[str] = (), loss: Loss = "lab") -> dict[str, RunConfig]:
+    """Return the settings of every overlay over a world's recipe, by the overlay's name, with a version's loss.
+
+    Tuned settings of the row's system come between the recipe and the overrides. Overlays that only the lab's worlds
+    have are left out for other recipes.
+    """
+    world, settings = recipe_world(recipe), dict[str, RunConfig]()
+    for row in ALL_ROWS:
+        path, tuned = row.path(world), row.tuned(world)
+        if path.is_file():
+            overlays = (path, *LOSS_OVERLAYS[loss])
+            settings[row.overlay] = read_settings(recipe, overrides, overlays, (tuned,) if tuned.is_file() else ())
+    return settings
+
+
+def recipe_world(recipe: Path) -> str | None:
+    """Return the lab's world that a recipe's name begins with, such as `rooms`; None for other recipes."""
+    return next((world for world in WORLDS if recipe.stem.startswith(world)), None)
+
+
+def recipes_own(seed: int) -> None:
+    """Return None: every seed has the teachers of the recipe."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """The runs of both tables in one folder, `OUT/runs/seed-S/ROW`."""
+    """The runs of all tables: `OUT/runs/seed-S/ROW`, or `OUT/runs/seed-S-paper/ROW` with the paper's loss."""
 
-    settings: Mapping[Path, RunConfig]
-    """Of every overlay; see `row_settings`."""
+    settings: Mapping[str, RunConfig]
+    """Of every overlay, by its name; see `row_settings`."""
     identity: str
-    """Name of the data and the shipped weights; part of each run's key."""
+    """Name of the data; part of each run's key, like the version and the lab's weights that the run uses."""
     out: Path
+    loss: Loss = "lab"
+    """The version of the tables; its runs are never used for another version."""
+    teachers: Callable[[int], str | None] = recipes_own
+    """The lab's pair of teachers of a seed, such as `rooms-b`, if it is not the recipe's; `TableData.teachers`."""
+
+    @property
+    def version(self) -> str:
+        """Return what the names of a version's files and folders end in; empty for the lab's loss."""
+        return "" if self.loss == "lab" else f"-{self.loss}"
 
     def job(self, row: Row, seed: int) -> Job:
         """Return the run of a row with a seed."""
-        config = replace(self.settings[row.path], seed=seed)
+        config = self.config(row, seed)
         plain = replace(config, predict=PredictConfig())
         other = self._owner(plain)
         like = None if other is None or plain == config else self._as_job(other, plain)
         owner = self._owner(config)
         return self._as_job(owner or row, config, like)
 
-    def jobs(self, rows: Sequence[Row], seeds: Sequence[int], first: Row) -> tuple[Job, ...]:
-        """Return the runs of the rows, ordered by seed, each once.
+    def config(self, row: Row, seed: int) -> RunConfig:
+        """Return the settings of a row with a seed."""
+        config, pair = self.settings[row.overlay], self.teachers(seed)
+        teachers = config.teachers
+        if pair is not None:  # teachers that an override names stay
+            clip, sam = (pair if name == world_of(pair) else name for name in (teachers.clip, teachers.sam))
+            teachers = replace(teachers, clip=clip, sam=sam)
+        return replace(config, seed=seed, teachers=teachers)
+
+    def jobs(
+        self, rows: Sequence[Row], seeds: Sequence[int], first: Row, counts: Mapping[str, int] | None = None
+    ) -> tuple[Job, ...]:
+        """Return the runs of the rows, ordered by seed, each once; a row in `counts` has only so many first seeds.
 
         Within a seed, row `first` comes first if it is among the rows: all differences are relative to it, and a long
         run at the start gives an early estimate of the time left.
         """
+        counts = counts or {}
         ordered = sorted(rows, key=lambda row: row != first)
-        jobs = {job.folder: job for seed in seeds for row in ordered for job in [self.job(row, seed)]}
+        wanted = (
+            (row, seed)
+            for place, seed in enumerate(seeds)
+            for row in ordered
+            if place < counts.get(row.name, len(seeds))
+        )
+        jobs = {job.folder: job for row, seed in wanted for job in [self.job(row, seed)]}
         return tuple(jobs.values())
 
     def _owner(self, config: RunConfig) -> Row | None:
-        """Return the first row, in either table, with these settings."""
-        return next((row for row in ALL_ROWS if replace(self.settings[row.path], seed=config.seed) == config), None)
+        """Return the first row, in any table, with these settings."""
+        known = (row for row in ALL_ROWS if row.overlay in self.settings)
+        return next((row for row in known if self.config(row, config.seed) == config), None)
 
     def _as_job(self, owner: Row, config: RunConfig, like: Job | None = None) -> Job:
-        folder = self.out / "runs" / f"seed-{config.seed}" / owner.name
-        return Job(owner.name, config.seed, config, folder, run_key(config, self.identity), like)
+        folder = self.out / "runs" / f"seed-{config.seed}{self.version}" / owner.name
+        identity = f"{self.identity} {weights_digest(config)}{self.version}"
+        return Job(owner.name, config.seed, config, folder, run_key(config, identity), like)
 
 
 def run_key(config: RunConfig, identity: str) -> str:

@@ -31,6 +31,8 @@ class Estimate:
     """95 % confidence interval of the mean over all seeds."""
     next_run: Interval | None = None
     """95 % prediction interval of one more run."""
+    p_value: float | None = None
+    """Two-sided p-value of the hypothesis that the mean over all seeds is zero (Student's t)."""
 
     @property
     def excludes_zero(self) -> bool:
@@ -49,7 +51,8 @@ def estimate(values: Sequence[float], level: float = LEVEL) -> Estimate | None:
     spread = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (count - 1))
     reach = t_quantile(0.5 + level / 2, count - 1) * spread
     of_mean, of_run = reach / math.sqrt(count), reach * math.sqrt(1 + 1 / count)
-    return Estimate(mean, count, Interval(mean - of_mean, mean + of_mean), Interval(mean - of_run, mean + of_run))
+    intervals = Interval(mean - of_mean, mean + of_mean), Interval(mean - of_run, mean + of_run)
+    return Estimate(mean, count, *intervals, _p_value(mean, spread / math.sqrt(count), count - 1))
 
 
 def paired_difference(
@@ -60,6 +63,19 @@ def paired_difference(
     """Return the mean of `values - reference` over the seeds that have both; effects of a seed cancel."""
     both = [a - b for a, b in zip(values, reference, strict=True) if a is not None and b is not None]
     return estimate(both, level)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return the p-values of several hypotheses adjusted by Holm's method, in the same order.
+
+    The smallest is multiplied by their number n, the next by n - 1, and so on; none becomes smaller than the one before
+    it, or greater than 1. Below 0.05 a hypothesis is rejected; the probability of any false rejection is at most 5 %.
+    """
+    adjusted, largest = [0.0] * len(p_values), 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda each: p_values[each])):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        adjusted[place] = largest
+    return adjusted
 
 
 def sign_agrees(measured: float | None, paper: float | None) -> bool | None:
@@ -82,6 +98,13 @@ def t_quantile(probability: float, freedom: int) -> float:
     while low < (middle := (low + high) / 2) < high:  # bisect to floating-point precision
         low, high = (middle, high) if _share_inside(middle, freedom) < inside else (low, middle)
     return math.sqrt(freedom) * math.tan(low)
+
+
+def _p_value(mean: float, error: float, freedom: int) -> float:
+    """Return the two-sided p-value of a mean with a standard error; without spread it is 0, or 1 for a mean of 0."""
+    if error == 0:
+        return 0.0 if mean else 1.0
+    return max(0.0, 1 - _share_inside(math.atan(abs(mean) / error / math.sqrt(freedom)), freedom))
 
 
 def _share_inside(angle: float, freedom: int) -> float:
