@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,7 +13,10 @@ from torch import Tensor
 from labelfree.teachers.images import normalise, pad_bottom_right
 from labelfree.teachers.sam import SAM_MEAN, SAM_STD
 from labelfree_lab.teachers.sam_targets import hard_ious, instance_masks
-from labelfree_lab.teachers.tiny_sam import MASK_STRIDE, decode_points, neck_features, padded_side
+from labelfree_lab.teachers.tiny_sam import decode_points, mask_stride, neck_features, padded_side, patch_of
+
+if TYPE_CHECKING:
+    from transformers import SamModel
 
 LEAST_SHARE = 0.01
 """Smallest share of the image that an instance must cover to count."""
@@ -28,7 +32,7 @@ class Probe:
 
 
 @torch.inference_mode()
-def probe_scores(model: torch.nn.Module, probe: Probe) -> dict[str, float]:
+def probe_scores(model: SamModel, probe: Probe) -> dict[str, float]:
     """Return mean IoUs of the best and of the picked masks, and error and correlation of the predicted IoU."""
     rows = [_picture_scores(model, probe, n) for n in range(len(probe.images))]
     best, kept, picked, error, ranking = (np.concatenate([row[k] for row in rows]) for k in range(5))
@@ -41,18 +45,18 @@ def probe_scores(model: torch.nn.Module, probe: Probe) -> dict[str, float]:
     }
 
 
-def _picture_scores(model: torch.nn.Module, probe: Probe, n: int) -> tuple[NDArray[np.float64], ...]:
+def _picture_scores(model: SamModel, probe: Probe, n: int) -> tuple[NDArray[np.float64], ...]:
     image = torch.from_numpy(probe.images[n]).permute(2, 0, 1)[None].float()
     height, width = image.shape[-2:]
-    side = padded_side((height, width))
+    side, stride = padded_side((height, width), patch_of(model)), mask_stride(model)
     pixels = pad_bottom_right(normalise(image, SAM_MEAN, SAM_STD), (side, side))
     points = _grid(probe.points_per_side, height, width)
     logits, scores = decode_points(model, neck_features(model, pixels), points[None])
-    logits = logits[..., : height // MASK_STRIDE, : width // MASK_STRIDE]
+    logits = logits[..., : height // stride, : width // stride]
     ids = torch.from_numpy(probe.instances[n].astype(np.int64))
     owner = ids[points[:, 1].long(), points[:, 0].long()]
-    own = hard_ious(logits, instance_masks(ids[None], owner[None], MASK_STRIDE))[0]  # [P, 3]
-    table = _iou_table(logits[0].flatten(0, 1), ids)  # [3 P, T]
+    own = hard_ious(logits, instance_masks(ids[None], owner[None], stride))[0]  # [P, 3]
+    table = _iou_table(logits[0].flatten(0, 1), ids, stride)  # [3 P, T]
     confident = torch.where(scores.flatten()[:, None] > 0.5, table, 0.0)
     counted = owner > 0
     picked = own.gather(-1, scores[0].argmax(-1, keepdim=True))[counted, 0]
@@ -67,11 +71,11 @@ def _grid(side: int, height: int, width: int) -> Tensor:  # [side^2, 2] (x, y)
     return torch.cartesian_prod(steps * height, steps * width).flip(-1)
 
 
-def _iou_table(logits: Tensor, ids: Tensor) -> Tensor:  # [M, h, w], [H, W] -> [M, T]
+def _iou_table(logits: Tensor, ids: Tensor, stride: int) -> Tensor:  # [M, h, w], [H, W] -> [M, T]
     """Return the IoU of every mask with every instance above `LEAST_SHARE`."""
     names, areas = ids.unique(return_counts=True)
     names = names[(names > 0) & (areas > LEAST_SHARE * ids.numel())]
-    true = (instance_masks(ids[None], names[None], MASK_STRIDE)[0] > 0.5).flatten(1).float()
+    true = (instance_masks(ids[None], names[None], stride)[0] > 0.5).flatten(1).float()
     found = (logits > 0).flatten(1).float()
     both = found @ true.T
     return both / (found.sum(1)[:, None] + true.sum(1) - both).clamp(min=1)

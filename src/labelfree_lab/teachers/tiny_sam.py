@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,28 +21,47 @@ if TYPE_CHECKING:
 IMAGE_SIDE = 128
 """Side in pixels of the padded square of rooms, whose images are 96x128."""
 
-PATCH = 8
-LAYERS = 8
+PATCH = 4
+"""Pixels per side of an image token; the masks of larger tokens lose thin objects."""
+LAYERS = 6
+WINDOW = 8
+"""Tokens per side of a window of attention, in the layers that a smaller model does not have."""
 POSITIONS = "vision_encoder.pos_embed"
 ENCODER_LAYERS = "vision_encoder.layers."
-MASK_STRIDE = 2
-"""Pixels per cell of a mask; the decoder enlarges its grid of 8-pixel cells four times."""
+FIRST = "vision_encoder.patch_embed.projection.weight"
+ENLARGED = 4
+"""Cells of a mask per side of a token."""
 
 
-def padded_side(size: tuple[int, int]) -> int:
+def padded_side(size: tuple[int, int], patch: int = PATCH) -> int:
     """Return the side of the square to which images of a (height, width) are padded: their longer side.
 
     Raises an `InputError` if a side is not a multiple of the patch size.
     """
-    if size[0] % PATCH or size[1] % PATCH:
-        raise InputError(f"Images are {size[0]}x{size[1]}: give sides that are multiples of {PATCH} pixels.")
+    if size[0] % patch or size[1] % patch:
+        raise InputError(f"Images are {size[0]}x{size[1]}: give sides that are multiples of {patch} pixels.")
     return max(size)
 
 
+def patch_of(model: SamModel) -> int:
+    """Return the side of an image token in pixels."""
+    return int(model.config.vision_config.patch_size)
+
+
+def mask_stride(model: SamModel) -> int:
+    """Return the pixels per cell of a mask, 1 or more."""
+    return patch_of(model) // ENLARGED
+
+
 def tiny_sam_config(
-    hidden: int = 128, layers: int = LAYERS, channels: int = 64, image_side: int = IMAGE_SIDE
+    hidden: int = 128,
+    layers: int = LAYERS,
+    channels: int = 64,
+    image_side: int = IMAGE_SIDE,
+    patch: int = PATCH,
+    windowed: Sequence[int] = (),
 ) -> SamConfig:
-    """Return the architecture; attention is global everywhere, since windows save nothing with few tokens."""
+    """Return the architecture; attention is global except in the layers `windowed`."""
     from transformers import SamConfig, SamMaskDecoderConfig, SamPromptEncoderConfig, SamVisionConfig
 
     vision = SamVisionConfig(
@@ -53,13 +72,13 @@ def tiny_sam_config(
         output_channels=channels,
         num_pos_feats=channels // 2,
         image_size=image_side,
-        patch_size=PATCH,
+        patch_size=patch,
         use_rel_pos=False,
-        window_size=0,
-        global_attn_indexes=list(range(layers)),
+        window_size=WINDOW if windowed else 0,
+        global_attn_indexes=[layer for layer in range(layers) if layer not in windowed],
         initializer_range=0.02,  # the default of 1e-10 stays at zero in training
     )
-    prompt = SamPromptEncoderConfig(hidden_size=channels, image_size=image_side, patch_size=PATCH)
+    prompt = SamPromptEncoderConfig(hidden_size=channels, image_size=image_side, patch_size=patch)
     decoder = SamMaskDecoderConfig(
         hidden_size=channels, mlp_dim=2 * channels, num_attention_heads=4, iou_head_hidden_dim=channels
     )
@@ -85,14 +104,14 @@ def new_tiny_sam(config: SamConfig, seed: int) -> SamModel:
 
 @torch.no_grad()
 def start_from(model: SamModel, folder: Path) -> None:
-    """Load the weights of another tiny SAM, with position embeddings resized to the model's grid.
+    """Load the weights of another tiny SAM, with patches and position embeddings resized to the model's.
 
     The layers of a smaller encoder are spread evenly; those between them begin as identities. Raises an `InputError` if
     the folder holds another network.
     """
     weights = {name: value.float() for name, value in read_weights(folder).items()}
     own, few = len(model.vision_encoder.layers), _count_layers(weights)
-    place = {old: (old + 1) * own // max(few, 1) - 1 for old in range(few)}
+    place = dict(enumerate(spread_layers(few, own)))
     weights = {_moved(name, place): value for name, value in weights.items()}
     for added in sorted(set(range(own)) - set(place.values())):
         layer = model.vision_encoder.layers[added]
@@ -103,11 +122,30 @@ def start_from(model: SamModel, folder: Path) -> None:
         weights |= {name: value for name, value in model.state_dict().items() if name.startswith(prefix)}
     if {name: value.dim() for name, value in weights.items()} != {n: v.dim() for n, v in model.state_dict().items()}:
         raise InputError(f"{folder}: not a tiny SAM such as labelfree_lab.teachers.train_sam writes; start without it.")
+    weights[FIRST] = finer_patches(weights[FIRST], patch_of(model))
     grid = weights[POSITIONS].permute(0, 3, 1, 2)
     size = (model.vision_encoder.pos_embed.shape[1], model.vision_encoder.pos_embed.shape[2])
     resized = functional.interpolate(grid, size, mode="bicubic", align_corners=False)
     weights[POSITIONS] = resized.permute(0, 2, 3, 1)
     model.load_state_dict(weights)
+
+
+def spread_layers(few: int, many: int) -> list[int]:
+    """Return the places of a few layers in an encoder of many, spread evenly, the last one at the end."""
+    return [(old + 1) * many // few - 1 for old in range(few)]
+
+
+def added_layers(start: Path | None, layers: int) -> list[int]:
+    """Return the layers of an encoder that a starting model does not have; every second one without a start."""
+    few = layers // 2 if start is None else _count_layers(read_weights(start))
+    return sorted(set(range(layers)) - set(spread_layers(few, layers)))
+
+
+def finer_patches(kernel: Tensor, patch: int) -> Tensor:  # [D, 3, s, s] -> [D, 3, patch, patch]
+    """Return the kernel of a patch embedding for smaller patches, with the same answer to an image of that scale."""
+    if kernel.shape[-1] == patch:
+        return kernel
+    return functional.adaptive_avg_pool2d(kernel, patch) * (kernel.shape[-1] / patch) ** 2
 
 
 def _count_layers(weights: Mapping[str, Tensor]) -> int:
@@ -145,7 +183,7 @@ def _spread_weights(model: SamModel) -> None:
 def neck_features(model: SamModel, pixels: Tensor) -> Tensor:  # [B, 3, H, W] -> [B, D, h, w]
     """Return image features with gradients, unlike `get_image_embeddings`, of the padded square or its top rows."""
     encoder = model.vision_encoder
-    rows, columns = pixels.shape[-2] // PATCH, pixels.shape[-1] // PATCH
+    rows, columns = pixels.shape[-2] // patch_of(model), pixels.shape[-1] // patch_of(model)
     hidden = encoder.patch_embed.projection(pixels).permute(0, 2, 3, 1) + encoder.pos_embed[:, :rows, :columns]
     for layer in encoder.layers:
         hidden = layer(hidden)

@@ -30,9 +30,10 @@ from labelfree_lab.teachers.crops import jitter_colours
 from labelfree_lab.teachers.sam_probe import Probe, probe_scores
 from labelfree_lab.teachers.sam_targets import affinity_loss, draw_prompts, instance_masks, mask_losses, token_instances
 from labelfree_lab.teachers.tiny_sam import (
+    ENLARGED,
     LAYERS,
-    MASK_STRIDE,
     PATCH,
+    added_layers,
     decode_points,
     export_tiny_sam,
     neck_features,
@@ -54,7 +55,7 @@ class Settings:
     """Settings of the training of a tiny SAM."""
 
     steps: int = 5000
-    batch: int = 16
+    batch: int = 8
     prompts: int = 8
     """Point prompts per image."""
     peak_rate: float = 1e-3
@@ -71,6 +72,8 @@ class Settings:
     """Decay of the running mean of the weights; the mean is shipped."""
     probe_every: int = 500
     seed: int = 0
+    patch: int = PATCH
+    """Side of an image token in pixels."""
 
     def is_padded(self, step: int) -> bool:
         """Return whether the batch of a step includes the padding below the image."""
@@ -83,7 +86,7 @@ class PromptBatch:
 
     pixels: Tensor  # [B, 3, H, W] normalised
     points: Tensor  # [B, P, 2] (x, y)
-    targets: Tensor  # [B, P, 2, H/2, W/2] in 0..1, the object and the part at each point
+    targets: Tensor  # [B, P, 2, h, w] in 0..1 on the grid of the masks, the object and the part at each point
     owners: Tensor  # [B, h*w] int64, the instance of each patch
 
 
@@ -105,7 +108,7 @@ class Learner(nn.Module):
         logits, scores = decode_points(self.sam, features, points)
         rows = targets.shape[-2]
         losses = mask_losses(logits[..., :rows, :], scores, targets)
-        inside = features[:, :, : rows * MASK_STRIDE // PATCH]
+        inside = features[:, :, : rows // ENLARGED]
         affinity = affinity_loss(inside, owners, self.affinity_scale, self.affinity_shift)
         weights = self.settings
         total = losses.masks + weights.score_weight * losses.scores + weights.affinity_weight * affinity
@@ -136,20 +139,21 @@ def draw_batch(
     colours = jitter_colours(torch.from_numpy(pictures).permute(0, 3, 1, 2) / 255, generator)
     pixels = normalise(colours * 255, SAM_MEAN, SAM_STD)
     if settings.is_padded(step):
-        side = padded_side((images.shape[1], images.shape[2]))
+        side = padded_side((images.shape[1], images.shape[2]), settings.patch)
         pixels = pad_bottom_right(pixels, (side, side))
     levels = (ids, torch.from_numpy(pieces.astype(np.int64)))
-    targets = torch.stack([masks_at(each, points) for each in levels], 2)
-    return PromptBatch(pixels.contiguous(), points, targets, token_instances(ids, PATCH))
+    targets = torch.stack([masks_at(each, points, settings.patch // ENLARGED) for each in levels], 2)
+    return PromptBatch(pixels.contiguous(), points, targets, token_instances(ids, settings.patch))
 
 
 def masks_at(
     ids: Tensor,  # [B, H, W] int64
     points: Tensor,  # [B, P, 2] (x, y) in pixels
-) -> Tensor:  # [B, P, H/2, W/2] in 0..1
+    stride: int,
+) -> Tensor:  # [B, P, H/stride, W/stride] in 0..1
     """Return the mask of the id at each point."""
     columns, rows = points.long().unbind(-1)
-    return instance_masks(ids, ids[torch.arange(len(ids))[:, None], rows, columns], MASK_STRIDE)
+    return instance_masks(ids, ids[torch.arange(len(ids))[:, None], rows, columns], stride)
 
 
 def new_optimiser(learner: Learner, settings: Settings) -> torch.optim.Optimizer:
@@ -243,6 +247,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--start", type=Path, default=None, help="folder of another tiny SAM to start from")
     parser.add_argument("--layers", type=int, default=LAYERS, help="layers of the image encoder")
     parser.add_argument("--steps", type=int, default=Settings.steps)
+    parser.add_argument("--batch", type=int, default=Settings.batch, help="images of a step")
     parser.add_argument("--rate", type=float, default=Settings.peak_rate, help="peak of the learning rate")
     parser.add_argument("--probe-every", type=int, default=Settings.probe_every, help="steps between exports")
     parser.add_argument("--seed", type=int, default=Settings.seed)
@@ -254,7 +259,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     spread = np.linspace(0, len(held_out.images) - 1, PROBE_PICTURES).astype(np.int64)
     probe = Probe(held_out.images[spread], held_out.instances[spread])
     settings = Settings(steps=options.steps, probe_every=options.probe_every, seed=options.seed, peak_rate=options.rate)
-    config = tiny_sam_config(layers=options.layers, image_side=padded_side(corpus.plan.size))
+    side, windowed = padded_side(corpus.plan.size), added_layers(options.start, options.layers)
+    config = tiny_sam_config(layers=options.layers, image_side=side, windowed=windowed)
     sam = new_tiny_sam(config, options.seed)
     if options.start is not None:
         start_from(sam, options.start)

@@ -15,7 +15,7 @@ from labelfree.teachers.sam import SAM_MEAN, SAM_STD
 from labelfree_lab.teachers import sam_targets, tiny_sam, train_sam
 from labelfree_lab.teachers.sam_probe import Probe, probe_scores
 
-SETTINGS = train_sam.Settings(steps=2, batch=2, prompts=3, warm_up=1, probe_every=1)
+SETTINGS = train_sam.Settings(steps=2, batch=2, prompts=3, warm_up=1, probe_every=1, patch=8)
 
 
 def rectangles(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -32,7 +32,7 @@ def rectangles(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.nd
 
 
 def learner(settings: train_sam.Settings = SETTINGS) -> train_sam.Learner:
-    config = tiny_sam.tiny_sam_config(hidden=64, layers=2, channels=32)
+    config = tiny_sam.tiny_sam_config(hidden=64, layers=2, channels=32, patch=8)
     return train_sam.Learner(tiny_sam.new_tiny_sam(config, settings.seed), settings)
 
 
@@ -42,7 +42,7 @@ def loss_of(model: train_sam.Learner, batch: train_sam.PromptBatch) -> torch.Ten
 
 @pytest.mark.parametrize("step", [0, 1], ids=["padded", "cropped"])
 def test_every_trained_part_gets_a_gradient_and_positions_stay(step: int) -> None:
-    model = learner(train_sam.Settings(steps=9, batch=2, prompts=3))
+    model = learner(train_sam.Settings(steps=9, batch=2, prompts=3, patch=8))
     batch = train_sam.draw_batch(*rectangles(2), model.settings, step)
     assert batch.pixels.shape[-2] == (128 if step == 0 else 96)
     loss_of(model, batch).backward()
@@ -58,7 +58,7 @@ def test_every_trained_part_gets_a_gradient_and_positions_stay(step: int) -> Non
 
 
 def test_the_loss_of_one_batch_falls() -> None:
-    model = learner(train_sam.Settings(steps=40, batch=2, prompts=3, warm_up=1, peak_rate=2e-3))
+    model = learner(train_sam.Settings(steps=40, batch=2, prompts=3, warm_up=1, peak_rate=2e-3, patch=8))
     batch = train_sam.draw_batch(*rectangles(2), model.settings, 1)
     optimiser = train_sam.new_optimiser(model, model.settings)
     before = loss_of(model, batch).item()
@@ -131,9 +131,9 @@ def _sam_colours() -> tuple[tuple[float, float, float], tuple[float, float, floa
 
 @pytest.mark.parametrize("side", [128, 176])
 def test_a_run_may_start_from_another_ones_weights(side: int, tmp_path: Path) -> None:
-    first = tiny_sam.new_tiny_sam(tiny_sam.tiny_sam_config(), 0)
+    first = tiny_sam.new_tiny_sam(tiny_sam.tiny_sam_config(patch=8), 0)
     tiny_sam.export_tiny_sam(first.config, first.state_dict(), tmp_path)
-    second = tiny_sam.new_tiny_sam(tiny_sam.tiny_sam_config(image_side=side), 1)
+    second = tiny_sam.new_tiny_sam(tiny_sam.tiny_sam_config(image_side=side, patch=8), 1)
     tiny_sam.start_from(second, tmp_path)
     before, after = first.state_dict(), second.state_dict()
     for name in before.keys() - {tiny_sam.POSITIONS}:
@@ -146,16 +146,26 @@ def test_a_run_may_start_from_another_ones_weights(side: int, tmp_path: Path) ->
 
 
 def test_a_deeper_encoder_starts_as_the_smaller_one(tmp_path: Path) -> None:
-    small = tiny_sam.new_tiny_sam(tiny_sam.tiny_sam_config(hidden=64, layers=2, channels=32), 0)
+    small = tiny_sam.new_tiny_sam(tiny_sam.tiny_sam_config(hidden=64, layers=2, channels=32, patch=8), 0)
     tiny_sam.export_tiny_sam(small.config, small.state_dict(), tmp_path)
     tiny_sam.start_from(small, tmp_path)  # in the precision of the file
-    deep = tiny_sam.new_tiny_sam(tiny_sam.tiny_sam_config(hidden=64, layers=5, channels=32), 1)
+    deep = tiny_sam.new_tiny_sam(tiny_sam.tiny_sam_config(hidden=64, layers=5, channels=32, patch=8), 1)
     tiny_sam.start_from(deep, tmp_path)
     assert len(deep.vision_encoder.layers) == 5
     pixels = torch.randn(1, 3, 128, 128, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         first, second = (tiny_sam.neck_features(model, pixels) for model in (small, deep))
     assert torch.allclose(first, second, atol=1e-5)
+
+
+def test_finer_patches_answer_an_image_of_that_scale_alike() -> None:
+    generator = torch.Generator().manual_seed(0)
+    kernel, small = torch.randn(5, 3, 8, 8, generator=generator), torch.randn(1, 3, 12, 16, generator=generator)
+    large = small.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    coarse = torch.nn.functional.conv2d(large, kernel, stride=8)
+    fine = torch.nn.functional.conv2d(small, tiny_sam.finer_patches(kernel, 4), stride=4)
+    assert torch.allclose(fine, coarse, atol=1e-4)
+    assert tiny_sam.finer_patches(kernel, 8) is kernel
 
 
 def test_the_loss_of_two_levels_equals_a_loop() -> None:
@@ -185,7 +195,7 @@ def test_the_loss_of_two_levels_equals_a_loop() -> None:
 
 def test_half_of_the_points_ask_for_parts() -> None:
     """Both levels have the mask of the id at the point, also where the image is mirrored."""
-    settings = train_sam.Settings(batch=4, prompts=8)
+    settings = train_sam.Settings(batch=4, prompts=8, patch=8)
     batch = train_sam.draw_batch(*rectangles(4), settings, 3)
     assert batch.targets.shape == (4, 8, 2, 48, 64)
     x, y = (batch.points // 2).long().unbind(-1)
