@@ -139,10 +139,10 @@ def ramp_scene(height: int = 48, width: int = 64) -> LabelledScene:
         pair_point=np.arange(height * width, dtype=np.int32),
         pair_row=rows.ravel().astype(np.int32),
         pair_column=columns.ravel().astype(np.int32),
-        target=image.transpose(2, 0, 1).astype(np.float16) / 255,
+        target=(image.transpose(2, 0, 1) / 255).astype(np.float16),
     )
     points = np.stack([rows.ravel(), columns.ravel(), 0 * rows.ravel()], axis=1).astype(np.float32)
-    return LabelledScene("ramp", points, image.reshape(-1, 3) / np.float32(255), (frame,))
+    return LabelledScene("ramp", points, (image.reshape(-1, 3) / 255).astype(np.float32), (frame,))
 
 
 @pytest.mark.parametrize("seed", range(4))
