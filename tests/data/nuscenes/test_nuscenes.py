@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from helpers.steep_camera import steep_rotation
 from labelfree.data.checking.check import check_collection
 from labelfree.data.collection import open_scenes
 from labelfree.data.layout import ReadOptions
@@ -124,6 +126,18 @@ def test_a_street_comes_back_as_it_was(written: Path) -> None:
         np.testing.assert_allclose(frame.world_to_camera, expected, atol=1e-6)
         assert np.abs(frame.load_image().astype(int) - picture.image).mean() < 12  # JPEG
     assert_projects_by_the_book(written, VERSION)
+
+
+def test_z_is_up_even_if_every_camera_looks_down(tree: Path) -> None:
+    path = tree / VERSION / "calibrated_sensor.json"
+    sensors = json.loads(path.read_text())
+    for sensor in sensors:
+        if sensor["camera_intrinsic"]:
+            sensor["rotation"] = [float(value) for value in quaternion(steep_rotation().T)]
+    path.write_text(json.dumps(sensors))
+    scene = open_scenes(tree)[0]
+    assert replace(scene, z_up=False).up_world().tolist() == [0, 1, 0]
+    assert scene.up_world().tolist() == [0, 0, 1]
 
 
 def test_sweeps_between_key_frames(written: Path) -> None:
