@@ -1,6 +1,6 @@
 # make demo   sets everything up and runs the method in the offline lab
 # make test   sets everything up and runs the tests
-# make check  formatting, lint, types and import contracts
+# make check  formatting, lint, types, import contracts, and the numbers of the pages
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -19,6 +19,7 @@ check: $(STAMP)
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m benchmarks.check_numbers
 
 # torch first and pinned: an open requirement would pull gigabytes of CUDA onto a machine without a GPU.
 $(STAMP): pyproject.toml constraints.txt
