@@ -6,6 +6,7 @@ import json
 import math
 import os
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -45,25 +46,34 @@ def turned(q: list[float], p: list[float]) -> list[float]:
     return [p[i] + 2 * w * first[i] + 2 * second[i] for i in range(3)]
 
 
+@cache
+def tables_of(root: Path, version: str) -> dict[str, list[dict[str, Any]]]:
+    names = ("sample", "sample_data", "ego_pose", "calibrated_sensor", "sensor")
+    return {name: json.loads((root / version / f"{name}.json").read_text()) for name in names}
+
+
+@cache
+def rows_by_token(root: Path, version: str) -> dict[str, dict[str, dict[str, Any]]]:
+    return {name: {row["token"]: row for row in rows} for name, rows in tables_of(root, version).items()}
+
+
+@cache
+def mounted_and_ego(root: Path, version: str, wanted: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return calibration and vehicle pose of a sensor's key frame of the first sample."""
+    tables, by_token = tables_of(root, version), rows_by_token(root, version)
+    for row in tables["sample_data"]:
+        mounted = by_token["calibrated_sensor"][row["calibrated_sensor_token"]]
+        sensor = by_token["sensor"][mounted["sensor_token"]]["channel"]
+        if row["is_key_frame"] and row["sample_token"] == tables["sample"][0]["token"] and sensor == wanted:
+            return mounted, by_token["ego_pose"][row["ego_pose_token"]]
+    raise AssertionError(wanted)
+
+
 def pixel_by_the_book(root: Path, version: str, channel: str, point: list[float]) -> tuple[float, float, float]:
     """Take one LiDAR point of the first sample to a camera's pixel in the devkit's four steps, row by row."""
-    tables = {
-        name: json.loads((root / version / f"{name}.json").read_text())
-        for name in ("sample", "sample_data", "ego_pose", "calibrated_sensor", "sensor")
-    }
-    by_token = {name: {row["token"]: row for row in rows} for name, rows in tables.items()}
-
-    def reading(wanted: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        for row in tables["sample_data"]:
-            mounted = by_token["calibrated_sensor"][row["calibrated_sensor_token"]]
-            sensor = by_token["sensor"][mounted["sensor_token"]]["channel"]
-            if row["is_key_frame"] and row["sample_token"] == tables["sample"][0]["token"] and sensor == wanted:
-                return mounted, by_token["ego_pose"][row["ego_pose_token"]]
-        raise AssertionError(wanted)
-
-    for step in reading("LIDAR_TOP"):
+    for step in mounted_and_ego(root, version, "LIDAR_TOP"):
         point = [a + b for a, b in zip(turned(step["rotation"], point), step["translation"])]
-    mounted, ego = reading(channel)
+    mounted, ego = mounted_and_ego(root, version, channel)
     for step in (ego, mounted):
         w, x, y, z = step["rotation"]
         point = turned([w, -x, -y, -z], [a - b for a, b in zip(point, step["translation"])])
