@@ -1,6 +1,6 @@
 # make demo   sets everything up and runs the method in the offline lab
 # make test   sets everything up and runs the tests
-# make check  formatting, lint, types and import contracts
+# make check  formatting, lint, types, import contracts, and the numbers of the pages
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,14 +11,16 @@ STAMP := $(VENV)/.installed-$(shell cat pyproject.toml constraints.txt | cksum |
 demo: $(STAMP)
 	$(BIN)/labelfree demo --out runs/demo
 
+# One thread in each of two processes: small operations on two threads each take 2.6 times the CPU time.
 test: $(STAMP)
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 check: $(STAMP)
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m benchmarks.check_numbers
 
 # torch first and pinned: an open requirement would pull gigabytes of CUDA onto a machine without a GPU.
 $(STAMP): pyproject.toml constraints.txt

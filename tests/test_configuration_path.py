@@ -51,9 +51,9 @@ def test_the_configuration_goes_down(room: Path, tmp_path: Path, monkeypatch: py
     heights, files, calls_up = layers(), set[str](), list[str]()
 
     def watch(frame: FrameType, event: str, argument: Any) -> None:
-        path = Path(frame.f_code.co_filename)
-        if event != "call" or PACKAGE not in path.parents:
+        if event != "call" or not frame.f_code.co_filename.startswith(f"{PACKAGE}/"):
             return
+        path = Path(frame.f_code.co_filename)
         if frame.f_code.co_name == "prediction_consistency":
             sys.settrace(None)
             raise LossReached

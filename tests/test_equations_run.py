@@ -22,6 +22,7 @@ from labelfree.training.systems import train_system
 from labelfree_lab.shapes.primitives import CLASS_NAMES
 
 ROOT = Path(__file__).parents[1]
+METHOD = str(ROOT / "src" / "labelfree" / "method") + "/"
 LINK = re.compile(r"\[`(\w+)`\]\(\.\./(src/labelfree/method/\w+\.py)\)")
 TINY = (
     *("--train.epochs=2", "--train.images_per_scene=1", "--labels.image_size=[48,64]", "--memory_gb=1"),
@@ -39,9 +40,9 @@ def called(work: Callable[[], object]) -> set[tuple[str, str]]:
     found: set[tuple[str, str]] = set()
 
     def watch(frame: FrameType, event: str, argument: Any) -> None:
-        path = Path(frame.f_code.co_filename)
-        if event == "call" and path.parent.name == "method":
-            found.add((frame.f_code.co_name, str(path.relative_to(ROOT))))
+        file = frame.f_code.co_filename
+        if event == "call" and file.startswith(METHOD):
+            found.add((frame.f_code.co_name, str(Path(file).relative_to(ROOT))))
 
     threading.settrace(watch)
     sys.settrace(watch)

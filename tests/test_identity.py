@@ -27,6 +27,7 @@ TINY = (
     "--train.images_per_scene=1",
     "--train.epochs=2",
     "--switch.start_epoch=1",
+    "--teachers.clip_options.scale=1.0",
 )
 
 

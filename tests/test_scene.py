@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from helpers.steep_camera import steep_rotation
 from labelfree import Frame, InputError, Prediction, Scene, Vocabulary
 from labelfree.raster import ImageArray, resize_nearest
 
@@ -141,3 +143,15 @@ def test_upright_points_have_z_up(up: tuple[int, int, int]) -> None:
     assert np.allclose(
         np.linalg.norm(upright - upright[0], axis=1), np.linalg.norm(points - points[0], axis=1), atol=1e-5
     )
+
+
+def test_a_stated_up_axis_beats_steep_cameras() -> None:
+    pose = np.eye(4)
+    pose[:3, :3] = steep_rotation()
+    points: NDArray[Any] = np.random.default_rng(0).uniform(-1, 1, (9, 3))
+    guessed = Scene("s", points, (frame(world_to_camera=pose),))
+    assert guessed.up_world().tolist() == [0, 1, 0]
+    stated = replace(guessed, z_up=True)
+    assert stated.up_world().tolist() == [0, 0, 1]
+    assert np.allclose(stated.upright_points(), points - points.mean(axis=0), atol=1e-6)
+    assert stated.resized((15, 20)).z_up

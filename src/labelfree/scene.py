@@ -149,6 +149,8 @@ class Scene:
     """[N] ground truth, 255 = ignored; for evaluation only."""
     images_only: bool = False
     """Whether there are images but no points, as in nuImages: for evaluation in 2D, not for training."""
+    z_up: bool = False
+    """Whether the dataset defines z as up, as ScanNet and nuScenes do; otherwise `up_world` estimates the axis."""
     origin_m: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
     """[3] metres, the local origin in the given world coordinates; chosen by the scene."""
     exact_points: NDArray[np.float64] | None = None
@@ -240,8 +242,12 @@ class Scene:
         return (self.points_world + self.origin_m).astype(np.float32)
 
     def up_world(self) -> NDArray[np.float64]:  # [3]
-        """Return the unit world axis nearest to the mean up direction of the cameras; z without frames."""
-        if not self.frames:
+        """Return the unit world axis that points up: z if `z_up` is set or there are no frames.
+
+        Otherwise it is the axis nearest to the mean up direction of the cameras, which may be wrong for cameras that
+        look steeply down or up.
+        """
+        if self.z_up or not self.frames:
             return np.array([0.0, 0.0, 1.0])
         mean = np.mean([-frame.world_to_camera[1, :3] for frame in self.frames], axis=0)
         axis = int(np.abs(mean).argmax())

@@ -11,9 +11,11 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
+from helpers.small_recipe import NARROW
 from labelfree.cli.main import main
 
 QUICK = ["--train.epochs=1", "--train.images_per_scene=1", "--switch.start_epoch=0", "--labels.image_size=[32,48]"]
+QUICK += NARROW
 CLASSES = ["--classes", "wall,floor,chair"]
 
 

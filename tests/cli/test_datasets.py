@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from helpers.small_recipe import FAST_TEACHERS, NARROW
 from labelfree.cli.main import main
 from labelfree_lab.layouts.nuimages import write_nuimages
 from labelfree_lab.layouts.nuscenes import write_nuscenes
 from labelfree_lab.streets.route import DriveSize
 
-TINY = ("--train.epochs=1", "--train.images_per_scene=2", "--labels.image_size=[48,64]")
+TINY = ("--train.epochs=1", "--train.images_per_scene=2", "--labels.image_size=[48,64]", *FAST_TEACHERS, *NARROW)
 STREET = DriveSize(key_frames=1, image_size=(48, 88), azimuths=90)
 
 

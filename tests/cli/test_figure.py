@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from helpers.small_recipe import FAST_TEACHERS, NARROW
 from labelfree import open_scenes
 from labelfree.cli.main import main
 from labelfree.results.figure import telling_frame
 
 QUICK = ["--train.epochs=1", "--train.images_per_scene=1", "--switch.start_epoch=0", "--labels.image_size=[48,64]"]
+QUICK += [*FAST_TEACHERS, *NARROW]
 
 
 @pytest.fixture(scope="module")

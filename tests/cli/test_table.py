@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from helpers.small_recipe import FAST_TEACHERS
 from labelfree.cli.main import main
 from labelfree.paper_tables.run_result import RESULT, Measures
 from labelfree.paper_tables.schedule import Job
 
-TINY = ["--rooms", "1", "--held-out-rooms", "1", "--views", "2", "--labels.image_size=[48,64]"]
+SETTINGS = ["--labels.image_size=[48,64]", *FAST_TEACHERS]
+TINY = ["--rooms", "1", "--held-out-rooms", "1", "--views", "2", *SETTINGS]
 UNTRAINED = ["--rows", "baseline,wo_cns"]
 
 
@@ -80,7 +82,7 @@ def test_one_row_alone_gives_the_number_of_the_table(measured: Path, tmp_path: P
 def test_captures_take_the_place_of_the_lab(measured: Path, tmp_path: Path) -> None:
     rooms = measured / "data" / "1x2+1x2" / "seed-1"
     given = ["--world", "quick", "--data", str(rooms / "train"), "--held-out", str(rooms / "held-out")]
-    table = ["table", "2", "--seeds", "2", "--rows", "baseline", "--out", str(tmp_path), TINY[-1]]
+    table = ["table", "2", "--seeds", "2", "--rows", "baseline", "--out", str(tmp_path), *SETTINGS]
     assert main([*table, *given]) == 0
     values = json.loads((tmp_path / "table2.json").read_text())["rows"]["baseline"]["miou_2d"]
     assert (

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from helpers.small_recipe import FAST_TEACHERS, NARROW
 from labelfree.cli.main import VERBS, main
 
 QUICK = ["--train.epochs=1", "--train.images_per_scene=2", "--switch.start_epoch=0", "--labels.image_size=[48,64]"]
+QUICK += [*FAST_TEACHERS, *NARROW]
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +56,7 @@ def test_predict_takes_images_folders_clouds_and_scenes(finished: Path, room: Pa
 
 def test_label_then_train_on_its_files(room: Path, tmp_path: Path) -> None:
     labels = tmp_path / "labels"
-    assert main(["label", str(room), "--out", str(labels), "--recipe", "rooms"]) == 0
+    assert main(["label", str(room), "--out", str(labels), "--recipe", "rooms", *FAST_TEACHERS]) == 0
     given = ["--clip", str(labels / "room" / "clip"), "--sam", str(labels / "room" / "masks")]
     assert main(["train", str(room), "--out", str(tmp_path / "run"), *given, *QUICK]) == 0
     assert (tmp_path / "run" / "networks" / "2d" / "config.json").is_file()

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from helpers.small_capture import make_capture
+from helpers.small_recipe import FAST_TEACHERS, NARROW
 from labelfree.cli.main import main
 from labelfree.data.captures.layout import CAPTURES
 from labelfree.data.collection import layout_of, open_scenes
@@ -19,7 +20,7 @@ from labelfree.data.layout import ReadOptions
 ROOT = Path(__file__).parents[2]
 CAMVID = ROOT.parent / "shared" / "data" / "camvid"
 CLASSES = ("wall", "floor", "box")
-TINY = ("--train.epochs=1", "--train.images_per_scene=1", "--labels.image_size=[48,64]")
+TINY = ("--train.epochs=1", "--train.images_per_scene=1", "--labels.image_size=[48,64]", *FAST_TEACHERS, *NARROW)
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +63,10 @@ def test_a_folder_is_checked_evaluated_and_predicted(
     assert main(["predict", str(finished), str(folder), "--out", str(tmp_path / "seen")]) == 0
     assert len(list((tmp_path / "seen" / "pixels" / "export").glob("*_overlay.png"))) == 3
     assert not (tmp_path / "seen" / "points").exists()
-    assert main(["label", str(folder), "--classes", "wall, floor, box", "--out", str(tmp_path / "labels")]) == 0
+    given = [str(folder), "--classes", "wall, floor, box"]
+    assert main(["label", *given, "--out", str(tmp_path / "labels"), *FAST_TEACHERS]) == 0
     for verb in ("train", "run"):
-        assert main([verb, str(folder), "--classes", "wall, floor, box", "--out", str(tmp_path / "no")]) == 2
+        assert main([verb, *given, "--out", str(tmp_path / "no")]) == 2
         assert "has images but no points" in capsys.readouterr().err
     assert not (tmp_path / "no").exists()
 

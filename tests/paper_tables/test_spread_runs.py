@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from helpers.small_recipe import FAST_TEACHERS
 from helpers.worker_tasks import FakeRuns, explain
 from labelfree.cli.main import main
 from labelfree.config.recipe_files import recipe_path
@@ -103,7 +104,7 @@ def test_a_run_that_ends_three_workers_has_failed(settings_of_rows: Schedule, tm
     ]
 
 
-TINY = ["--rooms", "1", "--held-out-rooms", "1", "--views", "2", "--labels.image_size=[48,64]"]
+TINY = ["--rooms", "1", "--held-out-rooms", "1", "--views", "2", "--labels.image_size=[48,64]", *FAST_TEACHERS]
 TABLE = ["table", "2", "--seeds", "1", "--rows", "baseline,wo_cns", *TINY]
 
 

@@ -54,7 +54,7 @@ def test_interrupted_equals_undisturbed_bit_for_bit(
     assert lines(tmp_path) == metrics
 
 
-def test_metrics_show_both_stages(tmp_path: Path) -> None:
+def test_metrics_show_both_stages(tmp_path: Path, two_threads: None) -> None:
     train(cpu(), toy_networks(), SCENES, toy_plan(epochs=2, start_epoch=1), tmp_path)
     records = lines(tmp_path)
     assert [record["stage"] for record in records] == [1] * 3 + [2] * 3

@@ -4,16 +4,17 @@ import gc
 import weakref
 from typing import get_args
 
+import numpy as np
 import pytest
 import torch
 
 from helpers.toy_training import CLASSES, STILL, collate, toy_networks, toy_scene
 from labelfree import InputError
-from labelfree.config.training import Modality, SwitchConfig
+from labelfree.config.training import AugmentConfig, Modality, SwitchConfig
 from labelfree.method.mask_vote import refine_labels
 from labelfree.method.sources import Source
 from labelfree.nets.cotrained import HeldVoxels, NetworkOutput
-from labelfree.training.samples import Batch, draw_sample, scene_random
+from labelfree.training.samples import Batch, LabelledFrame, LabelledScene, draw_sample, scene_random
 from labelfree.training.step import loss_record, stage_of, step_labels, step_losses
 
 
@@ -124,3 +125,58 @@ def test_nothing_holds_the_logits_beyond_the_step() -> None:
         assert [reference() for reference in held] == [None, None]
     finally:
         gc.enable()
+
+
+def ramp_scene(height: int = 48, width: int = 64) -> LabelledScene:
+    """A scene whose image, latent target and point features all hold one colour per pixel of the whole frame."""
+    rows, columns = np.indices((height, width))
+    ramp = np.stack([1 - rows / height, 1 - columns / width, 0.2 + 0 * rows], axis=-1)
+    image = (ramp * 255).round().astype(np.uint8)
+    frame = LabelledFrame(
+        image=image,
+        labels=np.zeros((height, width), np.uint8),
+        mask_ids=np.zeros((height, width), np.uint16),
+        pair_point=np.arange(height * width, dtype=np.int32),
+        pair_row=rows.ravel().astype(np.int32),
+        pair_column=columns.ravel().astype(np.int32),
+        target=(image.transpose(2, 0, 1) / 255).astype(np.float16),
+    )
+    points = np.stack([rows.ravel(), columns.ravel(), 0 * rows.ravel()], axis=1).astype(np.float32)
+    return LabelledScene("ramp", points, (image.reshape(-1, 3) / 255).astype(np.float32), (frame,))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_latent_features_meet_the_target_of_their_own_pixel_under_crop_and_flip(seed: int) -> None:
+    """The latent loss of networks that return their input as latent features is zero, because target = input.
+
+    2D features are read at the augmented pixel and targets at the original pixel; any other choice compares colours of
+    different pixels.
+    """
+    augment = AugmentConfig(crop_area=(0.3, 0.6))
+    sample = draw_sample(ramp_scene(), 1, augment, scene_random(seed, 0, 0))
+    view = sample.views[0]
+    assert (view.pair_row != view.source_row).mean() > 0.5
+    assert (view.pair_column != view.source_column).mean() > 0.5
+    batch = collate([sample], voxel_m=0.5)  # one point per voxel
+    logits = outputs(batch)
+    networks: dict[Modality, NetworkOutput] = {
+        "2d": NetworkOutput(logits["2d"], batch.images),
+        "3d": NetworkOutput(logits["3d"], batch.voxels.features),
+    }
+    labels = step_labels(batch, logits, 1, SwitchConfig(), torch.Generator())
+    losses = step_losses(batch, networks, logits, labels, lambda value: value)
+    assert float(losses["2d"].latent) < 1e-3
+    assert float(losses["3d"].latent) < 1e-5
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_pairs_gather_from_maps_at_the_augmented_pixel(seed: int) -> None:
+    """The crop shows each pair's point in the point's own colour, up to one pixel of rounding on either side."""
+    scene = ramp_scene()
+    sample = draw_sample(scene, 1, AugmentConfig(crop_area=(0.3, 0.6)), scene_random(seed, 0, 0))
+    crop = torch.from_numpy(sample.views[0].image[None].astype(np.int64))
+    batch = collate([sample], voxel_m=0.5)
+    found = batch.pairs.gather(crop[..., 0]), batch.pairs.gather(crop[..., 1])
+    colours = (batch.voxels.features[batch.pair_voxel] * 255).round()
+    for axis, size in ((0, 48), (1, 64)):
+        assert (found[axis] - colours[:, axis]).abs().max() <= 2 * 255 / size

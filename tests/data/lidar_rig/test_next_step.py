@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from helpers.kitti_drive import ROOT, drive, object_benchmark
+from helpers.small_recipe import FAST_TEACHERS, NARROW
 from labelfree.cli.main import main
 from labelfree_lab.layouts.nuimages import write_nuimages
 from labelfree_lab.layouts.nuscenes import write_nuscenes
@@ -18,7 +19,11 @@ from labelfree_lab.layouts.scannet import write_scannet
 from labelfree_lab.streets.route import DriveSize
 
 EXAMPLES = ROOT / "examples"
-TINY = ("--train.epochs=1", "--train.images_per_scene=1", "--labels.image_size=[48,64]", "--recipe", "quick")
+TINY = (
+    *("--train.epochs=1", "--train.images_per_scene=1", "--labels.image_size=[48,64]", "--recipe", "quick"),
+    *FAST_TEACHERS,
+    *NARROW,
+)
 """What makes a recommended command end in seconds, without weights from the hub."""
 STREET = DriveSize(key_frames=1, image_size=(48, 88), azimuths=90)
 

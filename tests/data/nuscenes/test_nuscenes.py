@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import math
 import os
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from helpers.steep_camera import steep_rotation
 from labelfree.data.checking.check import check_collection
 from labelfree.data.collection import open_scenes
 from labelfree.data.layout import ReadOptions
@@ -43,25 +46,34 @@ def turned(q: list[float], p: list[float]) -> list[float]:
     return [p[i] + 2 * w * first[i] + 2 * second[i] for i in range(3)]
 
 
+@cache
+def tables_of(root: Path, version: str) -> dict[str, list[dict[str, Any]]]:
+    names = ("sample", "sample_data", "ego_pose", "calibrated_sensor", "sensor")
+    return {name: json.loads((root / version / f"{name}.json").read_text()) for name in names}
+
+
+@cache
+def rows_by_token(root: Path, version: str) -> dict[str, dict[str, dict[str, Any]]]:
+    return {name: {row["token"]: row for row in rows} for name, rows in tables_of(root, version).items()}
+
+
+@cache
+def mounted_and_ego(root: Path, version: str, wanted: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return calibration and vehicle pose of a sensor's key frame of the first sample."""
+    tables, by_token = tables_of(root, version), rows_by_token(root, version)
+    for row in tables["sample_data"]:
+        mounted = by_token["calibrated_sensor"][row["calibrated_sensor_token"]]
+        sensor = by_token["sensor"][mounted["sensor_token"]]["channel"]
+        if row["is_key_frame"] and row["sample_token"] == tables["sample"][0]["token"] and sensor == wanted:
+            return mounted, by_token["ego_pose"][row["ego_pose_token"]]
+    raise AssertionError(wanted)
+
+
 def pixel_by_the_book(root: Path, version: str, channel: str, point: list[float]) -> tuple[float, float, float]:
     """Take one LiDAR point of the first sample to a camera's pixel in the devkit's four steps, row by row."""
-    tables = {
-        name: json.loads((root / version / f"{name}.json").read_text())
-        for name in ("sample", "sample_data", "ego_pose", "calibrated_sensor", "sensor")
-    }
-    by_token = {name: {row["token"]: row for row in rows} for name, rows in tables.items()}
-
-    def reading(wanted: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        for row in tables["sample_data"]:
-            mounted = by_token["calibrated_sensor"][row["calibrated_sensor_token"]]
-            sensor = by_token["sensor"][mounted["sensor_token"]]["channel"]
-            if row["is_key_frame"] and row["sample_token"] == tables["sample"][0]["token"] and sensor == wanted:
-                return mounted, by_token["ego_pose"][row["ego_pose_token"]]
-        raise AssertionError(wanted)
-
-    for step in reading("LIDAR_TOP"):
+    for step in mounted_and_ego(root, version, "LIDAR_TOP"):
         point = [a + b for a, b in zip(turned(step["rotation"], point), step["translation"])]
-    mounted, ego = reading(channel)
+    mounted, ego = mounted_and_ego(root, version, channel)
     for step in (ego, mounted):
         w, x, y, z = step["rotation"]
         point = turned([w, -x, -y, -z], [a - b for a, b in zip(point, step["translation"])])
@@ -124,6 +136,18 @@ def test_a_street_comes_back_as_it_was(written: Path) -> None:
         np.testing.assert_allclose(frame.world_to_camera, expected, atol=1e-6)
         assert np.abs(frame.load_image().astype(int) - picture.image).mean() < 12  # JPEG
     assert_projects_by_the_book(written, VERSION)
+
+
+def test_z_is_up_even_if_every_camera_looks_down(tree: Path) -> None:
+    path = tree / VERSION / "calibrated_sensor.json"
+    sensors = json.loads(path.read_text())
+    for sensor in sensors:
+        if sensor["camera_intrinsic"]:
+            sensor["rotation"] = [float(value) for value in quaternion(steep_rotation().T)]
+    path.write_text(json.dumps(sensors))
+    scene = open_scenes(tree)[0]
+    assert replace(scene, z_up=False).up_world().tolist() == [0, 1, 0]
+    assert scene.up_world().tolist() == [0, 0, 1]
 
 
 def test_sweeps_between_key_frames(written: Path) -> None:

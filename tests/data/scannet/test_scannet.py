@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from helpers.scannet_tree import NAME, by_segments
+from helpers.scannet_tree import NAME, by_segments, frames
+from helpers.steep_camera import steep_rotation
 from labelfree.data.checking.check import check_collection
 from labelfree.data.collection import open_scenes
 from labelfree.data.layout import ReadOptions
@@ -69,6 +71,19 @@ def test_sens_files(by_sens: Path) -> None:
     assert_as_rendered(scene)
     assert len(open_scenes(by_sens)[0].frames) == 1  # every 100th unless asked
     assert len(open_scenes(by_sens, options=ReadOptions(every=1, limit=2))[0].frames) == 2
+
+
+@pytest.mark.parametrize("mesh", [True, False])
+def test_z_is_up_even_if_every_camera_looks_down(tree: Path, mesh: bool) -> None:
+    for path in frames(tree, "pose").glob("*.txt"):
+        pose = np.loadtxt(path)
+        pose[:3, :3] = steep_rotation().T
+        np.savetxt(path, pose)
+    if not mesh:
+        shutil.rmtree(tree / "scans")
+    scene = open_scenes(tree)[0]
+    assert replace(scene, z_up=False).up_world().tolist() == [0, 1, 0]
+    assert scene.up_world().tolist() == [0, 0, 1]
 
 
 def test_points_carry_the_labels_of_their_pixels(written: Path) -> None:

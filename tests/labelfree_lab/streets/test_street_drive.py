@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 
 import numpy as np
 import pytest
@@ -17,9 +18,15 @@ SMALL = DriveSize(key_frames=3, image_size=(56, 104), azimuths=180)
 TUNING = 2_000_100
 
 
-@pytest.fixture(scope="module")
-def drives() -> list[StreetDrive]:
-    return [drive_through(TUNING + index, "street", SMALL) for index in range(3)]
+@cache
+def drive_of(index: int) -> StreetDrive:
+    return drive_through(TUNING + index, "street", SMALL)
+
+
+@cache
+def key_frame(index: int, number: int) -> KeyFrame:
+    """A key frame of a drive, rendered once for all tests."""
+    return drive_of(index).key_frame(number)
 
 
 def in_camera(key: KeyFrame, drive: StreetDrive, camera: int) -> tuple[np.ndarray, np.ndarray]:
@@ -41,12 +48,12 @@ def test_classes_are_those_of_nuscenes() -> None:
     assert Vocabulary.parse("nuscenes16").names == CLASS_NAMES
 
 
-def test_points_have_the_class_of_their_pixels(drives: list[StreetDrive]) -> None:
+def test_points_have_the_class_of_their_pixels() -> None:
     """All but what moves between the times, and what only one of the two sensors sees behind an edge."""
     moving = [CLASS_NAMES.index(name) for name in ("car", "bus", "truck", "motorcycle")]
     same = total = 0
-    for drive in drives:
-        key = drive.key_frame(1)
+    for index in range(3):
+        drive, key = drive_of(index), key_frame(index, 1)
         for place, picture in enumerate(key.pictures):
             pixels, depth = in_camera(key, drive, place)
             height, width = picture.camera.size
@@ -60,9 +67,9 @@ def test_points_have_the_class_of_their_pixels(drives: list[StreetDrive]) -> Non
     assert same / total > 0.93
 
 
-def test_the_ground_is_at_the_wheels(drives: list[StreetDrive]) -> None:
-    for drive in drives:
-        sweep = drive.key_frame(0).sweep
+def test_the_ground_is_at_the_wheels() -> None:
+    for index in range(3):
+        drive, sweep = drive_of(index), key_frame(index, 0).sweep
         heights = (sweep.points @ drive.rig.lidar_to_ego[:3, :3].T + drive.rig.lidar_to_ego[:3, 3])[:, 2]
         road = heights[sweep.classes == CLASS_NAMES.index("driveable surface")]
         assert len(road) > 500
@@ -73,9 +80,8 @@ def test_the_ground_is_at_the_wheels(drives: list[StreetDrive]) -> None:
         assert sweep.ring.max() == 31
 
 
-def test_times_and_motion(drives: list[StreetDrive]) -> None:
-    drive = drives[0]
-    first, second = drive.key_frame(0), drive.key_frame(1)
+def test_times_and_motion() -> None:
+    first, second = key_frame(0, 0), key_frame(0, 1)
     assert second.sweep.timestamp_us - first.sweep.timestamp_us == 500_000
     assert len(first.later_sweeps) == 1
     assert first.sweep.timestamp_us < first.later_sweeps[0].timestamp_us < second.sweep.timestamp_us
@@ -86,15 +92,14 @@ def test_times_and_motion(drives: list[StreetDrive]) -> None:
     assert 0.9 < step < 4.6
 
 
-def test_drives_differ_and_repeat(drives: list[StreetDrive]) -> None:
-    def digest(drive: StreetDrive) -> str:
-        key = drive.key_frame(2)
+def test_drives_differ_and_repeat() -> None:
+    def digest(key: KeyFrame) -> str:
         parts = [key.sweep.classes, key.pictures[0].classes, np.round(key.sweep.points, 2) + 0.0]
         return hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in parts)).hexdigest()
 
     again = drive_through(TUNING, "street", SMALL)
-    assert digest(again) == digest(drives[0])
-    assert len({digest(drive) for drive in drives}) == 3
+    assert digest(again.key_frame(1)) == digest(key_frame(0, 1))
+    assert len({digest(key_frame(index, 1)) for index in range(3)}) == 3
 
 
 def test_every_class_is_there() -> None:
@@ -114,20 +119,21 @@ def test_seeds_do_not_meet() -> None:
     assert len(list(street_drive(1, 2, DriveSize(1, (28, 52), 60)))) == 1
 
 
-def test_colour_alone_names_few_classes(drives: list[StreetDrive]) -> None:
+def colours_of(key: KeyFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Return the colour bin (8 x 8 x 8) and the class of every labelled pixel."""
+    colours = np.concatenate([(picture.image // 32).reshape(-1, 3) for picture in key.pictures]).astype(int)
+    classes = np.concatenate([picture.classes.ravel() for picture in key.pictures])
+    return (colours @ (64, 8, 1))[classes < 16], classes[classes < 16].astype(int)
+
+
+def test_colour_alone_names_few_classes() -> None:
     """A histogram of colours from some streets, read on another: far from what shape would tell."""
-    bins: dict[tuple[int, ...], np.ndarray] = {}
+    counts = np.zeros((512, 16), int)
     for index in range(4, 10):
-        for picture in drive_through(TUNING + index, "street", SMALL).key_frame(0).pictures:
-            for colour, label in zip((picture.image // 32).reshape(-1, 3), picture.classes.ravel()):
-                if label < 16:
-                    bins.setdefault(tuple(colour), np.zeros(16, int))[label] += 1
+        np.add.at(counts, colours_of(key_frame(index, 0)), 1)
+    colours, classes = colours_of(key_frame(0, 0))
     confusion = np.zeros((16, 16), int)
-    for picture in drives[0].key_frame(0).pictures:
-        for colour, label in zip((picture.image // 32).reshape(-1, 3), picture.classes.ravel()):
-            if label < 16:
-                guess = bins.get(tuple(colour), np.ones(16, int)).argmax()
-                confusion[label, guess] += 1
+    np.add.at(confusion, (classes, counts.argmax(axis=1)[colours]), 1)
     union = confusion.sum(0) + confusion.sum(1) - np.diag(confusion)
     iou = np.diag(confusion)[union > 0] / union[union > 0]
     assert iou.mean() < 0.2

@@ -68,7 +68,7 @@ class KeyFrameSource:
             path = self.labels.file(self.index.token(lidar))
             labels = read_lidarseg(path, len(points), self.labels.table, self.labels.highest)
         frames = tuple(self._frame(channel, lidar) for channel in self.index.cameras)
-        return Scene(self.name, points.astype(np.float32), frames, None, readings[:, 3].copy(), labels)
+        return Scene(self.name, points.astype(np.float32), frames, None, readings[:, 3].copy(), labels, z_up=True)
 
     def submission_file(self, folder: Path, split: str | None) -> Path:
         """Return the path `lidarseg/SPLIT/TOKEN_lidarseg.bin`; raises an `InputError` without a split."""

@@ -79,7 +79,7 @@ class ScanSource:
     """One scan on disk; files are read only on request.
 
     Coordinates are those of the distributed mesh, which the poses share. The `axisAlignment` of `.txt` is not applied,
-    so that predictions lie on the mesh.
+    so that predictions lie on the mesh. With and without it, z is up.
     """
 
     files: ScanFiles
@@ -102,9 +102,10 @@ class ScanSource:
         if mesh is None:
             fused = fuse_cached(frames, FusionOptions(), self.cache_dir)
             cloud = PlyCloud(fused.points_world, fused.colours, None, fused.labels)
-            return Scene(self.name, cloud.points, frames, cloud.colours, None, cloud.labels)
+            return Scene(self.name, cloud.points, frames, cloud.colours, None, cloud.labels, z_up=True)
         cloud = read_ply(mesh, labels=False)
-        return Scene(self.name, cloud.points, frames, cloud.colours, None, self._point_labels(mesh, len(cloud.points)))
+        labels = self._point_labels(mesh, len(cloud.points))
+        return Scene(self.name, cloud.points, frames, cloud.colours, None, labels, z_up=True)
 
     def frames(self, faults: list[str] | None = None) -> tuple[Frame, ...]:
         """Return the frames on the depth maps' grid; frames without a finite pose are left out.
