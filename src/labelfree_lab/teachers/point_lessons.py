@@ -9,7 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -27,9 +27,10 @@ from labelfree.nets.resnet import ResNet
 from labelfree.scene import Frame, Scene
 from labelfree.weights.stored import read_weights
 from labelfree_lab.rooms.cameras import walk
-from labelfree_lab.rooms.dataset import LabSize, view_frame
+from labelfree_lab.rooms.dataset import LabSize, tracked_cameras, view_frame
 from labelfree_lab.rooms.render import render
 from labelfree_lab.rooms.room import build_room
+from labelfree_lab.rooms.style import CLEAN, STYLES, RoomStyle
 from labelfree_lab.streets.route import DriveSize, drive_through
 from labelfree_lab.streets.scene import key_frame_scene
 from labelfree_lab.teachers.train_backbone import WIDTH, normalise
@@ -92,7 +93,7 @@ def _write_lesson(plan: LessonPlan, job: tuple[int, Path]) -> None:
 def build_lesson(plan: LessonPlan, seed: int) -> Lesson:
     """Return the cloud of a room or street with image features at its points."""
     street = plan.world == STREETS
-    scene = street_scene(seed) if street else room_scene(seed, plan.views)
+    scene = street_scene(seed) if street else room_scene(seed, plan.views, STYLES[plan.world.style])
     pairing = PairingConfig(rule="lidar", z_buffer=True) if street else PairingConfig(tolerance_m=0.1)
     seen = fuse_features(
         len(scene),
@@ -106,13 +107,18 @@ def build_lesson(plan: LessonPlan, seed: int) -> Lesson:
     )
 
 
-def room_scene(seed: int, views: int) -> Scene:
-    """Return a room as a scene: the rendered views of a walk and the cloud fused from their depth maps."""
-    size, room = LabSize(), build_room(seed)
+def room_scene(seed: int, views: int, style: RoomStyle = CLEAN) -> Scene:
+    """Return a room as a scene, as `rooms.dataset` writes it but without labels."""
+    size, room = LabSize(), build_room(seed, style)
     cameras = walk(room, views, size.image_size)
-    frames = [view_frame(render(room, camera, seed=index), index) for index, camera in enumerate(cameras)]
+    frames = [
+        replace(view_frame(render(room, camera, seed=index), index), labels=None)
+        for index, camera in enumerate(cameras)
+    ]
     cloud = fuse(frames, FusionOptions(voxel_m=size.cloud_voxel_m))
-    return Scene(f"room-{seed}", cloud.points_world, tuple(frames), colours=cloud.colours)
+    poses = tracked_cameras(cameras, style, seed)
+    tracked = [replace(frame, world_to_camera=pose.world_to_camera) for frame, pose in zip(frames, poses)]
+    return Scene(f"room-{seed}", cloud.points_world, tuple(tracked), colours=cloud.colours)
 
 
 def street_scene(seed: int) -> Scene:
