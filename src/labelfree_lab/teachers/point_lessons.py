@@ -1,7 +1,8 @@
-"""Training data of the lab's 3D backbones: clouds with the tag network's image features at their points.
+"""Training data of the lab's 3D backbones: clouds with the features of an image backbone at their points.
 
-No labels are used. The features are those of the world's image backbone, which was trained on image-level tags only.
-They are projected onto the points, as SLidR (Sautier et al., CVPR 2022) does with self-supervised image features.
+No labels are used. The backbone was trained on image-level tags (`train_backbone`) or without class names
+(`train_selfsup`). Its features are projected onto the points, as SLidR (Sautier et al., CVPR 2022) does with
+self-supervised image features.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class LessonPlan:
 
     world: World
     backbone: Path
-    """Folder of the image backbone, written by `train_backbone`."""
+    """Folder of the image backbone, written by `train_backbone` or `train_selfsup`."""
     views: int = 4
     """Images of a room; a street always has those of its six cameras."""
 
@@ -130,7 +131,7 @@ def street_scene(seed: int) -> Scene:
 
 @torch.inference_mode()
 def image_features(frame: Frame, backbone: Path) -> Tensor:  # [E, h, w]
-    """Return the last features of the tag network's backbone for a frame."""
+    """Return the last features of an image backbone for a frame."""
     image = torch.from_numpy(np.array(frame.load_image())).permute(2, 0, 1)[None].float() / 255.0
     features: Tensor = _backbone(backbone)(normalise(image).contiguous(memory_format=torch.channels_last))
     return features[0].float()

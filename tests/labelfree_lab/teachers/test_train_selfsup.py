@@ -20,9 +20,9 @@ from labelfree_lab.teachers import train_selfsup
 from labelfree_lab.teachers.corpus import write_corpus
 from labelfree_lab.teachers.crops import Windows
 from labelfree_lab.teachers.scans import CELL_PX, CONTEXT, Scan, read_scans
+from labelfree_lab.teachers.train_backbone import SIDE
 from labelfree_lab.teachers.train_selfsup import (
     GRID,
-    SIDE,
     Course,
     Settings,
     cut_context,
@@ -147,9 +147,10 @@ def test_the_command_ships_a_start_for_the_labs_2d_network(
     networks = read_settings(recipe_path("rooms")).networks
     text = random_orthogonal(8, 2).T.contiguous()
     net = Segmenter2D(replace(networks.net_2d, text_width=8), text, Vocabulary(("a", "b")))
-    before = net.network.backbone.layer4[1].conv2.weight.clone()
+    name = "layer4.1.conv2.weight"
+    before = net.backbone().state_dict()[name].clone()
     assert net.load_backbone(tmp_path / "out") == []
-    assert not torch.equal(net.network.backbone.layer4[1].conv2.weight, before)
+    assert not torch.equal(net.backbone().state_dict()[name], before)
     assert (tmp_path / "out" / "training.jsonl").is_file()
 
 
