@@ -111,16 +111,21 @@ def write_corpus(
 
 def open_corpus(folder: Path) -> Corpus:
     """Return a finished corpus; raise an `InputError` if the folder has none."""
-    if not (folder / "corpus.json").exists():
-        raise InputError(
-            f"{folder}: holds no corpus.json; write the corpus with `python -m labelfree_lab.teachers.corpus`."
-        )
-    plan = _read_plan(folder / "corpus.json")
+    plan = read_plan(folder)
     arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _arrays(plan)}
     names = tuple(json.loads((folder / "corpus.json").read_text())["class_names"])
     return Corpus(
         plan, arrays["images"], arrays["classes"], arrays["instances"], arrays["parts"], arrays["room"], names
     )
+
+
+def read_plan(folder: Path) -> CorpusPlan:
+    """Return the plan of a finished corpus without opening its arrays; raise an `InputError` if the folder has none."""
+    if not (folder / "corpus.json").exists():
+        raise InputError(
+            f"{folder}: holds no corpus.json; write the corpus with `python -m labelfree_lab.teachers.corpus`."
+        )
+    return _read_plan(folder / "corpus.json")
 
 
 def open_pair(training: Path, tuning: Path) -> tuple[Corpus, Corpus]:

@@ -7,6 +7,7 @@ classes that cover enough of it. The functions return images and tags, never den
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -19,6 +20,14 @@ from labelfree.errors import InputError
 Rng = np.random.Generator
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+class Images(Protocol):
+    """Anything that holds n images of equal size."""
+
+    @property
+    def images(self) -> NDArray[np.uint8]:  # [n, H, W, 3]
+        """Return the images."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +110,7 @@ def read_tags(
 
 
 def cut_out(
-    pictures: TaggedPictures,
+    pictures: Images,
     windows: Windows,
     size: tuple[int, int],
     flip: NDArray[np.bool_],  # [B]

@@ -1,7 +1,8 @@
-"""Training data of the lab's 3D backbones: clouds with the tag network's image features at their points.
+"""Training data of the lab's 3D backbones: clouds with the features of an image backbone at their points.
 
-No labels are used. The features are those of the world's image backbone, which was trained on image-level tags only.
-They are projected onto the points, as SLidR (Sautier et al., CVPR 2022) does with self-supervised image features.
+No labels are used. The backbone was trained on image-level tags (`train_backbone`) or without class names
+(`train_selfsup`). Its features are projected onto the points, as SLidR (Sautier et al., CVPR 2022) does with
+self-supervised image features.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -27,9 +28,10 @@ from labelfree.nets.resnet import ResNet
 from labelfree.scene import Frame, Scene
 from labelfree.weights.stored import read_weights
 from labelfree_lab.rooms.cameras import walk
-from labelfree_lab.rooms.dataset import LabSize, view_frame
+from labelfree_lab.rooms.dataset import LabSize, tracked_cameras, view_frame
 from labelfree_lab.rooms.render import render
 from labelfree_lab.rooms.room import build_room
+from labelfree_lab.rooms.style import CLEAN, STYLES, RoomStyle
 from labelfree_lab.streets.route import DriveSize, drive_through
 from labelfree_lab.streets.scene import key_frame_scene
 from labelfree_lab.teachers.train_backbone import WIDTH, normalise
@@ -55,7 +57,7 @@ class LessonPlan:
 
     world: World
     backbone: Path
-    """Folder of the image backbone, written by `train_backbone`."""
+    """Folder of the image backbone, written by `train_backbone` or `train_selfsup`."""
     views: int = 4
     """Images of a room; a street always has those of its six cameras."""
 
@@ -92,7 +94,7 @@ def _write_lesson(plan: LessonPlan, job: tuple[int, Path]) -> None:
 def build_lesson(plan: LessonPlan, seed: int) -> Lesson:
     """Return the cloud of a room or street with image features at its points."""
     street = plan.world == STREETS
-    scene = street_scene(seed) if street else room_scene(seed, plan.views)
+    scene = street_scene(seed) if street else room_scene(seed, plan.views, STYLES[plan.world.style])
     pairing = PairingConfig(rule="lidar", z_buffer=True) if street else PairingConfig(tolerance_m=0.1)
     seen = fuse_features(
         len(scene),
@@ -106,13 +108,18 @@ def build_lesson(plan: LessonPlan, seed: int) -> Lesson:
     )
 
 
-def room_scene(seed: int, views: int) -> Scene:
-    """Return a room as a scene: the rendered views of a walk and the cloud fused from their depth maps."""
-    size, room = LabSize(), build_room(seed)
+def room_scene(seed: int, views: int, style: RoomStyle = CLEAN) -> Scene:
+    """Return a room as a scene, as `rooms.dataset` writes it but without labels."""
+    size, room = LabSize(), build_room(seed, style)
     cameras = walk(room, views, size.image_size)
-    frames = [view_frame(render(room, camera, seed=index), index) for index, camera in enumerate(cameras)]
+    frames = [
+        replace(view_frame(render(room, camera, seed=index), index), labels=None)
+        for index, camera in enumerate(cameras)
+    ]
     cloud = fuse(frames, FusionOptions(voxel_m=size.cloud_voxel_m))
-    return Scene(f"room-{seed}", cloud.points_world, tuple(frames), colours=cloud.colours)
+    poses = tracked_cameras(cameras, style, seed)
+    tracked = [replace(frame, world_to_camera=pose.world_to_camera) for frame, pose in zip(frames, poses)]
+    return Scene(f"room-{seed}", cloud.points_world, tuple(tracked), colours=cloud.colours)
 
 
 def street_scene(seed: int) -> Scene:
@@ -124,7 +131,7 @@ def street_scene(seed: int) -> Scene:
 
 @torch.inference_mode()
 def image_features(frame: Frame, backbone: Path) -> Tensor:  # [E, h, w]
-    """Return the last features of the tag network's backbone for a frame."""
+    """Return the last features of an image backbone for a frame."""
     image = torch.from_numpy(np.array(frame.load_image())).permute(2, 0, 1)[None].float() / 255.0
     features: Tensor = _backbone(backbone)(normalise(image).contiguous(memory_format=torch.channels_last))
     return features[0].float()

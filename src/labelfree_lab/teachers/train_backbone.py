@@ -175,10 +175,15 @@ def average_precision(
 
 
 def export(model: TagNet, out: Path) -> None:
-    """Write the backbone in 16 bit with torchvision's names, and its configuration."""
+    """Write the backbone of a tag network."""
+    export_backbone(model.backbone, out)
+
+
+def export_backbone(backbone: ResNet, out: Path) -> None:
+    """Write a backbone in 16 bit with torchvision's names, and its configuration."""
     config = {"model_type": "resnet18", "width": WIDTH, "mean": IMAGENET_MEAN, "std": IMAGENET_STD}
     write_text(out / "config.json", json.dumps(config, indent=2) + "\n")
-    write_half_precision(model.backbone.state_dict(), out / "model.safetensors")
+    write_half_precision(backbone.state_dict(), out / "model.safetensors")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,8 +1,10 @@
 """Train the start of a 3D network of the lab: `python -m labelfree_lab.teachers.train_backbone_3d --work DIR`.
 
 A MinkUNet is trained to predict at each point the lab's image features of the pixels that see it (cosine distance,
-through a linear layer that is discarded). Without such a start, a 3D network learns very little from two dozen rooms
-with noisy labels; the 2D network has its own start. Every method of the lab uses the same one.
+through a linear layer that is discarded), as in SLidR (Sautier et al., CVPR 2022). With `--start selfsup` these are the
+features of `train_selfsup`, so that no class name is used; by default they are those of `train_backbone`. Without such
+a start, a 3D network learns very little from two dozen rooms with noisy labels; the 2D network has its own start. Every
+method of the lab uses the same one.
 """
 
 from __future__ import annotations
@@ -34,14 +36,16 @@ from labelfree_lab.teachers.training_log import (
     warm_cosine,
     write_half_precision,
 )
-from labelfree_lab.teachers.worlds import ROOMS, STREETS, WORLDS
+from labelfree_lab.teachers.worlds import CLEAN_ROOMS, ROOMS, STREETS, WORLDS
 
 SHAPE = Segmenter3DConfig(
     "MinkUNet14A", (16, 32, 48, 64, 64, 48, 32, 32), first_width=16, first_kernel=3, voxel_m=0.15, texture=True
 )
 """The 3D network of rooms; `recipes/rooms.yaml` has the same values."""
-SHAPES = {ROOMS.name: SHAPE, STREETS.name: replace(SHAPE, in_channels=1, voxel_m=0.3)}
+SHAPES = {ROOMS.name: SHAPE, CLEAN_ROOMS.name: SHAPE, STREETS.name: replace(SHAPE, in_channels=1, voxel_m=0.3)}
 """That of streets reads intensity; `recipes/streets.yaml` has the same values."""
+STARTS = {"tags": ("backbone", "backbone-3d"), "selfsup": ("selfsup", "selfsup-3d")}
+"""Weights of the image backbone that is read and of the 3D start that is written, for each kind of start."""
 TUNING = 12
 """Number of held-out rooms or streets that the curve is measured on."""
 
@@ -157,6 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line, write missing lessons and train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--world", choices=tuple(WORLDS), default=ROOMS.name)
+    parser.add_argument("--start", choices=tuple(STARTS), default="tags", help="kind of the image backbone")
     parser.add_argument("--backbone", type=Path, default=None, help="the image backbone (default: the package's)")
     parser.add_argument("--out", type=Path, default=None, help="folder for the weights (default: the package's)")
     parser.add_argument("--work", type=Path, required=True, help="folder for lessons (2 MB each), checkpoint and log")
@@ -167,7 +172,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(arguments)
     world = WORLDS[options.world]
-    plan = LessonPlan(world, options.backbone or world.weights("backbone"))
+    backbone, start = (world.weights(part) for part in STARTS[options.start])
+    plan = LessonPlan(world, options.backbone or backbone)
     seeds = range(world.teacher_seeds, world.teacher_seeds + options.rooms)
     rooms = write_lessons(options.work / "rooms", plan, seeds, options.processes)
     held_out = range(world.tuning_seeds, world.tuning_seeds + TUNING)
@@ -177,7 +183,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sample = np.concatenate([read_lesson(path).features[::37] for path in rooms[:48]])
     student = Student(torch.from_numpy(sample).float(), SHAPES[world.name])
     train(student, rooms, tuning, Settings(steps=options.steps, seed=options.seed), options.work)
-    export(student, options.out or world.weights("backbone-3d"))
+    export(student, options.out or start)
 
 
 if __name__ == "__main__":

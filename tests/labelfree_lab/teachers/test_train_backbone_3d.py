@@ -16,9 +16,18 @@ from labelfree.config.recipe_files import recipe_path
 from labelfree.errors import InputError
 from labelfree.method.latent_consistency import random_orthogonal
 from labelfree.nets.segmenters import Segmenter3D
-from labelfree_lab.teachers.point_lessons import Lesson, LessonPlan, image_features, read_lesson, write_lessons
-from labelfree_lab.teachers.train_backbone_3d import SHAPE, SHAPES, Settings, Student, export, join_lessons, train
-from labelfree_lab.teachers.worlds import ROOMS, STREETS, World
+from labelfree_lab.rooms.style import CLEAN, LIVED_IN
+from labelfree_lab.teachers import train_backbone_3d
+from labelfree_lab.teachers.point_lessons import (
+    Lesson,
+    LessonPlan,
+    image_features,
+    read_lesson,
+    room_scene,
+    write_lessons,
+)
+from labelfree_lab.teachers.train_backbone_3d import SHAPE, SHAPES, Settings, Student, export, join_lessons, main, train
+from labelfree_lab.teachers.worlds import ROOMS, STREETS, WORLDS, World
 
 WIDTH = 12
 PLAN = LessonPlan(ROOMS, ROOMS.weights("backbone"), views=2)
@@ -134,3 +143,37 @@ def test_image_features_have_the_stride_of_the_labs_2d_network(room: Path) -> No
     frame = open_scenes(room)[0].frames[0]
     height, width = frame.load_image().shape[:2]
     assert image_features(frame, PLAN.backbone).shape == (192, -(-height // 8), -(-width // 8))
+
+
+def test_a_lessons_room_has_the_style_of_its_world_and_no_labels() -> None:
+    clean, lived_in = (room_scene(2_000_000, 2, style) for style in (CLEAN, LIVED_IN))
+    assert len(clean) != len(lived_in)
+    for scene in (clean, lived_in):
+        assert scene.labels is None
+        assert all(frame.labels is None for frame in scene.frames)
+    moved = [not np.array_equal(a.world_to_camera, b.world_to_camera) for a, b in zip(clean.frames, lived_in.frames)]
+    assert all(moved)
+
+
+def test_every_world_has_a_shape() -> None:
+    assert set(SHAPES) == set(WORLDS)
+
+
+@pytest.mark.parametrize(
+    ("start", "read", "written_to"),
+    [("tags", "rooms-backbone", "rooms-backbone-3d"), ("selfsup", "rooms-selfsup", "rooms-selfsup-3d")],
+)
+def test_each_kind_of_start_has_its_own_image_backbone_and_folder(
+    start: str, read: str, written_to: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Path] = {}
+
+    def lessons(folder: Path, plan: LessonPlan, seeds: range, processes: int = 1) -> list[Path]:
+        asked["read"] = plan.backbone
+        return written(tmp_path, range(2))
+
+    monkeypatch.setattr(train_backbone_3d, "write_lessons", lessons)
+    monkeypatch.setattr(train_backbone_3d, "train", lambda *_: None)
+    monkeypatch.setattr(train_backbone_3d, "export", lambda student, out: asked.update(out=out))
+    main(["--work", str(tmp_path), "--start", start, "--rooms", "2"])
+    assert (asked["read"].name, asked["out"].name) == (read, written_to)
