@@ -39,6 +39,7 @@ from labelfree_lab.rooms.cameras import walk
 from labelfree_lab.rooms.dataset import HELD_OUT_OFFSET, LabSize
 from labelfree_lab.rooms.render import cast, pixel_rays
 from labelfree_lab.rooms.room import CLASS_NAMES, build_room, experiment_room_seed
+from labelfree_lab.rooms.style import STYLES
 from labelfree_lab.tables import LabRooms
 
 ROWS = tuple(TABLE_2.row(name) for name in ("baseline", "wo_cns", "full"))
@@ -89,12 +90,12 @@ class TrueMasks:
         return f"true-{self.kind}-{self.seed}"
 
 
-def true_ids(seed: int, room: int, views: int, size: tuple[int, int], kind: str) -> Iterator[NDArray[np.uint16]]:
-    built = build_room(experiment_room_seed(seed, room))
-    ids = built.primitives.instance if kind == "objects" else np.arange(1, len(built.primitives) + 1)
-    for camera in walk(built, views, size):
+def true_ids(seed: int, room: int, views: int, size: LabSize, kind: str) -> Iterator[NDArray[np.uint16]]:
+    built = build_room(experiment_room_seed(seed, room), STYLES[size.style])
+    ids = built.primitives.instance if kind == "objects" else built.part
+    for camera in walk(built, views, size.image_size):
         _, primitive = cast(built, camera, *pixel_rays(camera))
-        yield ids[primitive].reshape(size).astype(np.uint16)
+        yield ids[primitive].reshape(size.image_size).astype(np.uint16)
 
 
 def with_true_masks(teachers: Teachers, seed: int, data: LabRooms, kind: str) -> Teachers:
@@ -103,7 +104,7 @@ def with_true_masks(teachers: Teachers, seed: int, data: LabRooms, kind: str) ->
     masks, scenes = TrueMasks(teachers.masks, seed, kind), data.open(seed)
     for offset, rooms in ((0, scenes.train), (HELD_OUT_OFFSET, scenes.held_out)):
         for index, room in enumerate(rooms):
-            ids = true_ids(seed, offset + index, len(room.frames), data.size.image_size, kind)
+            ids = true_ids(seed, offset + index, len(room.frames), data.size, kind)
             for frame, found in zip(room.frames, ids):
                 masks.add(frame, found)
     return replace(teachers, masks=masks)

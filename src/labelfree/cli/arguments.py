@@ -69,7 +69,7 @@ def add_teachers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--recipe",
         default="quick",
-        help="settings: quick, rooms, streets, scannet, nuscenes, or a YAML file "
+        help="settings: quick, rooms, clean, streets, scannet, nuscenes, or a YAML file "
         "(default: quick; for prepare the layout's recipe)",
     )
     parser.add_argument(

@@ -52,7 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="classes of DATA: comma-separated names, preset or vocabulary file (default: those of the data)",
     )
-    parser.add_argument("--world", default=None, help="worlds of the lab: rooms, streets or both (rooms,streets)")
+    parser.add_argument(
+        "--world", default=None, help="worlds of the lab: rooms, clean, streets, or several (rooms,streets)"
+    )
     parser.add_argument("--seed", type=int, default=900001, help="seed of the worlds' scenes (default: 900001)")
     parser.add_argument("--scenes", type=int, default=12, help="scenes of each world (default: 12)")
     parser.add_argument(
@@ -118,7 +120,7 @@ def _worlds(options: argparse.Namespace, worlds: Sequence[str], overrides: Seque
         tables = lab_module("tables", f"--world {world}")
         data = tables.open_world(world, options.out / "data" / world, 1, options.scenes, None)
         if data is None:
-            raise InputError(f"--world {world}: is no world of the lab; use rooms or streets.")
+            raise InputError(f"--world {world}: is no world of the lab; use rooms, clean or streets.")
         scenes = data.open(options.seed)
         teachers = _teachers(options, options.recipe or world, scenes.vocabulary, overrides)
         pictures = scenes.held_out if scenes.pictures is None else scenes.pictures

@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--world",
         default=None,
-        help="recipe: rooms, streets, both (rooms,streets), scannet, nuscenes, or a YAML file "
+        help="recipe: rooms, clean, streets, both (rooms,streets), scannet, nuscenes, or a YAML file "
         "(default: rooms,streets for table 1, rooms for the others and with --data)",
     )
     parser.add_argument(
@@ -184,7 +184,7 @@ def _plan(options: argparse.Namespace, table: PaperTable, world: str, out: Path,
     data = _data(options, world, out, cache)
     settings = row_settings(recipe, overrides, options.loss)
     if any(row.overlay not in settings for row in table.rows):
-        raise InputError(f"Table {table.number} has no rows for --world {world}: give rooms or streets.")
+        raise InputError(f"Table {table.number} has no rows for --world {world}: give rooms, clean or streets.")
     schedule = Schedule(settings, data.identity, out, options.loss, data.teachers)
     return Plan(world, rows, counts, seeds, data, schedule, cache)
 

@@ -15,6 +15,7 @@ MEASURES: tuple[Measure, ...] = ("miou", "acc")
 
 COLUMNS: dict[str, tuple[tuple[Side, str], ...]] = {
     "rooms": (("2d", "ScanNet 2D"), ("3d", "ScanNet 3D")),
+    "clean": (("2d", "ScanNet 2D"), ("3d", "ScanNet 3D")),
     "streets": (("3d", "nuScenes 3D"), ("2d", "nuImages 2D")),
 }
 """For each of the lab's worlds: its modalities in the paper's order, each with its column of the paper."""
