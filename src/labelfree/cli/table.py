@@ -93,14 +93,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "is a second pair)",
     )
     _add_data(parser)
-    parser.add_argument("--cache", type=Path, default=None, help="folder of teacher outputs (default: OUT/cache)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-    parser.add_argument(
-        "--devices",
-        default=None,
-        help="instead of --device: comma-separated devices, such as cuda:0,cuda:1, or all (every GPU); each has a "
-        "process that carries out whole runs",
-    )
+    _add_devices(parser)
     add_engine(parser)
 
 
@@ -119,6 +112,18 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--views", type=int, default=None, help="images of a room (default: 4), or key frames of a training drive (2)"
+    )
+
+
+def _add_devices(parser: argparse.ArgumentParser) -> None:
+    """Add the cache and the devices."""
+    parser.add_argument("--cache", type=Path, default=None, help="folder of teacher outputs (default: OUT/cache)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    parser.add_argument(
+        "--devices",
+        default=None,
+        help="instead of --device: comma-separated devices, such as cuda:0,cuda:1, or all (every GPU); each has a "
+        "process that carries out whole runs",
     )
 
 
