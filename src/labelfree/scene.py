@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,6 +127,13 @@ class Frame:
         return replace(self, size=size, intrinsics=scale @ self.intrinsics)
 
 
+class Sweeps(Protocol):
+    """Earlier LiDAR sweeps of a key frame; their files are read on request."""
+
+    def load(self, count: int) -> tuple[NDArray[np.float32], ...]:  # each [M, 4]
+        """Return up to `count` sweeps: x y z in metres in the key frame's coordinates, and return strength."""
+
+
 @dataclass(frozen=True, eq=False)
 class Scene:
     """A point cloud and the posed images that see it.
@@ -157,6 +164,8 @@ class Scene:
     """[N, 3] metres, the given coordinates if they were float64; kept for output files."""
     kept: NDArray[np.bool_] | None = None
     """[M] mask of the M given points that selects the N kept ones; None if all were kept."""
+    sweeps: Sweeps | None = None
+    """Earlier LiDAR sweeps, if the dataset has them; `train.sweeps` trains on them."""
 
     def __post_init__(self) -> None:
         require_safe_name(self.name, "The name of a scene")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import pytest
 
 from labelfree.config.recipe_files import recipe_path
 from labelfree.data.nuimages.layout import CLASSES
+from labelfree.files.metrics import METRICS
 from labelfree.paper_tables.data import TableScenes
 from labelfree.paper_tables.row_runner import RowRunner
 from labelfree.paper_tables.rows import TABLE_1
@@ -68,6 +72,24 @@ def test_scenes_of_a_seed(streets: LabStreets) -> None:
     assert NAMES.names.index("driveable surface") in labels  # in the vocabulary's ids, not nuImages' own
     assert streets.open(1).train[0].name == key.name
     assert "StreetSize(train_drives=1" in streets.identity
+
+
+def test_clip2scene_trains_on_earlier_sweeps(streets: LabStreets, teachers: tuple[str, str]) -> None:
+    """Of two key frames of a drive the second has two earlier sweeps."""
+    streets = LabStreets(streets.folder, replace(SIZE, train_key_frames=2), NAMES)
+    first, second = (scene.sweeps.load(2) for scene in streets.open(1).train if scene.sweeps is not None)
+    assert (len(first), len(second)) == (0, 2)
+    schedule = Schedule(row_settings(recipe_path("streets"), (*SMALL, *teachers)), "two", streets.folder / "two")
+    job = schedule.job(TABLE_1.row("clip2scene"), 1)
+    assert job.config.train.sweeps == 2
+    carry_out([job], RowRunner(streets, streets.folder / "out" / "cache", "cpu"))
+    result = finished(job)
+    assert result is not None
+    assert result.measures.miou_2d is not None
+    assert result.measures.miou_3d is not None
+    lines = (job.folder / "training" / METRICS).read_text().splitlines()
+    assert len(lines) == 4
+    assert all(0 < json.loads(line)["latent_3d"] < 2 for line in lines)
 
 
 @pytest.mark.parametrize("name", ["maskclip", "cns", "openscene"])

@@ -10,10 +10,12 @@ from torch import Tensor
 
 from labelfree import InputError
 from labelfree.config.labels import LabelConfig, PairingConfig
+from labelfree.config.training import AugmentConfig
 from labelfree.raster import ImageArray
 from labelfree.scene import Frame, Scene
 from labelfree.teachers.teachers import Teachers
 from labelfree.training.labelled_scenes import LabelledScenes
+from labelfree.training.samples import draw_sample, pack
 from labelfree.vocabulary import Vocabulary
 
 SIZE = (8, 8)
@@ -86,6 +88,45 @@ def test_a_training_frame_reads_its_masks_once(refine: bool) -> None:
     assert masks.read == 1
     assert (frame.mask_ids == masks.mask_ids(FRAME, SIZE)).all()
     assert frame.labels.tolist() == (both.voted_labels(FRAME) if refine else both.clip_labels(FRAME)).tolist()
+
+
+class TwoSweeps:
+    def load(self, count: int) -> tuple[NDArray[np.float32], ...]:
+        random = np.random.default_rng(3)
+        return tuple(random.uniform(1.5, 4, (size, 4)).astype(np.float32) for size in (30, 20)[:count])
+
+
+def test_earlier_sweeps_are_clouds_of_their_own_with_pairs_in_the_same_images() -> None:
+    own = np.random.default_rng(0).uniform(1.5, 4, (40, 3)).astype(np.float32)
+    camera = replace(FRAME, intrinsics=np.array([[4.0, 0, 0], [0, 4, 0], [0, 0, 1]]))
+    scene = Scene("0", own, (camera,), intensity=np.ones(40, np.float32), sweeps=TwoSweeps())
+    both = replace(teachers(Namer(), soft_vote=False), pairing=PairingConfig("lidar", z_buffer=True))
+    labelled = LabelledScenes([scene], both, sweeps=2)[0]
+    (frame,) = labelled.frames
+    assert labelled.clouds == (40, 30, 20)
+    expected, start = [], 0
+    for points in (own, *(sweep[:, :3] for sweep in TwoSweeps().load(2))):  # each cloud hides its own points only
+        pairs = both.pairs(Scene("s", points, (camera,)), camera)
+        expected += [
+            (start + p, r, c) for p, r, c in zip(pairs.point.tolist(), pairs.row.tolist(), pairs.column.tolist())
+        ]
+        start += len(points)
+    assert list(zip(frame.pair_point.tolist(), frame.pair_row.tolist(), frame.pair_column.tolist())) == expected
+    assert any(point >= 70 for point, _, _ in expected)
+    sweep = TwoSweeps().load(1)[0]
+    between = labelled.points[40] - labelled.points[0], sweep[0, :3] - own[0]
+    assert np.linalg.norm(between[0]) == pytest.approx(np.linalg.norm(between[1]), rel=1e-5)
+    batch = pack([draw_sample(labelled, 1, AugmentConfig(), np.random.default_rng(1))] * 2, 0.5)
+    voxels = batch.to(torch.device("cpu")).voxels
+    assert batch.points_of == (40, 30, 20) * 2
+    assert voxels.coords[voxels.inverse, 0].tolist() == [0] * 40 + [1] * 30 + [2] * 20 + [3] * 40 + [4] * 30 + [5] * 20
+    assert len(LabelledScenes([scene], both)[0].points) == 40
+
+
+def test_sweeps_need_a_dataset_that_has_them() -> None:
+    scene = Scene("room", np.ones((1, 3), np.float32), (FRAME,))
+    with pytest.raises(InputError, match=r"train\.sweeps is 2 but scene 'room' has no earlier sweeps"):
+        LabelledScenes([scene], teachers(Namer(), soft_vote=False), sweeps=2)[0]
 
 
 def test_a_soft_vote_needs_scores() -> None:

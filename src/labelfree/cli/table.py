@@ -92,6 +92,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the lab's pairs of teachers: one, or both, where even seeds have the second pair (default: both if there "
         "is a second pair)",
     )
+    _add_data(parser)
+    _add_devices(parser)
+    add_engine(parser)
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    """Add the scenes: those of --data, or the sizes of the lab's world."""
     parser.add_argument("--data", type=Path, default=None, help="training scenes (default: the lab's world)")
     parser.add_argument("--held-out", type=Path, default=None, help="labelled held-out scenes; required with --data")
     parser.add_argument("--split", default=None, help="split of --data (default: all scenes)")
@@ -106,6 +113,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--views", type=int, default=None, help="images of a room (default: 4), or key frames of a training drive (2)"
     )
+
+
+def _add_devices(parser: argparse.ArgumentParser) -> None:
+    """Add the cache and the devices."""
     parser.add_argument("--cache", type=Path, default=None, help="folder of teacher outputs (default: OUT/cache)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument(
@@ -114,7 +125,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="instead of --device: comma-separated devices, such as cuda:0,cuda:1, or all (every GPU); each has a "
         "process that carries out whole runs",
     )
-    add_engine(parser)
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,9 @@ class TrainConfig:
     """Images drawn from each scene in one step."""
     images_factor: float = 1.0
     """Factor on `images_per_scene`, 0.5 and 2 in two rows of Table 2; at least one image is drawn."""
+    sweeps: int = 0
+    """Earlier LiDAR sweeps per key frame that the 3D network is trained on too; nuScenes has them. Latent consistency
+    in 3D is then CLIP2Scene's, over the voxels that all sweeps share; CLIP2Scene takes 2. Not in the paper."""
     modalities: tuple[Modality, ...] = MODALITIES
     """Networks that are trained: both in the paper, `["3d"]` for CLIP2Scene."""
     optimiser: Literal["sgd", "adamw"] = "sgd"
@@ -95,6 +98,7 @@ class TrainConfig:
             scenes_per_batch=Whole(1, 10_000),
             images_per_scene=Whole(1, 10_000),
             images_factor=positive(1000),
+            sweeps=Whole(0, 100),
             learning_rate=positive(1000),
             learning_rate_3d=positive(1000),
             backbone_rate=positive(1000),

@@ -90,7 +90,8 @@ def training_step(
     stage, generator = stage_of(position.epoch, plan.switch), _switch_generator(plan, position, fabric.global_rank)
     labels = step_labels(batch, logits, stage, plan.switch, generator)
     # Losses and update
-    losses = step_losses(batch, outputs, logits, labels, partial(joint_mean, fabric), plan.train.class_balance)
+    balance, sweeps = plan.train.class_balance, plan.train.sweeps > 0
+    losses = step_losses(batch, outputs, logits, labels, partial(joint_mean, fabric), balance, sweeps)
     optimiser.zero_grad(set_to_none=True)
     _backward(fabric, losses, plan.train.latent_weight)
     optimiser.step()

@@ -7,10 +7,13 @@ from dataclasses import asdict, replace
 from functools import cached_property, partial
 
 import numpy as np
+import torch
 from torch.utils.data import get_worker_info
 
 from labelfree.data.digests import frame_key, points_digest
 from labelfree.data.pairs import pairs_by_depth
+from labelfree.errors import InputError
+from labelfree.method.pairing import Pairs
 from labelfree.nets.point_features import stored_features
 from labelfree.scene import Frame, Scene
 from labelfree.teachers.teachers import Teachers
@@ -23,12 +26,18 @@ SPARE = 0.1
 
 
 class LabelledScenes(PreparedScenes[LabelledScene]):
-    """The training scenes; each is labelled on first access. `epochs` is how often training reads each of them."""
+    """The training scenes; each is labelled on first access. `epochs` is how often training reads each of them.
 
-    def __init__(self, scenes: Sequence[Scene], teachers: Teachers, memory_gb: float = 4.0, epochs: int = 1) -> None:
+    `sweeps` is the number of earlier sweeps that are added to a scene, each a cloud of its own (`train.sweeps`).
+    """
+
+    def __init__(
+        self, scenes: Sequence[Scene], teachers: Teachers, memory_gb: float = 4.0, epochs: int = 1, sweeps: int = 0
+    ) -> None:
         super().__init__(scenes, memory_gb)
         self.teachers = teachers
         self.epochs = epochs
+        self.sweeps = sweeps
 
     @cached_property
     def kept_frames(self) -> KeptFrames | None:
@@ -45,16 +54,19 @@ class LabelledScenes(PreparedScenes[LabelledScene]):
 
     def build(self, scene: Scene) -> LabelledScene:
         """Return one scene with labels, masks, pairs and latent targets."""
-        digest = points_digest(scene.points_world) if self.keeps_frames() else ""
-        frames = tuple(self.frame(scene, frame, digest) for frame in scene.frames)
-        return LabelledScene(scene.name, scene.upright_points(), stored_features(scene), frames)
+        clouds = with_sweeps(scene, self.sweeps) if self.sweeps else (scene,)
+        digest = " ".join(points_digest(cloud.points_world) for cloud in clouds) if self.keeps_frames() else ""
+        frames = tuple(self.frame(clouds, frame, digest) for frame in scene.frames)
+        whole = joined(clouds) if self.sweeps else scene
+        sizes = tuple(len(cloud) for cloud in clouds) if self.sweeps else ()
+        return LabelledScene(scene.name, whole.upright_points(), stored_features(whole), frames, sizes)
 
-    def frame(self, scene: Scene, frame: Frame, points: str) -> LabelledFrame:
-        """Return a frame with labels, masks, pairs and latent target.
+    def frame(self, clouds: Sequence[Scene], frame: Frame, points: str) -> LabelledFrame:
+        """Return a frame with labels, masks, latent target, and pairs with the points of all clouds.
 
-        `points` is the digest of the scene's points if frames are kept, else empty.
+        `points` is the digest of the clouds' points if frames are kept, else empty.
         """
-        make = partial(self._make, scene, frame)
+        make = partial(self._make, clouds, frame)
         if points and self.kept_frames is not None:
             by_depth = pairs_by_depth(frame, self.teachers.pairing)
             made = self.kept_frames.frame(frame_key(frame, points, by_depth), make)
@@ -62,8 +74,8 @@ class LabelledScenes(PreparedScenes[LabelledScene]):
             made = make()
         return replace(made, target=self.teachers.latent_target(frame))
 
-    def _make(self, scene: Scene, frame: Frame) -> LabelledFrame:
-        pairs = self.teachers.pairs(scene, frame)
+    def _make(self, clouds: Sequence[Scene], frame: Frame) -> LabelledFrame:
+        pairs = joined_pairs([(self.teachers.pairs(cloud, frame), len(cloud)) for cloud in clouds])
         labels, mask_ids = self.teachers.training_labels(frame)
         return LabelledFrame(
             image=frame.resized(self.teachers.size).load_image(),
@@ -74,6 +86,47 @@ class LabelledScenes(PreparedScenes[LabelledScene]):
             pair_column=pairs.column.numpy().astype(np.int32),
             target=None,
         )
+
+
+def with_sweeps(scene: Scene, count: int) -> tuple[Scene, ...]:
+    """Return a scene and up to `count` scenes with the points of an earlier sweep each, in the same coordinates.
+
+    Raises an `InputError` if its dataset has no sweeps.
+    """
+    if scene.sweeps is None:
+        raise InputError(
+            f"train.sweeps is {count} but scene '{scene.name}' has no earlier sweeps, which nuScenes has: set it to 0."
+        )
+    clouds = ((sweep[:, :3] - scene.origin_m.astype(np.float32), sweep[:, 3]) for sweep in scene.sweeps.load(count))
+    plain = replace(scene, labels=None, exact_points=None, kept=None)
+    return scene, *(replace(plain, points_world=points, intensity=intensity) for points, intensity in clouds)
+
+
+def joined(clouds: Sequence[Scene]) -> Scene:
+    """Return one scene with the points and intensities of several."""
+    strengths = [cloud.intensity for cloud in clouds if cloud.intensity is not None]
+    return replace(
+        clouds[0],
+        points_world=np.concatenate([cloud.points_world for cloud in clouds]),
+        intensity=np.concatenate(strengths) if strengths else None,
+        labels=None,
+        exact_points=None,
+        kept=None,
+    )
+
+
+def joined_pairs(
+    parts: Sequence[tuple[Pairs, int]],  # pairs of each cloud, and its number of points
+) -> Pairs:
+    """Return the pairs of one frame with several clouds, whose points follow one another."""
+    if len(parts) == 1:
+        return parts[0][0]
+    first = np.cumsum([0, *(size for _, size in parts)]).tolist()
+    return Pairs(
+        torch.cat([pairs.point + start for (pairs, _), start in zip(parts, first)]),
+        torch.cat([pairs.row for pairs, _ in parts]),
+        torch.cat([pairs.column for pairs, _ in parts]),
+    )
 
 
 def _kept_frames(teachers: Teachers) -> KeptFrames | None:

@@ -51,6 +51,7 @@ class LabelledScene:
     points: NDArray[np.float32]  # [N, 3] metres, z up
     features: NDArray[np.uint8] | NDArray[np.float32]  # [N, C] of each point, see `stored_features`
     frames: tuple[LabelledFrame, ...]
+    clouds: tuple[int, ...] = ()  # number of points of the key frame and of each earlier sweep; empty for one cloud
 
     @cached_property
     def mean(self) -> NDArray[np.float64]:  # [3]
@@ -84,6 +85,7 @@ class Sample:
     views: tuple[View, ...]
     points: NDArray[np.float32]  # [N, 3] augmented
     features: NDArray[np.uint8] | NDArray[np.float32]  # [N, C]
+    clouds: tuple[int, ...] = ()  # as in the scene
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +145,7 @@ class PackedBatch:
     maps: Tensor  # [M] float16, the latent targets' maps one after the other
     map_shapes: tuple[tuple[int, ...], ...]  # (D, h, w) of each image, or none
     images_of: tuple[int, ...]  # number of images of each sample
-    points_of: tuple[int, ...]  # number of points of each sample
+    points_of: tuple[int, ...]  # number of points of each cloud: of each sample, or of each of its sweeps
     pairs_of: tuple[int, ...]  # number of pairs of each image
     voxel_m: float
 
@@ -209,7 +211,7 @@ def draw_sample(
     count = min(images_per_scene, len(scene.frames))
     chosen = np.sort(random.permutation(len(scene.frames))[:count])
     views = tuple(draw_view(scene.frames[index], augment, random) for index in chosen)
-    return Sample(views, move_points(scene.points, augment, random, scene.mean), scene.features)
+    return Sample(views, move_points(scene.points, augment, random, scene.mean), scene.features, scene.clouds)
 
 
 def draw_view(frame: LabelledFrame, augment: AugmentConfig, random: np.random.Generator) -> View:
@@ -260,7 +262,7 @@ def pack(samples: Sequence[Sample], voxel_m: float) -> PackedBatch:
         maps=_joined([np.zeros(0), *(target.ravel() for target in targets)], np.float16),
         map_shapes=tuple(target.shape for target in targets),
         images_of=tuple(len(sample.views) for sample in samples),
-        points_of=tuple(points),
+        points_of=tuple(size for sample in samples for size in sample.clouds or (len(sample.points),)),
         pairs_of=tuple(len(view.pair_point) for view in views),
         voxel_m=voxel_m,
     )

@@ -12,6 +12,7 @@ from torch import Tensor
 from labelfree.config.training import Modality, SwitchConfig
 from labelfree.method.extensions.class_balance import balance_weights, class_counts
 from labelfree.method.extensions.distribution_alignment import align_logits, class_frequencies
+from labelfree.method.extensions.sweep_consistency import cell_attention, grid_cells, sweep_consistency
 from labelfree.method.label_switching import (
     draw_sources,
     refined_2d_prediction,
@@ -113,10 +114,12 @@ def step_losses(
     labels: Labels,
     joint_mean: JointMean,
     class_balance: float = 0.0,
+    sweeps: bool = False,
 ) -> dict[Modality, NetworkLosses]:
     """Return the losses of one step; with `joint_mean`, several processes equal one process on the joint batch.
 
-    `class_balance` is the power of `method.extensions.class_balance`.
+    `class_balance` is the power of `method.extensions.class_balance`. With `sweeps`, latent consistency in 3D is that
+    of `method.extensions.sweep_consistency`.
     """
     count, labelled, classes = _joint_counts(batch, logits, labels, joint_mean, bool(class_balance))
     targets = batch.targets.at_pairs()
@@ -127,12 +130,22 @@ def step_losses(
         consistency = latent.float().sum() * 0.0
         if len(batch.targets):
             at_pairs = _latent_at_pairs(batch, modality, latent)
-            consistency = latent_consistency(at_pairs, targets, count)
+            if sweeps and modality == "3d":
+                consistency = _sweep_consistency(batch, logits["3d"], at_pairs, targets, count)
+            else:
+                consistency = latent_consistency(at_pairs, targets, count)
         weights = balance_weights(classes[modality], class_balance) if class_balance else None
         cross_entropy = prediction_consistency(logits[modality], labels[modality], labelled[modality], weights)
         return NetworkLosses(cross_entropy, consistency)
 
     return {modality: losses(modality) for modality in outputs}
+
+
+def _sweep_consistency(batch: Batch, logits: Tensor, at_pairs: Tensor, targets: Tensor, count: Tensor) -> Tensor:
+    """Return CLIP2Scene's consistency over the voxels that the sweeps of a sample share."""
+    cell = grid_cells(batch.voxels.coords.index_select(0, batch.pair_voxel)[:, 1:], batch.pair_scene)
+    attention = cell_attention(logits, batch.pairs.gather(batch.labels), cell)
+    return sweep_consistency(at_pairs, targets, attention, cell, count)
 
 
 def _joint_counts(

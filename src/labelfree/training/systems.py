@@ -52,7 +52,7 @@ def cotrain_run(run: Run, labelled: bool = False) -> tuple[Segmenter2D, Segmente
     config, teachers = run.config, run.teachers
     _share_labelling(run, labelled)
     networks = new_networks(config, teachers.vocabulary, teachers.namer.text, run.scenes[0])
-    scenes = LabelledScenes(run.scenes, teachers, config.memory_gb, config.train.epochs)
+    scenes = LabelledScenes(run.scenes, teachers, config.memory_gb, config.train.epochs, config.train.sweeps)
     train(run.fabric, networks, scenes, training_plan(run), run.training_folder, run.identity.digest())
     if run.fabric.is_global_zero:
         for modality in config.train.modalities:

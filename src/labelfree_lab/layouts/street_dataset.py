@@ -34,6 +34,9 @@ class StreetSize:
     """Between two key frames of a drive; after half a second, as in nuScenes, they would show the same objects."""
     azimuths: int = 360
     """Directions of one turn of the LiDAR; each has 32 beams."""
+    sweeps_between: int = 2
+    """Turns of the LiDAR between two key frames of a training drive, without images or labels; only rows with
+    `train.sweeps` read them."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.train_drives <= HELD_OUT_OFFSET or not 1 <= self.held_out_drives <= HELD_OUT_OFFSET:
@@ -75,4 +78,4 @@ def write_streets(folder: Path, seed: int, size: StreetSize) -> StreetFolders:
 
 def _drive(seed: int, index: int, size: StreetSize, key_frames: int = 1) -> Drive:
     apart = round(size.seconds_apart * 1e6)
-    return street_drive(seed, index, DriveSize(key_frames, size.image_size, size.azimuths, 0, apart))
+    return street_drive(seed, index, DriveSize(key_frames, size.image_size, size.azimuths, size.sweeps_between, apart))

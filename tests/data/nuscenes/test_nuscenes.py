@@ -21,7 +21,7 @@ from labelfree.data.nuscenes.index import CAMERAS, build_index
 from labelfree.data.nuscenes.layout import NUSCENES
 from labelfree.data.nuscenes.lidarseg import MERGED, RAW_IDS
 from labelfree.data.nuscenes.metadata import table_rows
-from labelfree.data.nuscenes.reader import KeyFrameSource, sweep_points
+from labelfree.data.nuscenes.reader import EarlierSweeps, KeyFrameSource, sweep_points
 from labelfree.data.nuscenes.splits import split_scenes
 from labelfree.data.poses import quaternion_rotation
 from labelfree.errors import InputError
@@ -159,6 +159,11 @@ def test_sweeps_between_key_frames(written: Path) -> None:
     times = index.arrays.data_time[rows]
     assert times[0] < times[1] == index.arrays.data_time[index.reading(1, index.lidar)]
     (_, before), (_, key) = sweep_points(index, 1)
+    sweeps = KeyFrameSource(index, 1).build().sweeps
+    assert sweeps is not None
+    (loaded,) = sweeps.load(5)
+    assert np.array_equal(loaded, before[:, :4])
+    assert sweeps.load(0) == EarlierSweeps(index, 0).load(5) == ()
     scene = KeyFrameSource(index, 1).build()
     np.testing.assert_allclose(key[:, :3], scene.points_world, atol=1e-4)
     assert abs(np.median(before[:, 2]) - np.median(key[:, 2])) < 0.5

@@ -36,7 +36,9 @@ def test_key_frames_are_seconds_apart(written: tuple[Path, StreetFolders]) -> No
         for path in (written[1].nuscenes / "samples" / "LIDAR_TOP").glob("lab-street-0000__*")
     )
     assert times[1] - times[0] == 2_000_000
-    assert not (written[1].nuscenes / "sweeps").exists()
+    sweeps = sorted((written[1].nuscenes / "sweeps").rglob("*.bin"))
+    between = [int(path.name.split("__")[2].split(".")[0]) - times[0] for path in sweeps]
+    assert between == [2_000_000 // 3, 2 * 2_000_000 // 3]
 
 
 def test_what_is_there_stays_and_another_lab_is_refused(written: tuple[Path, StreetFolders]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,7 +68,8 @@ class KeyFrameSource:
             path = self.labels.file(self.index.token(lidar))
             labels = read_lidarseg(path, len(points), self.labels.table, self.labels.highest)
         frames = tuple(self._frame(channel, lidar) for channel in self.index.cameras)
-        return Scene(self.name, points.astype(np.float32), frames, None, readings[:, 3].copy(), labels, z_up=True)
+        earlier, intensity = EarlierSweeps(self.index, self.sample), readings[:, 3].copy()
+        return Scene(self.name, points.astype(np.float32), frames, None, intensity, labels, sweeps=earlier, z_up=True)
 
     def submission_file(self, folder: Path, split: str | None) -> Path:
         """Return the path `lidarseg/SPLIT/TOKEN_lidarseg.bin`; raises an `InputError` without a split."""
@@ -165,15 +166,32 @@ def _wrong_size(path: Path, size: int) -> InputError:
     )
 
 
-def sweep_points(index: NuScenesIndex, sample: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
+@dataclass(frozen=True, eq=False)
+class EarlierSweeps:
+    """The LiDAR sweeps between a key frame and the previous one."""
+
+    index: NuScenesIndex
+    sample: int
+
+    def load(self, count: int) -> tuple[NDArray[np.float32], ...]:  # each [M, 4]
+        """Return up to `count` sweeps, evenly spaced in time, in the vehicle's frame at the key frame's time."""
+        earlier = self.index.sweeps(self.sample, self.index.lidar)[:-1]
+        places = np.unique(np.linspace(0, len(earlier) - 1, min(count, len(earlier))).round().astype(int))
+        sweeps = (points for _, points in sweep_points(self.index, self.sample, earlier[places].tolist()))
+        return tuple(points[np.isfinite(points[:, :3]).all(axis=1), :4] for points in sweeps)
+
+
+def sweep_points(
+    index: NuScenesIndex, sample: int, rows: Sequence[int] | None = None
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """Yield (row, points) of the LiDAR sweeps since the previous key frame; the last one is the key frame's own.
 
-    Points [N, 5] are in the vehicle's frame at the key frame's time, in metres. The vehicle's motion is compensated,
-    the motion of other road users is not.
+    `rows` selects some of the sweeps. Points [N, 5] are in the vehicle's frame at the key frame's time, in metres. The
+    vehicle's motion is compensated, the motion of other road users is not.
     """
     key = index.reading(sample, index.lidar)
     to_key = np.linalg.inv(index.ego_to_global(key))
-    for row in index.sweeps(sample, index.lidar).tolist():
+    for row in index.sweeps(sample, index.lidar).tolist() if rows is None else rows:
         readings = read_sweep(index.file(row))
         transform = to_key @ index.ego_to_global(row) @ index.sensor_to_ego(row)
         points = readings[:, :3] @ transform[:3, :3].T + transform[:3, 3]
