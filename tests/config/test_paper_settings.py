@@ -93,6 +93,7 @@ PAPER: dict[str, tuple[object, object, str]] = {
     "train.momentum": (0.9, 0.9, CLIP2SCENE),
     "train.dampening": (0.1, 0.1, CLIP2SCENE),
     "train.weight_decay": (1e-4, 1e-4, CLIP2SCENE),
+    "train.sweeps": (0, 0, OFF),
     "train.warmup_epochs": (0, 0, OFF),
     "train.average_decay": (0.0, 0.0, OFF),
     "train.class_balance": (0.0, 0.0, "section 3.2, Eq. 5 and 6 have no weights"),
