@@ -8,6 +8,7 @@ import pytest
 
 from labelfree.errors import InputError
 from labelfree_lab.rooms.room import Room, build_room
+from labelfree_lab.rooms.style import RoomStyle
 from labelfree_lab.teachers import corpus as corpus_module
 from labelfree_lab.teachers.corpus import main, open_corpus, open_pair, write_corpus
 from labelfree_lab.teachers.worlds import ROOMS, STREETS
@@ -35,10 +36,10 @@ def test_corpus_round_trip(tmp_path: Path) -> None:
 def test_an_interrupted_corpus_goes_on_and_ends_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_corpus(tmp_path / "whole", 3, 1, 1, first_seed=7, size=SIZE)
 
-    def failing(seed: int) -> object:
+    def failing(seed: int, style: RoomStyle) -> object:
         if seed == 8:
             raise KeyboardInterrupt
-        return build_room(seed)
+        return build_room(seed, style)
 
     monkeypatch.setattr(corpus_module, "build_room", failing)
     with pytest.raises(KeyboardInterrupt):
@@ -47,9 +48,9 @@ def test_an_interrupted_corpus_goes_on_and_ends_the_same(tmp_path: Path, monkeyp
         open_corpus(tmp_path / "broken")
     built: list[int] = []
 
-    def counted(seed: int) -> Room:
+    def counted(seed: int, style: RoomStyle) -> Room:
         built.append(seed)
-        return build_room(seed)
+        return build_room(seed, style)
 
     monkeypatch.setattr(corpus_module, "build_room", counted)
     write_corpus(tmp_path / "broken", 3, 1, 1, first_seed=7, size=SIZE)
