@@ -41,6 +41,9 @@ CPU_TOKENS = 4 * 64 * 64
 CPU_TOKENS_SHARED = 8 * 64 * 64
 """The same for `MaskDecoder`, which takes the image tokens of one prompt after the other."""
 
+MANY_TOKENS = 32 * 32
+"""Image tokens from which `MaskDecoder` is faster than the library's decoder, however narrow it is."""
+
 MASKS_PER_CHUNK = 16
 """Number of masks upsampled to full resolution at once."""
 
@@ -122,10 +125,10 @@ class SamTeacher:
     @torch.inference_mode()
     def everything(self, embedding: SamEmbedding) -> MaskCandidates:
         """Return the masks of the point grid that pass the filters of mode `fast`, best predicted IoU first."""
-        if 2 * self._decoder.folded_width <= self._decoder.width:
+        if 2 * self._decoder.folded_width <= self._decoder.width or self._decoder.side**2 >= MANY_TOKENS:
             rows, columns = (math.ceil(extent) for extent in _mask_extent(embedding))
             found = self._candidates(embedding, (rows, columns))
-        else:  # a small decoder, whose products are too short to gain
+        else:  # a small decoder with few tokens, whose products are too short to gain
             found = (self.decode(embedding, batch) for batch in self._points(embedding, torch.float32, CPU_TOKENS))
         parts = [filter_masks(candidates, self.options).halved() for candidates in found]
         return suppress_duplicates(MaskCandidates.join(parts), self.options)
