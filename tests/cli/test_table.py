@@ -40,7 +40,7 @@ def test_a_real_table(measured: Path) -> None:
 
 def test_seeds_share_a_cache_and_rows_share_the_rooms(measured: Path) -> None:
     assert sorted(path.name for path in measured.glob("[!.]*")) == ["cache", "data", "runs", "table2.json", "table2.md"]
-    assert sorted(path.name for path in (measured / "data" / "1x2+1x2").iterdir()) == ["seed-1", "seed-2"]
+    assert sorted(path.name for path in (measured / "data" / "lived-in-1x2+1x2").iterdir()) == ["seed-1", "seed-2"]
     assert sorted(path.name for path in (measured / "runs" / "seed-2").glob("[!.]*")) == ["baseline", "wo_cns"]
     assert len(list((measured / "cache").glob("masks-*/*.png"))) == 8
 
@@ -80,7 +80,7 @@ def test_one_row_alone_gives_the_number_of_the_table(measured: Path, tmp_path: P
 
 
 def test_captures_take_the_place_of_the_lab(measured: Path, tmp_path: Path) -> None:
-    rooms = measured / "data" / "1x2+1x2" / "seed-1"
+    rooms = measured / "data" / "lived-in-1x2+1x2" / "seed-1"
     given = ["--world", "quick", "--data", str(rooms / "train"), "--held-out", str(rooms / "held-out")]
     table = ["table", "2", "--seeds", "2", "--rows", "baseline", "--out", str(tmp_path), *SETTINGS]
     assert main([*table, *given]) == 0

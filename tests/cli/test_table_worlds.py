@@ -125,7 +125,7 @@ def test_sizes_are_each_worlds_own_unless_given(told: list[tuple[str, str, int]]
 @pytest.mark.parametrize(
     ("world", "more", "message"),
     [
-        ("rooms,scannet", [], "only the lab's rooms and streets can be combined"),
+        ("rooms,scannet", [], "only the lab's rooms, clean, streets can be combined"),
         ("rooms,rooms", [], "can be combined"),
         ("rooms,streets", ["--data", "."], "without --data"),
         ("streets", ["--rooms", "0"], "1 to 250 drives"),

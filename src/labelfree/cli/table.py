@@ -278,7 +278,7 @@ def _worlds(options: argparse.Namespace) -> list[tuple[str, Path]]:
         return [(worlds[0], out)]
     if options.data is not None or len(set(worlds)) < len(worlds) or not set(worlds) <= set(COLUMNS):
         raise InputError(
-            f"--world {','.join(worlds)}: only the lab's {' and '.join(COLUMNS)} can be combined, without --data."
+            f"--world {','.join(worlds)}: only the lab's {', '.join(COLUMNS)} can be combined, without --data."
         )
     return [(world, out if place == 0 else out / world) for place, world in enumerate(worlds)]
 
