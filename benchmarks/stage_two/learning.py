@@ -114,7 +114,7 @@ def train_to(training: Training, fabric: Fabric, epoch: int) -> None:
             position.step_in_epoch, position.step = position.step_in_epoch + 1, position.step + 1
         position.epoch, position.step_in_epoch = position.epoch + 1, 0
         save_checkpoint(training.folder, learners, training.optimiser, position, training.digest, training.average)
-        print(f"{training.folder.parent.name} {training.folder.name}: {position.epoch} epochs", flush=True)
+        print(f"{training.folder.parent.name}: epoch {position.epoch} of {plan.train.epochs}", flush=True)
 
 
 def take_step(training: Training, batch: Batch) -> None:

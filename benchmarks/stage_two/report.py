@@ -54,7 +54,7 @@ def page(head: Mapping[str, Any], found: Found) -> str:
             if epoch in by_epoch
         ]
         header = ("variant", *(title for title, *_ in COLUMNS))
-        parts += [f"## {epoch.replace('_', ' ').capitalize()} epochs", Table(header, tuple(lines)).markdown()]
+        parts += [f"## After epoch {epoch.removeprefix('after_')}", Table(header, tuple(lines)).markdown()]
     for side in ("2d", "3d"):
         parts += [f"## IoU of each class in {side.upper()} after the last epoch", class_table(found, side).markdown()]
     return "\n\n".join(parts) + "\n"
