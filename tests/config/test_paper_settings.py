@@ -105,6 +105,7 @@ PAPER: dict[str, tuple[object, object, str]] = {
     "switch.granularity": ("batch", "batch", CLIP2SCENE),
     "switch.refine": (True, True, "section 3.2: self-predicted labels are refined by Eq. 4"),
     "switch.align": (False, False, OFF),
+    "switch.pick": ("argmax", "argmax", "section 3.2: self-predicted labels"),
     "augment.crop_area": ((0.3, 1.0), (0.3, 1.0), DETAILS + ": random crop; range is our choice"),
     "augment.crop_aspect": ((0.8, 1.25), (0.8, 1.25), DETAILS + ": random resize; range is our choice"),
     "augment.flip_images": (True, True, DETAILS),

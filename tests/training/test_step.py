@@ -12,7 +12,7 @@ from helpers.toy_training import CLASSES, STILL, collate, toy_networks, toy_scen
 from labelfree import InputError
 from labelfree.config.training import AugmentConfig, Modality, SwitchConfig
 from labelfree.method.mask_vote import refine_labels
-from labelfree.method.sources import Source
+from labelfree.method.sources import Pick, Source
 from labelfree.nets.cotrained import HeldVoxels, NetworkOutput
 from labelfree.training.samples import Batch, LabelledFrame, LabelledScene, draw_sample, scene_random
 from labelfree.training.step import loss_record, stage_of, step_labels, step_losses
@@ -76,6 +76,34 @@ def test_aligned_labels_keep_the_frequencies_of_clips() -> None:
     for labels in found[True].values():
         share = torch.bincount(labels.flatten(), minlength=CLASSES) / labels.numel()
         assert (share - clip / clip.sum()).abs().max() < 0.25
+
+
+def test_drawn_own_labels_leave_the_sources_as_they_are() -> None:
+    batch = batch_of()
+    logits = outputs(batch)
+    clip = {"2d": batch.labels, "3d": batch.pairs.gather(batch.labels)}
+    own = {"2d": logits["2d"].argmax(1), "3d": batch.pairs.gather(logits["2d"].argmax(1))}
+    pool: tuple[Source, ...] = ("clip_2d", "net_2d")
+    seen = set()
+    for seed in range(12):
+        found = {
+            pick: step_labels(
+                batch,
+                logits,
+                2,
+                SwitchConfig(0, pool, pool, refine=False, pick=pick),
+                torch.Generator().manual_seed(seed),
+            )
+            for pick in get_args(Pick)
+        }
+        from_clip = {side: torch.equal(found["argmax"][side], clip[side]) for side in ("2d", "3d")}
+        seen |= set(from_clip.values())
+        for side, is_clip in from_clip.items():
+            assert torch.equal(found["draw"][side], clip[side]) is is_clip  # type: ignore[index]
+            if not is_clip:
+                assert torch.equal(found["argmax"][side], own[side])  # type: ignore[index]
+                assert not torch.equal(found["draw"][side], own[side])  # type: ignore[index]
+    assert seen == {True, False}
 
 
 def test_networks_draw_independently() -> None:

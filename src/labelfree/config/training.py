@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 from labelfree.config.ranges import Real, Whole, check_choice, check_ranges, positive
 from labelfree.errors import InputError
-from labelfree.method.sources import ALL_SOURCES, Granularity, Source
+from labelfree.method.sources import ALL_SOURCES, Granularity, Pick, Source
 
 Modality = Literal["2d", "3d"]
 """The modality of a network: images or points."""
@@ -146,12 +146,15 @@ class SwitchConfig:
     align: bool = False
     """Align the class frequencies of the networks' own labels with those of CLIP's labels in the batch, before the
     vote. Not in the paper."""
+    pick: Pick = "argmax"
+    """Choice of a network's own label, before the vote: `argmax`, the most probable class as in the paper, or `draw`,
+    a class drawn from the posterior, which keeps rare classes if `switch.refine` is off."""
 
     def __post_init__(self) -> None:
         if not self.pool_2d or not self.pool_3d:
             raise InputError("switch.pool_2d and switch.pool_3d need at least one source, such as clip_2d.")
         check_ranges(self, "switch", start_epoch=Whole(0, 1_000_000))
-        check_choice(self, "switch", granularity=Granularity)
+        check_choice(self, "switch", granularity=Granularity, pick=Pick)
 
 
 @dataclass(frozen=True)
@@ -214,5 +217,7 @@ class TrainingPlan:
         plain = asdict(replace(self, train=same))
         if plain["train"]["sync_norm"]:
             del plain["train"]["sync_norm"]  # its default: checkpoints of earlier versions still fit
+        if plain["switch"]["pick"] == "argmax":
+            del plain["switch"]["pick"]
         text = json.dumps([plain, list(scene_names), extra], default=str, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()

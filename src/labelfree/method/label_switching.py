@@ -12,6 +12,14 @@ from labelfree.method.mask_vote import NO_MASK, mask_winners, paint_winners, ref
 from labelfree.method.sources import Granularity, Source
 from labelfree.vocabulary import IGNORE_LABEL
 
+PickLabels = Callable[[Tensor], Tensor]
+"""Return a class for each element from its logits [n, K] or [B, K, H, W]."""
+
+
+def most_probable(logits: Tensor) -> Tensor:  # [n, K] or [B, K, H, W] -> [n] or [B, H, W] int64
+    """Return the argmax of the paper; ties go to the lowest class id."""
+    return logits.argmax(dim=1)
+
 
 @dataclass(frozen=True)
 class PairedPixels:
@@ -29,17 +37,19 @@ class PairedPixels:
 def refined_2d_prediction(
     logits: Tensor,  # [B, K, H, W]
     mask_ids: Tensor,  # [B, H, W] joint ids
+    pick: PickLabels = most_probable,
 ) -> Tensor:  # [B, H, W] int64
-    """Return Phat*_x: the 2D network's argmax of this step, after the vote inside SAM's masks."""
-    return refine_labels(logits.detach().argmax(dim=1), mask_ids, logits.shape[1])
+    """Return Phat*_x: the 2D network's argmax of this step, or what `pick` takes, after the vote inside SAM's masks."""
+    return refine_labels(pick(logits.detach()), mask_ids, logits.shape[1])
 
 
 def refined_3d_prediction(
     logits: Tensor,  # [P, K] of the paired points
     pair_masks: Tensor,  # [P] joint ids: a point takes the mask of its paired pixel
+    pick: PickLabels = most_probable,
 ) -> Tensor:  # [P] int64
-    """Return Phat*_p: the 3D network's argmax of this step, after the vote; each pair casts one vote."""
-    return refine_labels(logits.detach().argmax(dim=1), pair_masks, logits.shape[1])
+    """Return Phat*_p: the 3D network's argmax of this step, or what `pick` takes, after the vote of the pairs."""
+    return refine_labels(pick(logits.detach()), pair_masks, logits.shape[1])
 
 
 def spread_to_pixels(

@@ -1,4 +1,4 @@
-"""Define the label sources of Eq. 6 and the granularity of their draw; importable without torch."""
+"""Define the label sources of Eq. 6, the granularity of their draw and the choice of own labels; without torch."""
 
 from __future__ import annotations
 
@@ -12,3 +12,6 @@ ALL_SOURCES: tuple[Source, ...] = get_args(Source)
 
 Granularity = Literal["batch", "sample", "pixel"]
 """Unit of one draw of a source: the batch, each sample, or each pixel and paired point."""
+
+Pick = Literal["argmax", "draw"]
+"""Choice of a network's own label: its most probable class, or a class drawn from its posterior."""

@@ -12,9 +12,12 @@ from torch import Tensor
 from labelfree.config.training import Modality, SwitchConfig
 from labelfree.method.extensions.class_balance import balance_weights, class_counts
 from labelfree.method.extensions.distribution_alignment import align_logits, class_frequencies
+from labelfree.method.extensions.drawn_labels import draw_labels
 from labelfree.method.extensions.sweep_consistency import cell_attention, grid_cells, sweep_consistency
 from labelfree.method.label_switching import (
+    PickLabels,
     draw_sources,
+    most_probable,
     refined_2d_prediction,
     refined_3d_prediction,
     spread_to_pixels,
@@ -70,31 +73,43 @@ def step_labels(
     """Return each network's labels: CLIP's in stage one, those of a randomly drawn source (Eq. 6) in stage two."""
     if stage == 1:
         return {modality: _clip_labels(batch, modality) for modality in logits}
-    return {modality: _switched_labels(batch, logits, modality, config, generator) for modality in logits}
+    # All sources before any label: processes with different numbers of pixels still draw the same sources.
+    drawn = {modality: _drawn_sources(batch, modality, config, generator) for modality in logits}
+    pick = most_probable if config.pick == "argmax" else partial(draw_labels, generator=generator)
+
+    def labels_of(modality: Modality, source: Source) -> Tensor:
+        return source_labels(batch, logits, modality, config, source, pick)
+
+    pools = {"2d": config.pool_2d, "3d": config.pool_3d}
+    return {each: switch_labels(pools[each], drawn[each], partial(labels_of, each)) for each in logits}
 
 
-def _switched_labels(
-    batch: Batch, logits: Logits, modality: Modality, config: SwitchConfig, generator: torch.Generator
-) -> Tensor:
-    """Draw the source of a network's labels and return that source's labels."""
+def _drawn_sources(batch: Batch, modality: Modality, config: SwitchConfig, generator: torch.Generator) -> Tensor:
+    """Return the positions of the drawn sources in the pool of a network."""
     pixels = batch.image_scene[:, None, None].expand(batch.labels.shape)
     pool, sample = (config.pool_2d, pixels) if modality == "2d" else (config.pool_3d, batch.pair_scene)
-    drawn = draw_sources(pool, config.granularity, sample, generator)
-    return switch_labels(pool, drawn, partial(source_labels, batch, logits, modality, config))
+    return draw_sources(pool, config.granularity, sample, generator)
 
 
-def source_labels(batch: Batch, logits: Logits, modality: Modality, config: SwitchConfig, source: Source) -> Tensor:
+def source_labels(
+    batch: Batch,
+    logits: Logits,
+    modality: Modality,
+    config: SwitchConfig,
+    source: Source,
+    pick: PickLabels = most_probable,
+) -> Tensor:
     """Return the labels of one source of R (Eq. 6) at the pixels [B, H, W] or at the pairs [P]."""
     masks = batch.mask_ids if config.refine else torch.zeros_like(batch.mask_ids)
     match source:
         case "clip_2d" | "clip_3d":
             return _clip_labels(batch, modality)
         case "net_2d":
-            pixels = refined_2d_prediction(_aligned(logits["2d"], batch.labels, config), masks)
+            pixels = refined_2d_prediction(_aligned(logits["2d"], batch.labels, config), masks, pick)
             return pixels if modality == "2d" else batch.pairs.gather(pixels)
         case "net_3d":
             own = _aligned(logits["3d"], _clip_labels(batch, "3d"), config)
-            pairs = refined_3d_prediction(own, batch.pairs.gather(masks))
+            pairs = refined_3d_prediction(own, batch.pairs.gather(masks), pick)
             return pairs if modality == "3d" else spread_to_pixels(pairs, batch.pairs, masks, own.shape[1])
 
 
