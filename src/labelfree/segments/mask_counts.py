@@ -82,9 +82,10 @@ def agreement(
     share, points = counts.count / norm[place], covered[place]
 
     edge, a, b = _shared(counts.region, counts.mask, max(1, len(counts.view)), regions, pairs)
-    agreed = np.bincount(edge, share[a] * share[b] * np.minimum(points[a], points[b]), minlength=len(pairs))
+    votes = share[a] * share[b] * np.minimum(points[a], points[b])
+    agreed = np.bincount(edge, votes, minlength=len(pairs)).astype(np.float64)
     edge, a, b = _shared(seen_key // views, seen_key % views, views, regions, pairs)
-    weight = np.bincount(edge, np.minimum(covered[a], covered[b]), minlength=len(pairs))
+    weight = np.bincount(edge, np.minimum(covered[a], covered[b]), minlength=len(pairs)).astype(np.float64)
     return agreed, weight
 
 

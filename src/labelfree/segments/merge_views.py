@@ -55,7 +55,7 @@ def borders(
     keys, place = np.unique((low * across + high)[low != high], return_inverse=True)
     count = None if edges is None else edges[low != high]
     number = np.bincount(place, count, minlength=len(keys)).astype(np.int64)
-    weight = np.bincount(place, weights[low != high], minlength=len(keys))
+    weight = np.bincount(place, weights[low != high], minlength=len(keys)).astype(np.float64)
     return Borders(np.stack([keys // across, keys % across], axis=1), number, weight)
 
 

@@ -1,0 +1,74 @@
+"""Segments of a scene from its cloud and the masks of its frames, cached by content."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import torch
+
+from labelfree.config.labels import PairingConfig
+from labelfree.data.pairs import pair_points
+from labelfree.scene import Scene
+from labelfree.segments.geometric import SurfaceGraph, surface_graph
+from labelfree.segments.view_segments import ViewMasks, ViewSegmentOptions, ViewSegments, view_segments
+from labelfree.teachers.cache import TeacherCache
+from labelfree.teachers.labelling import MaskMaker, Size
+
+VOXEL_M, LIDAR_VOXEL_M = 0.05, 0.3
+"""Side of the segments' voxels in metres: for clouds of depth maps and for turns of a LiDAR."""
+
+METHOD = 1
+"""Number of the method in the cache's key; it changes when the same inputs give other segments."""
+
+
+def scene_graph(scene: Scene) -> SurfaceGraph:
+    """Return the graph of a scene's voxels, of a size that suits its kind of cloud."""
+    depth = any(frame.depth is not None for frame in scene.frames)
+    return surface_graph(scene.points_world, scene.colours, VOXEL_M if depth or not scene.frames else LIDAR_VOXEL_M)
+
+
+def mask_views(scene: Scene, masks: MaskMaker, size: Size, pairing: PairingConfig) -> list[ViewMasks]:
+    """Return the points that each frame sees and their masks, on a grid of `size`."""
+    views: list[ViewMasks] = []
+    for frame in scene.frames:
+        pairs = pair_points(scene, frame, size, pairing)
+        ids = torch.from_numpy(masks.mask_ids(frame, size).astype(np.int64))
+        views.append((pairs.point.numpy(), ids[pairs.row, pairs.column].numpy()))
+    return views
+
+
+def scene_segments(
+    scene: Scene,
+    masks: MaskMaker,
+    size: Size,
+    pairing: PairingConfig,
+    options: ViewSegmentOptions | None = None,
+    cache: TeacherCache | None = None,
+) -> ViewSegments:
+    """Return the segments of a scene's points; with `cache` they are computed once per content and options."""
+    options = options or ViewSegmentOptions()
+    if cache is None:
+        return view_segments(scene_graph(scene), mask_views(scene, masks, size, pairing), options)
+    shelf = cache.shelf(
+        "segments", masks=masks.fingerprint(), size=size, pairing=pairing, options=options, method=METHOD
+    )
+    digest = scene_digest(scene)
+    stored = shelf.arrays(digest)
+    if stored is None:
+        found = view_segments(scene_graph(scene), mask_views(scene, masks, size, pairing), options)
+        stored = {"fine": found.fine.astype(np.int32), "levels": found.levels.astype(np.int32)}
+        shelf.put_arrays(digest, stored)
+    return ViewSegments(stored["fine"].astype(np.int64), stored["levels"].astype(np.int64), options.merge.thresholds)
+
+
+def scene_digest(scene: Scene) -> str:
+    """Return a digest of a scene's points, colours, images, depth maps and poses."""
+    found = hashlib.sha256(np.ascontiguousarray(scene.points_world).tobytes())
+    if scene.colours is not None:
+        found.update(np.ascontiguousarray(scene.colours).tobytes())
+    for frame in scene.frames:
+        depth = "" if frame.depth is None else frame.depth.digest()
+        found.update(f"{frame.image.digest()} {depth} {frame.size} {frame.depth_scale}".encode())
+        found.update(frame.intrinsics.tobytes() + frame.world_to_camera.tobytes())
+    return found.hexdigest()
