@@ -11,6 +11,7 @@ from labelfree.config.labels import PairingConfig
 from labelfree.data.pairs import pair_points
 from labelfree.scene import Scene
 from labelfree.segments.geometric import SurfaceGraph, surface_graph
+from labelfree.segments.mask_counts import NO_MASK
 from labelfree.segments.view_segments import ViewMasks, ViewSegmentOptions, ViewSegments, view_segments
 from labelfree.teachers.cache import TeacherCache
 from labelfree.teachers.labelling import MaskMaker, Size
@@ -72,3 +73,11 @@ def scene_digest(scene: Scene) -> str:
         found.update(f"{frame.image.digest()} {depth} {frame.size} {frame.depth_scale}".encode())
         found.update(frame.intrinsics.tobytes() + frame.world_to_camera.tobytes())
     return found.hexdigest()
+
+
+def share_in_masks(scene: Scene, masks: MaskMaker, size: Size, pairing: PairingConfig) -> float:
+    """Return the share of a scene's points that lie in a mask of some frame."""
+    inside = np.zeros(len(scene), np.bool_)
+    for points, ids in mask_views(scene, masks, size, pairing):
+        inside[points[ids != NO_MASK]] = True
+    return float(inside.mean())
