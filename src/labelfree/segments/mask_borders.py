@@ -22,27 +22,36 @@ def border_share(
 
     `prior_views` views without a border are added, so that few views say little.
     """
+    order = np.argsort(edges[:, 0], kind="stable")
+    start = np.searchsorted(edges[order, 0], np.arange(voxels + 1))
     differ, both = np.zeros(len(edges), np.int64), np.zeros(len(edges), np.int64)
+    own = np.full(voxels, NO_MASK, np.int64)
     for points, ids in views:
-        own = voxel_masks(voxel[points], ids, voxels)
-        a, b = own[edges[:, 0]], own[edges[:, 1]]
-        seen = (a != NO_MASK) & (b != NO_MASK)
-        both += seen
-        differ += seen & (a != b)
+        seen, mask = voxel_masks(voxel[points], ids)
+        own[seen] = mask
+        # The edges whose first end is seen
+        count = start[seen + 1] - start[seen]
+        before = np.cumsum(count) - count
+        edge = order[np.arange(count.sum()) - np.repeat(before - start[seen], count)]
+        there = own[edges[edge, 1]]
+        covered = there != NO_MASK
+        both[edge] += covered
+        differ[edge] += covered & (there != np.repeat(mask, count))
+        own[seen] = NO_MASK
     return differ / np.maximum(both + prior_views, 1e-9)
 
 
 def voxel_masks(
     voxel: NDArray[np.int64],  # [P] voxel of each point
     ids: NDArray[np.integer[Any]],  # [P] mask of each point, 0 = no mask
-    voxels: int,
-) -> NDArray[np.int64]:  # [voxels]
-    """Return the most frequent mask of the points of each voxel; ties go to the lowest id, 0 where no mask is."""
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:  # [v], [v]
+    """Return the voxels that a mask covers, in ascending order, and the most frequent mask of each one's points.
+
+    Ties go to the lowest id.
+    """
     covered = ids != NO_MASK
     across = int(ids.max()) + 1 if len(ids) else 1
     keys, count = np.unique(voxel[covered] * across + ids[covered], return_counts=True)
     order = np.lexsort((keys % across, -count, keys // across))
-    place, first = np.unique(keys[order] // across, return_index=True)
-    found = np.full(voxels, NO_MASK, np.int64)
-    found[place] = keys[order][first] % across
-    return found
+    found, first = np.unique(keys[order] // across, return_index=True)
+    return found, keys[order][first] % across
