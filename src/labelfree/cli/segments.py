@@ -64,7 +64,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     lines = []
     with Progress("segment", len(scenes)) as progress:
         for scene in scenes:
-            found = scene_segments(scene, masks, size, config.pairing, chosen, cache)
+            found = scene_segments(scene, masks, size, config.pairing, cache=cache)
             save_segments(scene, found, options.level, options.out)
             seen = share_in_masks(scene, masks, size, config.pairing)
             lines.append(summary(scene, found, options.level, seen))
