@@ -26,22 +26,17 @@ TILE_M, STEP_M, BOXES = 4.0, 0.05, 12
 
 def plane(width_m: float, height_m: float, rng: np.random.Generator) -> NDArray[np.float64]:  # [n, 2]
     a, b = np.meshgrid(np.arange(0, width_m, STEP_M), np.arange(0, height_m, STEP_M))
-    return np.stack([a.ravel(), b.ravel()], axis=1) + rng.uniform(0, STEP_M / 2, (a.size, 2))
+    places: NDArray[np.float64] = np.stack([a.ravel(), b.ravel()], axis=1) + rng.uniform(0, STEP_M / 2, (a.size, 2))
+    return places
 
 
 def box(rng: np.random.Generator) -> NDArray[np.float64]:  # [n, 3]
     x, y, h = rng.uniform(0.3, 1.0, 3)
     top, front, side = plane(x, y, rng), plane(x, h, rng), plane(y, h, rng)
-    return (
-        np.concatenate(
-            [
-                np.c_[top, np.full(len(top), h)],
-                np.c_[front[:, 0], np.zeros(len(front)), front[:, 1]],
-                np.c_[np.zeros(len(side)), side],
-            ]
-        )
-        + np.r_[rng.uniform(0, TILE_M - 1, 2), 0]
-    )
+    sides = [np.c_[top, np.full(len(top), h)], np.c_[front[:, 0], np.zeros(len(front)), front[:, 1]]]
+    corner = np.array([*rng.uniform(0, TILE_M - 1, 2), 0.0])
+    found: NDArray[np.float64] = np.concatenate([*sides, np.c_[np.zeros(len(side)), side]]) + corner
+    return found
 
 
 def tile(rng: np.random.Generator) -> list[NDArray[np.float64]]:  # of one object each
