@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from helpers.small_capture import CLASSES, SIZE, make_capture
-from labelfree.calibration.calibrate import SEGMENTS, Calibration, CalibrationData, calibrate
+from labelfree.calibration.calibrate import MERGED, SEGMENTS, Calibration, CalibrationData, calibrate
 from labelfree.calibration.table import calibration_json, calibration_table
 from labelfree.config.labels import LabelConfig, PairingConfig
 from labelfree.data.fusion import fuse
@@ -69,6 +69,9 @@ def test_every_value_is_measured(complete: Calibration) -> None:
     assert complete.fused_masks.covered_miou > 0.95
     assert set(complete.segments) == set(SEGMENTS)
     assert all(0.9 < bound.miou <= 1 and bound.segments >= 7 for bound in complete.segments.values())
+    assert set(complete.merged) == {f"{threshold:g}" for threshold in MERGED}
+    assert complete.merged["0.5"].miou > 0.9
+    assert complete.merged["0.5"].segments < complete.merged["0.9"].segments
     assert complete.misfit is not None
     assert complete.frame_misfit is not None
     clip, voted = complete.methods

@@ -14,9 +14,10 @@ from labelfree.calibration.shortcuts import colour_samples, position_samples, si
 from labelfree.evaluation.measure import measure
 from labelfree.evaluation.method_results import MethodResult
 from labelfree.labelling.labellers import TeacherLabels
+from labelfree.labelling.scene_segments import scene_graph, scene_segments
 from labelfree.raster import resize_nearest
 from labelfree.scene import Scene
-from labelfree.segments.geometric import SegmentOptions, SurfaceGraph, segments_of, surface_graph
+from labelfree.segments.geometric import SegmentOptions, segments_of
 from labelfree.teachers.teachers import Teachers
 from labelfree.vocabulary import IGNORE_LABEL, Vocabulary
 
@@ -28,8 +29,8 @@ SEGMENTS = {
 }
 """Options of the geometric segments that are measured, on normals and colour unless said; the first is the main row."""
 
-VOXEL_M, LIDAR_VOXEL_M = 0.05, 0.3
-"""Side of the segments' voxels in metres: for clouds of depth maps and for turns of a LiDAR."""
+MERGED = (0.9, 0.7, 0.5)
+"""Thresholds of the levels of merged segments that are measured."""
 
 LEAST_PIXELS, LEAST_PARTS = 20, 3
 """Fitted samples from which a cell of a histogram has a class: pixels or points, and parts of objects."""
@@ -70,6 +71,8 @@ class Calibration:
     """The same masks on the points, where all views vote; `segments` is meaningless here."""
     segments: dict[str, Bound]
     """Geometric segments for each of `SEGMENTS`."""
+    merged: dict[str, Bound]
+    """Segments merged by agreement of the teacher's masks across views, for each of `MERGED`."""
     misfit: Misfit | None
     """Of the scenes' points and the depth maps."""
     frame_misfit: Misfit | None
@@ -85,6 +88,7 @@ class _Points:
     """What is collected over the scenes."""
 
     bounds: dict[str, MajorityOfTruth]
+    merged: dict[float, MajorityOfTruth]
     fused: MajorityOfTruth
     misfit: SurfaceMisfit = field(default_factory=SurfaceMisfit)
     frame_misfit: SurfaceMisfit = field(default_factory=SurfaceMisfit)
@@ -106,7 +110,11 @@ class _Pixels:
 def calibrate(data: CalibrationData, advance: Callable[[], None] = lambda: None) -> Calibration:
     """Return all values of a set of scenes; `advance` is called after each scene and each set of images."""
     classes = IGNORE_LABEL if data.vocabulary is None else len(data.vocabulary)
-    points = _Points({name: MajorityOfTruth(classes) for name in SEGMENTS}, MajorityOfTruth(classes))
+    points = _Points(
+        {name: MajorityOfTruth(classes) for name in SEGMENTS},
+        {threshold: MajorityOfTruth(classes) for threshold in MERGED},
+        MajorityOfTruth(classes),
+    )
     for scene in data.scenes:
         _add_scene(points, scene, data.teachers)
         advance()
@@ -127,6 +135,7 @@ def calibrate(data: CalibrationData, advance: Callable[[], None] = lambda: None)
         pixels.masks.bound(),
         points.fused.bound(),
         {name: bound for name, found in points.bounds.items() if (bound := found.bound()) is not None},
+        {f"{level:g}": bound for level, found in points.merged.items() if (bound := found.bound()) is not None},
         points.misfit.misfit(),
         points.frame_misfit.misfit(),
         _methods(data),
@@ -165,12 +174,9 @@ def _add_scene(found: _Points, scene: Scene, teachers: Teachers | None) -> None:
         views = ((teachers.pairs(scene, frame), teachers.mask_ids(frame)) for frame in scene.frames)
         found.fused.matrix.update(scene.labels, fused_majority(scene.labels, views, found.fused.matrix.classes))
         found.fused.parts += 1
-
-
-def scene_graph(scene: Scene) -> SurfaceGraph:
-    """Return the graph of a scene's voxels, of a size that suits its kind of cloud."""
-    depth = any(frame.depth is not None for frame in scene.frames)
-    return surface_graph(scene.points_world, scene.colours, VOXEL_M if depth or not scene.frames else LIDAR_VOXEL_M)
+        merged = scene_segments(scene, teachers.masks, teachers.size, teachers.pairing)
+        for threshold in MERGED:
+            found.merged[threshold].update(scene.labels, merged.at(threshold) + 1)
 
 
 def _add_images(found: _Pixels, scene: Scene, teachers: Teachers | None) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from labelfree.calibration.calibrate import SEGMENTS, SHORTCUTS, Calibration
+from labelfree.calibration.calibrate import MERGED, SEGMENTS, SHORTCUTS, Calibration
 from labelfree.calibration.majority import Bound
 from labelfree.calibration.misfit import Misfit
 from labelfree.evaluation.confusion import Evaluation
@@ -53,6 +53,7 @@ def _rows() -> list[tuple[str, _Cell]]:
         ("SAM masks: per image / uncovered", lambda c: _of(c.masks, _mask_cell)),
         ("SAM masks on points: bound, covered only / uncovered", lambda c: _of(c.fused_masks, _fused_cell)),
         *((f"geometric segments, {name}: bound / per scene", _segment_cell(name)) for name in SEGMENTS),
+        *((f"segments merged by masks down to {t:g}: bound / per scene", _merged_cell(f"{t:g}")) for t in MERGED),
         ("cloud within 5 cm of the depth maps / median misfit", lambda c: _distance(c.misfit)),
         ("depth maps within 5 cm of each other / median misfit", lambda c: _distance(c.frame_misfit)),
         ("CLIP's labels: 2D / 3D", lambda c: _both(c, 0)),
@@ -85,6 +86,10 @@ def _segment_cell(name: str) -> _Cell:
         return _of(found.segments.get(name), lambda b: f"{percent(b.miou)} / {b.segments:.0f}")
 
     return cell
+
+
+def _merged_cell(name: str) -> _Cell:
+    return lambda found: _of(found.merged.get(name), lambda b: f"{percent(b.miou)} / {b.segments:.0f}")
 
 
 def _shortcut_cell(name: str) -> _Cell:

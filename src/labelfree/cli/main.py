@@ -68,6 +68,7 @@ VERBS = (
         "measure how hard data is: bounds of masks and segments, misfit of points, gain of the vote, shortcuts",
         True,
     ),
+    Verb("segments", "labelfree.cli.segments", "segment clouds by geometry and SAM masks, without classes", True),
     Verb("predict", "labelfree.cli.predict", "label an image, a folder of images, a PLY cloud or a scene"),
     Verb(
         "table",

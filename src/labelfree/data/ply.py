@@ -87,10 +87,11 @@ def write_ply(
     scores: NDArray[np.floating[Any]] | None = None,  # [N]
     comments: Sequence[str] = (),
     seen: NDArray[np.bool_] | None = None,  # [N]
+    segments: NDArray[np.int32] | None = None,  # [N]
 ) -> None:
     """Write a binary little-endian PLY with x y z as double if the points are float64, else as float.
 
-    Optional properties are red green blue, label (uchar), score (float) and seen (uchar, 1 or 0).
+    Optional properties are red green blue, label (uchar), score (float), seen (uchar, 1 or 0) and segment (int).
     """
     real = "<f8" if points_world.dtype == np.float64 else "<f4"
     columns: list[tuple[str, str, NDArray[Any]]] = [
@@ -104,10 +105,12 @@ def write_ply(
         columns.append(("score", "<f4", scores))
     if seen is not None:
         columns.append(("seen", "u1", seen))
+    if segments is not None:
+        columns.append(("segment", "<i4", segments))
     table = np.empty(len(points_world), dtype=[(name, kind) for name, kind, _ in columns])
     for name, _, values in columns:
         table[name] = values
-    words = {"<f4": "float", "<f8": "double", "u1": "uchar"}
+    words = {"<f4": "float", "<f8": "double", "u1": "uchar", "<i4": "int"}
     header = ["ply", "format binary_little_endian 1.0", *(f"comment {' '.join(text.split())}" for text in comments)]
     header += [f"element vertex {len(table)}", *(f"property {words[kind]} {name}" for name, kind, _ in columns)]
     with atomic_file(Path(path)) as file:

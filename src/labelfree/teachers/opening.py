@@ -37,6 +37,11 @@ def load_teachers(
     )
 
 
+def load_mask_maker(config: RunConfig, cache_dir: str | Path, device: torch.device | str = "cpu") -> MaskMaker:
+    """Load SAM, or files in its place, alone; its outputs are cached in `cache_dir`."""
+    return _load_masks(config.teachers, config.labels.latent_width, TeacherCache(Path(cache_dir)), device)
+
+
 def _load_namer(
     config: TeacherConfig, vocabulary: Vocabulary, cache: TeacherCache, device: torch.device | str
 ) -> PixelNamer:
