@@ -6,7 +6,7 @@ import pytest
 
 from labelfree import InputError, recipe
 from labelfree.config.run_config import RunConfig
-from labelfree.config.training import SwitchConfig, TrainingPlan
+from labelfree.config.training import SwitchConfig, TrainConfig, TrainingPlan
 
 
 def test_the_defaults_are_the_paper() -> None:
@@ -56,5 +56,5 @@ def test_mistakes_say_what_to_change(overrides: tuple[str, ...], message: str) -
 def test_a_plan_at_the_defaults_has_the_digest_that_it_had_before_its_later_settings() -> None:
     """Checkpoints of earlier versions still resume."""
     assert TrainingPlan().digest(["a", "b"], "x") == "cc05aa81a2e4000d1735d7d92081f06567e271b2f73d8570277a82216b3bf1be"
-    drawn = TrainingPlan(switch=SwitchConfig(pick="draw"))
-    assert drawn.digest(["a", "b"], "x") != TrainingPlan().digest(["a", "b"], "x")
+    for other in (TrainingPlan(switch=SwitchConfig(pick="draw")), TrainingPlan(train=TrainConfig(sweeps=2))):
+        assert other.digest(["a", "b"], "x") != TrainingPlan().digest(["a", "b"], "x")

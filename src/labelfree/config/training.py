@@ -219,5 +219,7 @@ class TrainingPlan:
             del plain["train"]["sync_norm"]  # its default: checkpoints of earlier versions still fit
         if plain["switch"]["pick"] == "argmax":
             del plain["switch"]["pick"]
+        if plain["train"]["sweeps"] == 0:
+            del plain["train"]["sweeps"]
         text = json.dumps([plain, list(scene_names), extra], default=str, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
