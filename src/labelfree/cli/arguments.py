@@ -64,19 +64,23 @@ def add_classes(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_teachers(parser: argparse.ArgumentParser) -> None:
-    """Add the recipe, the teachers, the device and the cache."""
+def add_teachers(parser: argparse.ArgumentParser, names: bool = True) -> None:
+    """Add the recipe, the teachers, the device and the cache; without `names` nothing is labelled by CLIP."""
     parser.add_argument(
         "--recipe",
         default="quick",
         help="settings: quick, rooms, clean, streets, scannet, nuscenes, or a YAML file "
         "(default: quick; for prepare the layout's recipe)",
     )
-    parser.add_argument(
-        "--clip",
-        default=None,
-        help="CLIP: hub name, model folder, folder of label or score maps, rooms or streets (default: the recipe's)",
-    )
+    if names:
+        parser.add_argument(
+            "--clip",
+            default=None,
+            help="CLIP: hub name, model folder, folder of label or score maps, rooms or streets "
+            "(default: the recipe's)",
+        )
+    else:
+        parser.set_defaults(clip=None)
     parser.add_argument(
         "--sam",
         default=None,

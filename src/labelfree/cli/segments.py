@@ -30,7 +30,7 @@ from labelfree.teachers.opening import load_mask_maker
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add DATA, the masks, the level and the output folder."""
     add_data(parser)
-    add_teachers(parser)
+    add_teachers(parser, names=False)
     parser.add_argument("--out", type=Path, required=True, help="folder for clouds with segments")
     parser.add_argument(
         "--level",

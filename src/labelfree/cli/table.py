@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--world",
         default=None,
-        help="recipe: rooms, clean, streets, both (rooms,streets), scannet, nuscenes, or a YAML file "
+        help="recipe: rooms, clean, streets, several (rooms,streets), scannet, nuscenes, or a YAML file "
         "(default: rooms,streets for table 1, rooms for the others and with --data)",
     )
     parser.add_argument(

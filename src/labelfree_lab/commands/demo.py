@@ -134,14 +134,13 @@ def _oracle(
     return replace(measure(held_out, (labeller,), names, "held-out rooms")[0], uses_truth=True)
 
 
-def _starts(config: RunConfig) -> str:
-    """Return one sentence about what the networks start from."""
-    told = {
-        None: "Both networks start from random weights.",
-        config.teachers.clip: "Both networks start from features of image tags that name the same classes.",
-    }
-    source = config.networks.backbone_weights
-    return told.get(source, f"The 2D network starts from {source}.")
+def _lessons(config: RunConfig) -> str:
+    """Return what the networks start from, and whether the loss is the paper's."""
+    start = config.networks.backbone_weights
+    told = "The networks start from features of image tags that name the same classes."
+    if start != "rooms":
+        told = f"The 2D network starts from {start or 'random weights'}."
+    return told + (" Rare classes weigh more in the loss than in the paper." if config.train.class_balance else "")
 
 
 def _content(
@@ -155,8 +154,7 @@ def _content(
             "pixels, a majority vote inside the masks of tiny SAM refines the labels, and two networks are trained on "
             "them. Every number below is measured on the held-out rooms.",
             "No network sees a label of a pixel or of a point. Tiny CLIP learned from captions that name the classes, "
-            f"tiny SAM from masks without classes. {_starts(run.config)} Rare classes weigh more in the loss than in "
-            "the paper.",
+            f"tiny SAM from masks without classes. {_lessons(run.config)}",
         ),
         notices=notices(run.config, run.teachers, None),
         command=command_line(),

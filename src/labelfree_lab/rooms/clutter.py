@@ -139,22 +139,6 @@ def draw(rng: Rng, makers: tuple[Callable[[Rng], list[Part]], ...]) -> Piece:
     return Piece(IGNORE, tuple(makers[int(rng.integers(len(makers)))](rng)))
 
 
-def raised(piece: Piece, height: float) -> Piece:
-    """Return an object that stands `height` metres above the floor."""
-    return Piece(
-        piece.class_id,
-        tuple(
-            Part(
-                (part.low[0], part.low[1], part.low[2] + height),
-                (part.high[0], part.high[1], part.high[2] + height),
-                part.material,
-                part.round,
-            )
-            for part in piece.parts
-        ),
-    )
-
-
 def scatter(plan: FloorPlan, workshop: Workshop) -> None:
     """Place loose objects on the floor, on furniture, on walls and under furniture."""
     few, many = workshop.style.clutter
@@ -184,7 +168,9 @@ def _put_on(plan: FloorPlan, rng: Rng, base: Piece, placement: Placement) -> Non
     if not under or not LOWEST_TOP <= max(under) <= HIGHEST_TOP:
         return
     yaw = math.atan2(placement.sin, placement.cos) + rng.uniform(-0.6, 0.6)
-    plan.lay(raised(draw(rng, ON_TOP), max(under)), free_placement(*placement.apply(*spot), yaw))
+    top = max(under)
+    item = draw(rng, ON_TOP).reshaped(lambda x, y, z: (x, y, z + top))
+    plan.lay(item, free_placement(*placement.apply(*spot), yaw))
 
 
 def _covers(part: Part, spot: tuple[float, float]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,26 +80,25 @@ def blurred(image: Floats, errors: ImageErrors, rng: Rng) -> Floats:  # [H, W, 3
     if errors.blur == 0:
         return image
     length, angle = rng.uniform(0, errors.blur), rng.uniform(0, 2 * math.pi)
+    rows, columns = (np.arange(side) for side in image.shape[:2])
     total = image.copy()
     for share in (-0.5, -0.25, 0.25, 0.5):
-        total += _moved(image, length * share * math.sin(angle), length * share * math.cos(angle))
+        total += _sampled(image, rows - length * share * math.sin(angle), columns - length * share * math.cos(angle))
     return total / np.float32(5)
 
 
-def _moved(image: Floats, down: float, right: float) -> Floats:
-    """Return the image moved by a part of pixels, with linear interpolation; borders repeat."""
+def _sampled(image: Floats, rows: NDArray[np.floating[Any]], columns: NDArray[np.floating[Any]]) -> Floats:
+    """Return the image at positions given by a row and a column each, by linear interpolation; borders repeat."""
     height, width = image.shape[:2]
-    rows, columns = np.arange(height) - down, np.arange(width) - right
     top, left = np.floor(rows).astype(np.int64), np.floor(columns).astype(np.int64)
     below, beside = (rows - top).astype(np.float32)[:, None, None], (columns - left).astype(np.float32)[None, :, None]
 
     def at(index: NDArray[np.int64], count: int) -> NDArray[np.int64]:
         return np.clip(index, 0, count - 1)
 
-    upper, lower = image[at(top, height)], image[at(top + 1, height)]
-    mixed = upper * (1 - below) + lower * below
-    moved: Floats = mixed[:, at(left, width)] * (1 - beside) + mixed[:, at(left + 1, width)] * beside
-    return moved
+    mixed = image[at(top, height)] * (1 - below) + image[at(top + 1, height)] * below
+    sampled: Floats = mixed[:, at(left, width)] * (1 - beside) + mixed[:, at(left + 1, width)] * beside
+    return sampled
 
 
 def bled(image: Floats, errors: ImageErrors) -> Floats:  # [H, W, 3]
@@ -110,20 +110,6 @@ def bled(image: Floats, errors: ImageErrors) -> Floats:  # [H, W, 3]
     grey = image.mean(2, keepdims=True)
     tone = image - grey
     coarse: Floats = tone.reshape(height // side, side, width // side, side, 3).mean((1, 3))
-    smooth = _enlarged(coarse, (height, width), side)
-    bled: Floats = (grey + smooth).astype(np.float32)
-    return bled
-
-
-def _enlarged(coarse: Floats, size: tuple[int, int], side: int) -> Floats:
-    """Return a coarse map interpolated linearly to `size`."""
-    rows = (np.arange(size[0]) + 0.5) / side - 0.5
-    columns = (np.arange(size[1]) + 0.5) / side - 0.5
-    top, left = np.floor(rows).astype(np.int64), np.floor(columns).astype(np.int64)
-    below, beside = (rows - top).astype(np.float32)[:, None, None], (columns - left).astype(np.float32)[None, :, None]
-    last = coarse.shape[0] - 1, coarse.shape[1] - 1
-    upper, lower = coarse[np.clip(top, 0, last[0])], coarse[np.clip(top + 1, 0, last[0])]
-    mixed: Floats = upper * (1 - below) + lower * below
-    right, left = np.clip(left + 1, 0, last[1]), np.clip(left, 0, last[1])
-    result: Floats = mixed[:, left] * (1 - beside) + mixed[:, right] * beside
-    return result
+    rows, columns = ((np.arange(count) + 0.5) / side - 0.5 for count in (height, width))
+    smooth = _sampled(coarse, rows, columns)
+    return (grey + smooth).astype(np.float32)

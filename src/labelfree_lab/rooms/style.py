@@ -101,7 +101,7 @@ class Workshop:
 
     def varied(self, piece: Piece) -> Piece:
         """Return a piece with other proportions and colours."""
-        if self.style.stretch == 0:
+        if self.style.stretch == self.style.alike == self.style.patches == 0:
             return piece
         factor = np.exp(self.rng.uniform(-self.style.stretch, self.style.stretch, 3))
         tallest = TALLEST_M / piece.bounds()[1][2]
@@ -123,12 +123,7 @@ class Workshop:
 
 def stretched(piece: Piece, factor: Point) -> Piece:
     """Return a piece with each dimension multiplied by its factor; the origin stays."""
-
-    def scaled(corner: Point) -> Point:
-        return corner[0] * factor[0], corner[1] * factor[1], corner[2] * factor[2]
-
-    parts = tuple(Part(scaled(part.low), scaled(part.high), part.material, part.round) for part in piece.parts)
-    return Piece(piece.class_id, parts)
+    return piece.reshaped(lambda x, y, z: (x * factor[0], y * factor[1], z * factor[2]))
 
 
 def recoloured(piece: Piece, style: RoomStyle, rng: Rng, colours: list[Colour]) -> Piece:
@@ -147,15 +142,17 @@ def recoloured(piece: Piece, style: RoomStyle, rng: Rng, colours: list[Colour]) 
 
 
 def _towards(material: Material, target: Colour, share: float) -> Material:
-    first, second, third = (
-        (
-            each[0] + share * (target[0] - each[0]),
-            each[1] + share * (target[1] - each[1]),
-            each[2] + share * (target[2] - each[2]),
-        )
-        for each in material.colours
-    )
-    # The pattern keeps its contrast: only the first colour moves fully.
-    second = tuple((a + b) / 2 for a, b in zip(second, material.colours[1], strict=True))  # type: ignore[assignment]
-    third = material.colours[2]
-    return Material(material.texture, (first, second, third), material.params, material.seed)
+    """Return a material with its first colour moved towards a target, its second half as far, its accent unchanged."""
+    first, second, accent = material.colours
+    halfway = _mean(second, _blend(second, target, share))
+    return Material(material.texture, (_blend(first, target, share), halfway, accent), material.params, material.seed)
+
+
+def _blend(own: Colour, target: Colour, share: float) -> Colour:
+    red, green, blue = (a + share * (b - a) for a, b in zip(own, target, strict=True))
+    return red, green, blue
+
+
+def _mean(one: Colour, other: Colour) -> Colour:
+    red, green, blue = ((a + b) / 2 for a, b in zip(one, other, strict=True))
+    return red, green, blue

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import numpy as np
@@ -91,6 +92,12 @@ class Piece:
         low = tuple(min(part.low[axis] for part in self.parts) for axis in range(3))
         high = tuple(max(part.high[axis] for part in self.parts) for axis in range(3))
         return (low[0], low[1], low[2]), (high[0], high[1], high[2])
+
+    def reshaped(self, move: Callable[[float, float, float], Point]) -> Piece:
+        """Return the piece with the corners of all parts moved; `move` keeps the order of coordinates on each axis."""
+        return Piece(
+            self.class_id, tuple(replace(part, low=move(*part.low), high=move(*part.high)) for part in self.parts)
+        )
 
 
 def box(x: Range, y: Range, z: Range, material: Material) -> Part:
