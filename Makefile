@@ -4,11 +4,13 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
+SUM := $(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
+CORE := $(VENV)/.core-$(SUM)
+STAMP := $(VENV)/.installed-$(SUM)
 
 .PHONY: demo test check clean
 
-demo: $(STAMP)
+demo: $(CORE)
 	$(BIN)/labelfree demo --out runs/demo
 
 # One thread in each of two processes: small operations on two threads each take 2.6 times the CPU time.
@@ -23,9 +25,13 @@ check: $(STAMP)
 	$(BIN)/python -m benchmarks.check_numbers
 
 # torch first and pinned: an open requirement would pull gigabytes of CUDA onto a machine without a GPU.
-$(STAMP): pyproject.toml constraints.txt
+$(CORE): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt torch==2.13.0
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	@rm -f $(VENV)/.core-* $(VENV)/.installed-* && touch $@
+
+$(STAMP): $(CORE)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@rm -f $(VENV)/.installed-* && touch $@
 
