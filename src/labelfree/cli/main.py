@@ -77,6 +77,7 @@ VERBS = (
         True,
     ),
     Verb("figure", "labelfree.cli.figure", "draw the paper's qualitative figures of a finished run, 2D and 3D, as PNG"),
+    Verb("publish", "labelfree.cli.publish", "upload a run's networks with a model card to the Hugging Face hub"),
     Verb(
         "lab",
         "labelfree_lab.commands.write",
