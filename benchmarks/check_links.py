@@ -28,6 +28,7 @@ ROOT = Path(__file__).parents[1]
 SKIPPED = {".venv", "build", "dist", "runs", "node_modules"}
 LINE = re.compile(r"L\d+(?:-L\d+)?")
 """An anchor of lines of code, as GitHub has them."""
+DOCUMENTED = re.compile(r"^::: (\S+)$", re.MULTILINE)
 LOADED = {("script", "src"), ("link", "href"), ("img", "src"), ("iframe", "src"), ("source", "src"), ("video", "src")}
 STYLE_LOADS = re.compile(r"(?:url\(\s*[\"']?|@import\s+[\"'])((?:https?:)?//[^\"')\s]+)")
 
@@ -123,13 +124,19 @@ def _check_page(root: Path, page: str, known: set[str]) -> Iterator[str]:
 
 def _has_anchor(place: Path, anchor: str) -> bool:
     if place.suffix == ".md":
-        return anchor in _anchors(place)
+        return anchor in _anchors(place) or any(f"{anchor}.".startswith(f"{name}.") for name in _documented(place))
     return place.is_file() and bool(LINE.fullmatch(anchor))
 
 
 @cache
 def _anchors(place: Path) -> set[str]:
     return anchors(place.read_text(encoding="utf-8"))
+
+
+@cache
+def _documented(place: Path) -> list[str]:
+    """Return the objects whose docstrings a page shows; `check_site` checks their anchors."""
+    return DOCUMENTED.findall(place.read_text(encoding="utf-8"))
 
 
 def read_markdown(path: Path) -> str:

@@ -9,7 +9,6 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-
 from benchmarks import check_dist
 from benchmarks.install_check import TORCH
 
