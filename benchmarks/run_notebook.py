@@ -24,12 +24,13 @@ def main() -> int:
     parser.add_argument("notebook", type=Path, help="the notebook")
     parser.add_argument("--out", type=Path, required=True, help="file of the notebook with outputs")
     options = parser.parse_args()
-    notebook, started = nbformat.read(options.notebook, as_version=4), time.monotonic()
+    started = time.monotonic()
+    notebook = nbformat.read(options.notebook, as_version=4)  # type: ignore[no-untyped-call]
     with tempfile.TemporaryDirectory(prefix="labelfree-notebook-") as folder:
         resources = {"metadata": {"path": folder}}
         NotebookClient(notebook, timeout=TIMEOUT_S, kernel_name="python3", resources=resources).execute()
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    nbformat.write(notebook, options.out)
+    nbformat.write(notebook, options.out)  # type: ignore[no-untyped-call]
     print(f"{options.out}: {len(notebook.cells)} cells in {time.monotonic() - started:.0f} s")
     return 0
 

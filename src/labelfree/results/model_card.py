@@ -106,7 +106,7 @@ def escaped(text: str) -> str:
 
 def _networks(content: CardContent) -> str:
     rows = tuple((f"`{net.folder}`", net.architecture, f"{net.parameters:,}") for net in content.networks)
-    return f"## Networks\n\n{Table(('folder', 'network', 'parameters'), rows).markdown()}"
+    return f"## Networks\n\n{_text_table(('folder', 'network', 'parameters'), rows)}"
 
 
 def _use(content: CardContent) -> str:
@@ -127,7 +127,7 @@ def _classes(vocabulary: Vocabulary) -> str:
         (str(label), escaped(name), f"`#{bytes(colour).hex()}`", escaped(", ".join(words)))
         for label, (name, words, colour) in enumerate(zip(vocabulary.names, vocabulary.synonyms, vocabulary.colours))
     )
-    table = Table(("label", "class", "colour", "words that CLIP reads"), rows).markdown()
+    table = _text_table(("label", "class", "colour", "words that CLIP reads"), rows)
     return f"## Classes\n\n{table}\n\nLabel {vocabulary.ignore} is ignored."
 
 
@@ -135,7 +135,7 @@ def _teachers(content: CardContent) -> str:
     rows = tuple((name, escaped(without_local_paths(told))) for name, told in content.teachers)
     if not rows:
         return "## Teachers\n\nThe run folder does not state the teachers."
-    return f"## Teachers\n\n{Table(('teacher', 'model and options'), rows).markdown()}"
+    return f"## Teachers\n\n{_text_table(('teacher', 'model and options'), rows)}"
 
 
 def _data(content: CardContent) -> str:
@@ -160,12 +160,18 @@ def _metrics(content: CardContent) -> str:
         _wrapped(f"In %, on {escaped(without_local_paths(measured.data))}. The command that measures them:"),
         f"```bash\n{measured.command}\n```",
         _escaped_table(comparison_table(measured.methods)),
+        "\n".join(f"- {escaped(each.name)}: {escaped(each.note)}" for each in measured.methods if each.note),
     ]
     modalities = {name for method in measured.methods for name, _ in method.modalities()}
     for modality in sorted(modalities):
         table = class_table(measured.methods, content.vocabulary, modality)
         parts += [f"### IoU per class, {modality}", _escaped_table(table)]
-    return "\n\n".join(parts)
+    return "\n\n".join(part for part in parts if part)
+
+
+def _text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table of text in Markdown, aligned to the left."""
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, ["---"] * len(header), *rows))
 
 
 def _escaped_table(table: Table) -> str:
