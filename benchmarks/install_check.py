@@ -100,7 +100,7 @@ def _missing(binaries: Path, work: Path) -> list[str]:
     problems = []
     for each in EXTRAS:
         if f"\n  {each.verb} " not in verbs:
-            print(f"{each.extra}: there is no verb '{each.verb}' yet")
+            problems.append(f"extra {each.extra}: there is no verb '{each.verb}'")
             continue
         done = _labelfree(binaries, work, *(part.format(**places) for part in each.command))
         told = done.stderr.strip().splitlines() or [""]
