@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,13 @@ STEP = 100_000_000
 """Nanoseconds between two frames."""
 
 
+@cache
+def types_of(kind: str) -> Any:
+    """Return the message types of ROS 1 or 2."""
+    typesys = pytest.importorskip("rosbags.typesys")
+    return typesys.get_typestore(typesys.Stores.ROS1_NOETIC if kind == "ros1" else typesys.Stores.ROS2_HUMBLE)
+
+
 @dataclass
 class BagWriter:
     """Messages by time of recording, in one of the formats."""
@@ -26,9 +34,7 @@ class BagWriter:
     rows: list[tuple[int, str, str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.typesys = pytest.importorskip("rosbags.typesys")
-        store = self.typesys.Stores.ROS1_NOETIC if self.kind == "ros1" else self.typesys.Stores.ROS2_HUMBLE
-        self.store = self.typesys.get_typestore(store)
+        self.store = types_of(self.kind)
 
     def make(self, name: str, *values: Any, **named: Any) -> Any:
         """Make a message of a type."""

@@ -32,7 +32,8 @@ class Match(Generic[Item]):
 class NearestInTime(Generic[Item]):
     """Matches each message of the main topic, which is topic 0, with the nearest ones of the other topics.
 
-    A message is matched when every other topic has passed its time, or when `window` messages wait.
+    Messages of one topic come in order of time; topics may lag behind each other. A message is matched when every
+    other topic has passed its time, or when `window` messages wait.
     """
 
     def __init__(self, others: int, tolerance: int, window: int = WINDOW) -> None:
