@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -260,13 +261,22 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_workspace(tmp_path_factory.mktemp("colmap") / "room")
+
+
 @pytest.mark.parametrize("name", DAMAGES)
-def test_damage_is_one_sentence(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_damage_is_one_sentence(name: str, written: Path, tmp_path: Path) -> None:
     damage, said = DAMAGES[name]
-    damage(write_workspace(tmp_path / "room"))
+    damage(Path(shutil.copytree(written, tmp_path / "room")))
     assert said in lacks(tmp_path / "room")
+
+
+def test_the_command_names_the_damage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cut(write_workspace(tmp_path / "room") / "sparse" / "images.bin", 200)
     assert main(["check", str(tmp_path / "room")]) == 2
-    assert said in capsys.readouterr().err
+    assert "images.bin: is cut off after 200 bytes" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
