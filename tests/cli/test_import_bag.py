@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ from PIL import Image
 
 from helpers.bags import START, STEP, BagWriter, write_rgbd
 from helpers.small_capture import BOX, INTRINSICS, SIZE, make_capture
+from labelfree.cli.import_bag import add_arguments
 from labelfree.cli.main import main
 from labelfree.data.checking.check import check_collection
 from labelfree.data.collection import open_scenes
@@ -414,3 +416,12 @@ def test_the_box_is_where_it_was(mcap: Path, tmp_path: Path, capsys: pytest.Capt
     points = pixels @ np.linalg.inv(frame.intrinsics).T @ frame.camera_to_world[:3, :3].T + frame.camera_to_world[:3, 3]
     assert len(points) > 100
     assert ((points > BOX[0] - 0.01) & (points < BOX[1] + 0.01)).all()
+
+
+def test_the_manual_lists_every_option() -> None:
+    parser = argparse.ArgumentParser(prog="rosbag")
+    add_arguments(parser)
+    manual = (Path(__file__).parents[2] / "docs" / "inputs.md").read_text(encoding="utf-8")
+    options = [text for action in parser._actions for text in action.option_strings if text not in ("-h", "--help")]
+    assert len(options) > 10
+    assert [option for option in options if option not in manual] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import struct
 from collections.abc import Callable
@@ -19,13 +20,14 @@ from labelfree.data.checking.check import check_collection
 from labelfree.data.collection import layout_of, open_scenes
 from labelfree.data.colmap.layout import COLMAP
 from labelfree.data.colmap.models import MODELS, read_cameras, read_images, read_points
-from labelfree.data.colmap.workspace import ColmapDescription
+from labelfree.data.colmap.workspace import KEYS, ColmapDescription, read_workspace_description
 from labelfree.data.layout import ReadOptions
 from labelfree.data.ply import write_ply
 from labelfree.errors import InputError
 from labelfree.scene import Scene
 
 pycolmap = pytest.importorskip("pycolmap")
+MANUAL = (Path(__file__).parents[2] / "docs" / "inputs.md").read_text(encoding="utf-8")
 NAMES = [f"frame{number}" for number in range(4)]
 
 
@@ -329,3 +331,16 @@ def test_no_model_split_or_root(tmp_path: Path) -> None:
         open_scenes(tmp_path / "room", options=ReadOptions(split="train"))
     with pytest.raises(InputError, match="is for a description file"):
         open_scenes(tmp_path / "room", root=tmp_path)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_the_manual_lists_every_key_with_its_default(key: str) -> None:
+    row = next(line for line in MANUAL.splitlines() if line.startswith(f"| `{key}` |"))
+    default = getattr(ColmapDescription(), key)
+    assert default is None or f"| {default:g} |" in row
+
+
+def test_the_description_in_the_manual_is_valid(tmp_path: Path) -> None:
+    (block,) = re.findall(r"```yaml\n(.*?)```", MANUAL, re.DOTALL)
+    (tmp_path / "own.yaml").write_text(block)
+    assert read_workspace_description(tmp_path / "own.yaml").metres_per_unit == 0.37

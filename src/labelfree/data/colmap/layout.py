@@ -78,7 +78,7 @@ class ColmapSource:
                 f"{self.workspace.images}: the model's images are missing; copy them here, or name their folder with "
                 "key 'images' of a description (docs/inputs.md)."
             )
-        named = self._named()
+        named = self.registered
         if self.has_depth:
             named = {name: image for name, image in named.items() if self._depth(image) is not None}
         chosen = list(named)[:: self.every][: self.limit]
@@ -87,10 +87,11 @@ class ColmapSource:
     @cached_property
     def has_depth(self) -> bool:
         """Return whether any image has a dense depth map."""
-        return self.workspace.depth_maps.is_dir() and any(map(self._depth, read_images(self.workspace.model)))
+        return self.workspace.depth_maps.is_dir() and any(map(self._depth, self.registered.values()))
 
-    def _named(self) -> dict[str, ColmapImage]:
-        """Return all images by unique frame name: the file's stem, else its path."""
+    @cached_property
+    def registered(self) -> dict[str, ColmapImage]:
+        """Return all images of the model by unique frame name: the file's stem, else its path."""
         found = {image.name: image for image in read_images(self.workspace.model)}
         for named in (lambda name: Path(name).stem, lambda name: str(Path(name).with_suffix("")), str):
             names = {named(name).replace("/", "-"): image for name, image in found.items()}
@@ -159,7 +160,7 @@ class ColmapSource:
                 "metres_per_unit in a description if that is wrong (docs/inputs.md)"
             )
         if self.has_depth:
-            lost = len(self._named()) - sum(self._depth(image) is not None for image in self._named().values())
+            lost = sum(self._depth(image) is None for image in self.registered.values())
             if lost:
                 yield f"{self.workspace.depth_maps}: {lost} images have no depth map and are left out"
         elif images and self.workspace.cloud is None:
