@@ -26,7 +26,7 @@ from labelfree.data.collection import open_scenes
 pytest.importorskip("rosbags")
 CAPTURE = make_capture(4)
 DEPTHS = [(depth * 1000).round().astype(np.uint16) for depth in CAPTURE.depths_m]
-POSES = [np.linalg.inv(pose) for pose in CAPTURE.world_to_camera]
+POSES = [np.linalg.inv(pose).astype(np.float64) for pose in CAPTURE.world_to_camera]
 COLOUR, DEPTH = "/camera/color/image_raw", "/camera/aligned_depth_to_color/image_raw"
 MOUNTED = np.array([[0.0, 0, 1, 0.2], [-1, 0, 0, 0.1], [0, -1, 0, 0.3], [0, 0, 0, 1]])
 """Pose of the camera on the robot."""
@@ -183,14 +183,13 @@ sys.exit(main({arguments!r}))
 """
 
 
-@pytest.mark.parametrize("at", [4, 9])
 def test_a_killed_import_resumes_to_the_same_files(
-    at: int, mcap: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    mcap: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert run(capsys, mcap, "--out", whole)[0] == 0
     arguments = ["import", "rosbag", str(mcap), "--out", str(killed)]
-    done = subprocess.run([sys.executable, "-c", KILL.format(at=at, arguments=arguments)], capture_output=True)
+    done = subprocess.run([sys.executable, "-c", KILL.format(at=6, arguments=arguments)], capture_output=True)
     assert done.returncode == 9, done.stderr
     assert any(path.name.endswith(".tmp") for path in killed.rglob(".*"))
     before = {path: path.stat().st_mtime_ns for path in killed.glob("pose/*.txt")}
@@ -349,7 +348,7 @@ def test_wrong_arguments(
 
 
 @pytest.mark.parametrize("kind", ["ros1", "sqlite3", "mcap"])
-@pytest.mark.parametrize("share", [0.0, 0.4, 0.97])
+@pytest.mark.parametrize("share", [0.0, 0.6])
 def test_cut_bags_are_one_sentence(kind: str, share: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write_rgbd(BagWriter(tmp_path / "bag", kind), CAPTURE.images, DEPTHS, POSES, INTRINSICS)
     file = path if kind == "ros1" else next(file for file in path.iterdir() if file.suffix in (".db3", ".mcap"))

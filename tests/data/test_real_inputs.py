@@ -84,7 +84,7 @@ def test_a_colmap_model_and_a_bag_of_the_walk_give_its_labels(tmp_path: Path) ->
         assert len(scene.frames) == len(direct.frames) == 2
         for frame, same in zip(direct.frames, scene.frames):
             np.testing.assert_array_equal(frame.load_image(), same.load_image())
-            np.testing.assert_array_equal(frame.load_depth_m(), same.load_depth_m())  # type: ignore[arg-type]
+            np.testing.assert_array_equal(frame.load_depth_m(), same.load_depth_m())
             np.testing.assert_allclose(frame.world_to_camera, same.world_to_camera, atol=1e-5)
             for labeller in (clip, voted):
                 np.testing.assert_array_equal(

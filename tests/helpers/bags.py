@@ -109,13 +109,15 @@ class BagWriter:
 
     def cloud(self, time: int, topic: str, values: NDArray[np.float32], frame: str = "lidar") -> None:
         """Add a cloud of x y z intensity with a field of 16 bits between them."""
-        layout = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("ring", "<u2"), ("intensity", "<f4")])
+        kinds = {"x": "<f4", "y": "<f4", "z": "<f4", "ring": "<u2", "intensity": "<f4"}
+        offsets = dict(zip(kinds, (0, 4, 8, 12, 14)))
+        layout = np.dtype(list(kinds.items()))
         table = np.zeros(len(values), layout)
         for name, column in zip(("x", "y", "z", "intensity"), values.T):
             table[name] = column
         fields = [
-            self.make("sensor_msgs/msg/PointField", name, layout.fields[name][1], 4 if name == "ring" else 7, 1)
-            for name in layout.names
+            self.make("sensor_msgs/msg/PointField", name, offsets[name], 4 if name == "ring" else 7, 1)
+            for name in kinds
         ]
         data = np.frombuffer(table.tobytes(), np.uint8)
         message = self.make(
