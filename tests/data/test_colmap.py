@@ -150,6 +150,20 @@ def test_the_dense_folder_is_preferred(tmp_path: Path) -> None:
     assert only_scene(tmp_path / "scan").frames[0].depth is not None
 
 
+@pytest.mark.parametrize("scale", [0.01, 100.0])
+def test_a_scale_that_cannot_be_metres_is_one_sentence(tmp_path: Path, scale: float) -> None:
+    write_workspace(tmp_path / "room", scale=scale)
+    assert "with metres_per_unit 1; state metres_per_unit in a description" in lacks(tmp_path / "room")
+    (tmp_path / "own.yaml").write_text(f"layout: colmap\nroot: room\nmetres_per_unit: {1 / scale}\n")
+    (report,) = check_collection(open_scenes(tmp_path / "own.yaml"))
+    assert report.problems == ()
+
+
+def test_empty_depth_maps_are_one_sentence(tmp_path: Path) -> None:
+    write_workspace(tmp_path / "room", scale=0.0)
+    assert "neither it nor another depth map has a value above 0" in lacks(tmp_path / "room")
+
+
 def test_a_folder_of_workspaces_and_other_models(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_workspace(tmp_path / name, dense=False)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelfree.data.calibrations import Calibration, calibration_notes
-from labelfree.data.colmap.depth_maps import ColmapDepthFile
+from labelfree.data.colmap.depth_maps import FIX, ColmapDepthFile
 from labelfree.data.colmap.models import (
     UNDISTORT,
     ColmapCamera,
@@ -47,6 +47,10 @@ from labelfree.scene import Frame, Scene
 
 DEPTH_ENDINGS = (".geometric.bin", ".photometric.bin")
 """Depth maps of an image, the preferred one first."""
+PLAUSIBLE_M = (0.15, 30.0)
+"""Range of the median depth of a reconstruction in metres, as for captures; beyond it the scale is wrong."""
+PROBED_MAPS = 5
+"""Number of depth maps from which the median depth is computed."""
 CENTRAL = (5, 95)
 """Percentiles between which the extent of a model is stated; single points of a sparse model lie far away."""
 
@@ -110,6 +114,8 @@ class ColmapSource:
         try:
             for name in () if found else images:
                 self._frame(name)
+            if self.has_depth and not found:
+                self._require_plausible_scale()
             if self.workspace.cloud is not None:
                 check_ply(self.workspace.cloud)
                 read_ply(self.workspace.cloud)
@@ -127,6 +133,21 @@ class ColmapSource:
                 depth.check(thorough)
         except InputError as error:
             yield str(error)
+
+    def _require_plausible_scale(self) -> None:
+        """Raise an `InputError` if the depth maps would be those of a doll's house or of a landscape."""
+        depths = [depth for image in self.images.values() if (depth := self._depth(image)) is not None]
+        values = np.concatenate([depth.load().ravel() for depth in depths[:: max(1, len(depths) // PROBED_MAPS)]])
+        values = values[np.isfinite(values) & (values > 0)]
+        if not len(values):
+            raise InputError(f"{depths[0].path}: neither it nor another depth map has a value above 0; {FIX}.")
+        units = float(np.median(values))
+        if not PLAUSIBLE_M[0] <= units * self.description.scale <= PLAUSIBLE_M[1]:
+            raise InputError(
+                f"{self.workspace.depth_maps}: the median depth is {units:.3g} units, which are "
+                f"{units * self.description.scale:.3g} m with metres_per_unit {self.description.scale:g}; state "
+                "metres_per_unit in a description (docs/inputs.md)."
+            )
 
     def calibration(self) -> Calibration:
         """Return the file of the cameras and their models."""
