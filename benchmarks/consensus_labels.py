@@ -26,12 +26,11 @@ from labelfree.config.reading import read_settings
 from labelfree.config.recipe_files import recipe_path
 from labelfree.evaluation.confusion import ConfusionMatrix
 from labelfree.files.atomic import write_text
-from labelfree.labelling.consensus import ConsensusNamer, fit_consensus, point_labels
+from labelfree.labelling.consensus import ConsensusNamer, fit_consensus
+from labelfree.labelling.consensus_labels import NamedScene, SegmentVote, frame_groups, segment_prediction
 from labelfree.labelling.labellers import TeacherLabels
-from labelfree.labelling.pixel_groups import NO_GROUP, pixel_groups, segment_map
-from labelfree.labelling.projection import nearby_seen
-from labelfree.labelling.scene_evidence import SceneEvidence, frame_scores, paired_segments, scene_evidence
-from labelfree.method.extensions.pooled_scores import support_share
+from labelfree.labelling.pixel_groups import NO_GROUP
+from labelfree.labelling.scene_evidence import SceneEvidence, scene_evidence
 from labelfree.raster import resize_nearest
 from labelfree.runtime.lab import WORLDS
 from labelfree.scene import Scene
@@ -68,33 +67,26 @@ class Work:
             self._evidence[key] = [scene_evidence(scene, self.teachers, same) for scene in self.scenes]
         return self._evidence[key]
 
-    def points(self, evidence: Sequence[SceneEvidence], named: Sequence[Tensor], shaped: bool) -> Labels:
+    def points(self, evidence: Sequence[SceneEvidence], named: Sequence[Tensor], namer: ConsensusNamer) -> Labels:
         for scene, each, log_p in zip(self.scenes, evidence, named):
-            labels, seen = point_labels(log_p, each.segments), each.seen[torch.from_numpy(each.segments)]
-            if not shaped:
-                labels = labels[nearby_seen(torch.from_numpy(scene.points_world), seen).numpy()]
+            known = None if namer.namers else each.seen[torch.from_numpy(each.segments)]
             if scene.labels is not None:
-                yield scene.labels, labels
+                found = segment_prediction(scene, NamedScene(each, log_p), known, self.teachers)
+                yield scene.labels, found.labels
 
     def pixels(self, evidence: Sequence[SceneEvidence], named: Sequence[Tensor], namer: ConsensusNamer) -> Labels:
-        config = namer.config
         for scene, each, log_p in zip(self.scenes, evidence, named):
             for frame in scene.frames:
                 truth = frame.load_labels()
                 if truth is None:
                     continue
-                pairs = self.teachers.pairs(scene, frame)
-                scores = frame_scores(self.teachers, frame, config.mask_share)
-                own = namer.image_log_p(scores.flatten(1).T).T.reshape(scores.shape)
-                masks = torch.from_numpy(self.teachers.mask_ids(frame).astype(np.int64))
-                near = segment_map(pairs, paired_segments(pairs, each.segments), self.teachers.size, config.reach_px)
-                found = pixel_groups(near, masks, log_p, support_share(each.views), own)
+                own, found = frame_groups(self.teachers, namer, scene, frame, NamedScene(each, log_p))
                 labels = torch.where(found.group == NO_GROUP, own.argmax(0), found.log_p.argmax(1)[found.group])
                 yield truth, resize_nearest(labels.to(torch.uint8).numpy(), (truth.shape[0], truth.shape[1]))
 
     def teacher_rows(self) -> Iterator[tuple[str, Labels, Labels]]:
-        for voted in (False, True):
-            labeller = TeacherLabels(self.teachers, voted)
+        clip, voted = (TeacherLabels(self.teachers, voted) for voted in (False, True))
+        for labeller in (clip, voted, SegmentVote(voted, ConsensusConfig())):
             points = ((s.labels, labeller.points(s).labels) for s in self.scenes if s.labels is not None)
             pixels = (
                 (truth, resize_nearest(labeller.pixels(s, f).labels, (truth.shape[0], truth.shape[1])))
@@ -124,7 +116,7 @@ def measure(work: Work, given: Mapping[str, object]) -> dict[str, tuple[float, f
         evidence = work.evidence(config)
         namer, named = fit_consensus(evidence, config)
         found[name] = (
-            miou(work.points(evidence, named, bool(namer.namers)), classes),
+            miou(work.points(evidence, named, namer), classes),
             miou(work.pixels(evidence, named, namer), classes),
         )
         print(f"{name:20s} 3D {found[name][0]:5.1f}  2D {found[name][1]:5.1f}", flush=True)

@@ -35,8 +35,9 @@ class ConsensusConfig:
     """Rounds in which the image namer and the shape namer correct each other; 0 leaves the shape namer out."""
     rule: Rule = "pool"
     """Combination of the annotators: `pool` is a product of experts, `dawid-skene` estimates confusion matrices."""
-    shape_weight: float = 1.0
-    """Weight of the shape namer in the product of experts."""
+    shape_weight: float = 2.0
+    """Weight of the shape namer in the product of experts. It is above 1 because a namer that was fitted on noisy labels
+    is less sure than it is right."""
     shuffle_shapes: bool = False
     """Exchange the descriptors of the segments at random: a control, which must not gain over 0 rounds."""
     reach_px: int = 3

@@ -6,9 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from labelfree.config.consensus import ConsensusConfig
@@ -81,9 +79,3 @@ def _given(shapes: Tensor, config: ConsensusConfig) -> Tensor:  # [G, D]
     if not config.shuffle_shapes:
         return shapes
     return shapes[torch.randperm(len(shapes), generator=torch.Generator().manual_seed(0))]
-
-
-def point_labels(log_p: Tensor, segments: NDArray[np.int64]) -> NDArray[np.uint8]:  # [G, K], [N] -> [N]
-    """Return the most probable class of each point's segment."""
-    labels: NDArray[np.uint8] = log_p.argmax(dim=1).to(torch.uint8).numpy()[segments]
-    return labels

@@ -12,13 +12,19 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from labelfree.method.extensions.dawid_skene import dawid_skene
+from labelfree.method.extensions.dawid_skene import EmOptions, dawid_skene
 from labelfree.method.extensions.opinion_pool import opinion_pool
 from labelfree.method.extensions.prior_correction import class_prior, correct_prior
 from labelfree.method.extensions.shape_namer import NamerOptions, ShapeNamer, cross_fitted
 
 Rule = Literal["pool", "dawid-skene"]
 """How annotators are combined: by a product of experts, or by confusion matrices estimated without labels."""
+
+TWO_ANNOTATORS = EmOptions(rounds=1, diagonal=50.0)
+"""Options of Dawid-Skene for two annotators. Their confusion matrices are not identified: with more rounds of EM or a
+weaker prior, frequent classes take over the rare ones."""
+SHAPE_TAU = 0.5
+"""Strength of the correction for the shape namers' own prior; their class weights correct the rest."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +35,7 @@ class RoundOptions:
     """Number of rounds; 0 takes the image namer alone."""
     rule: Rule = "pool"
     """Combination of the annotators."""
-    shape_weight: float = 1.0
+    shape_weight: float = 2.0
     """Weight of the shape namer in the product of experts."""
     namer: NamerOptions = field(default_factory=NamerOptions)
     """Options of the shape namer."""
@@ -75,6 +81,6 @@ def combined(
     """Return the log probabilities of both annotators together."""
     if options.rule == "dawid-skene":
         classes = torch.arange(image.shape[1])
-        found = dawid_skene([image.exp(), said.exp()], [classes, classes], weights, len(classes))
+        found = dawid_skene([image.exp(), said.exp()], [classes, classes], weights, len(classes), TWO_ANNOTATORS)
         return found.posterior.clamp(min=1e-12).log().float()
-    return opinion_pool([image, correct_prior(said, prior, 0.5)], [1.0, options.shape_weight])
+    return opinion_pool([image, correct_prior(said, prior, SHAPE_TAU)], [1.0, options.shape_weight])
