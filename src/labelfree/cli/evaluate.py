@@ -81,7 +81,7 @@ def _settings(path: Path) -> RunConfig:
     config = read_settings(path)
     if config.system not in {"cns", "consensus"} or config.predict.refine:
         raise InputError(
-            f"{path}: system is {config.system}, but 'evaluate' measures runs of cns and consensus without predict.refine; "
+            f"{path}: system is {config.system}, but 'evaluate' measures cns and consensus without predict.refine; "
             "use 'labelfree table'."
         )
     return config

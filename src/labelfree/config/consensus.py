@@ -36,8 +36,8 @@ class ConsensusConfig:
     rule: Rule = "pool"
     """Combination of the annotators: `pool` is a product of experts, `dawid-skene` estimates confusion matrices."""
     shape_weight: float = 2.0
-    """Weight of the shape namer in the product of experts. It is above 1 because a namer that was fitted on noisy labels
-    is less sure than it is right."""
+    """Weight of the shape namer in the product of experts. Above 1, because a namer fitted on noisy labels is less
+    sure than it is right."""
     shuffle_shapes: bool = False
     """Exchange the descriptors of the segments at random: a control, which must not gain over 0 rounds."""
     reach_px: int = 3

@@ -1,4 +1,4 @@
-"""The rows of the paper's Tables 1 and 2, and of Tables 3 and 4: a name, an overlay over a recipe, the paper's values."""
+"""The rows of the paper's Tables 1 and 2, and of Tables 3 and 4: names, an overlay over a recipe, paper's values."""
 
 from __future__ import annotations
 
