@@ -57,7 +57,7 @@ SYSTEMS: dict[str, tuple[str, ...]] = {
     "consensus": (
         "--system=consensus",
         "--consensus.rounds=1",
-        "--consensus.relabel_epochs=[2]",
+        "--consensus.relabel_at=[0.5]",
         "--predict.fuse=true",
         "--predict.fuse_turns=2",
     ),

@@ -42,8 +42,8 @@ class ConsensusConfig:
     """Exchange the descriptors of the segments at random: a control, which must not gain over 0 rounds."""
     reach_px: int = 3
     """Distance in pixels up to which a pixel without a point takes the segment of a paired pixel."""
-    relabel_epochs: tuple[int, ...] = (4, 8)
-    """Epochs, counted from 0, before which the networks' own probabilities join the consensus as an annotator."""
+    relabel_at: tuple[float, ...] = (0.34, 0.67)
+    """Shares of the epochs after which the networks' own probabilities join the consensus as an annotator."""
     network_weight: float = 0.5
     """Weight of the networks' probabilities in the product of experts."""
 
@@ -57,7 +57,7 @@ class ConsensusConfig:
             rounds=Whole(0, 20),
             shape_weight=Real(0, 10),
             reach_px=Whole(0, 100),
-            relabel_epochs=Whole(1, 1_000_000),
+            relabel_at=Real(0, 1, below=True),
             network_weight=Real(0, 10),
         )
         check_choice(self, "consensus", rule=Rule, level=LEVELS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -50,8 +51,7 @@ def train_consensus(run: Run, plan: TrainingPlan) -> CoTrained:
     names = tuple(scene.name for scene in run.scenes)
     labelled = LabelledScenes(run.scenes, teachers, config.memory_gb, config.train.epochs, config.train.sweeps)
     now = first
-    stops = sorted({epoch for epoch in config.consensus.relabel_epochs if epoch < plan.train.epochs})
-    for stop in (*stops, plan.train.epochs):
+    for stop in (*relabel_epochs(config.consensus.relabel_at, plan.train.epochs), plan.train.epochs):
         scenes = SoftScenes(labelled, namer, dict(zip(names, now)), config.memory_gb)
         course = _course(run, networks, scenes, names, plan)
         fit(run.fabric, course, plan, run.training_folder, run.identity.digest(), until=stop)
@@ -59,6 +59,11 @@ def train_consensus(run: Run, plan: TrainingPlan) -> CoTrained:
             path = consensus_file(run.training_folder, stop)
             now = zero_first(run.fabric, partial(_relabelled, run, networks, namer, first, path))
     return networks
+
+
+def relabel_epochs(shares: Sequence[float], epochs: int) -> list[int]:
+    """Return the epochs, counted from 0, before which the consensus is made anew."""
+    return sorted({epoch for share in shares if 0 < (epoch := round(share * epochs)) < epochs})
 
 
 def _course(

@@ -113,6 +113,26 @@ def _share_labelling(run: Run, labelled: bool) -> None:
         label_scenes(run.fabric, run.scenes, run.teachers)
 
 
+def train_networks(run: Run, labelled: bool = False) -> NetworkLabels:
+    """Train and save both networks of system `cns` or `consensus`. `labelled` is that of `cotrain_run`."""
+    return cotrain_consensus(run, labelled) if run.config.system == "consensus" else cotrain_networks(run, labelled)
+
+
+def cotrain_networks(run: Run, labelled: bool = False) -> NetworkLabels:
+    """Co-train and save the networks of `train.modalities`. `labelled` is that of `cotrain_run`."""
+    net_2d, net_3d = cotrain_run(run, labelled)
+    trained = run.config.train.modalities
+    return NetworkLabels(net_2d if "2d" in trained else None, net_3d if "3d" in trained else None)
+
+
+def delivered(run: Run, networks: NetworkLabels) -> Labeller:
+    """Return the networks, fused with `predict.fuse`."""
+    if not run.config.predict.fuse:
+        return networks
+    source = SegmentSource.of(run.teachers, run.config.consensus.level)
+    return FusedLabels(networks, source, run.config.predict, run.config.consensus.reach_px)
+
+
 def train_system(run: Run, labelled: bool = False) -> Labeller:
     """Train the system of a run that has begun and return its labeller; it resumes like `cotrain`.
 
@@ -120,21 +140,16 @@ def train_system(run: Run, labelled: bool = False) -> Labeller:
     `labelled` is that of `cotrain_run`.
     """
     labeller = _labeller(run, labelled)
-    predict = run.config.predict
-    if predict.fuse and isinstance(labeller, NetworkLabels):
-        labeller = FusedLabels(labeller, SegmentSource.of(run.teachers, run.config.consensus.level), predict)
+    if isinstance(labeller, NetworkLabels):
+        labeller = delivered(run, labeller)
     return RefinedLabels(labeller, run.teachers) if run.config.predict.refine else labeller
 
 
 def _labeller(run: Run, labelled: bool) -> Labeller:
     config = run.config
     match config.system:
-        case "cns":
-            net_2d, net_3d = cotrain_run(run, labelled)
-            trained = config.train.modalities
-            return NetworkLabels(net_2d if "2d" in trained else None, net_3d if "3d" in trained else None)
-        case "consensus":
-            return cotrain_consensus(run, labelled)
+        case "cns" | "consensus":
+            return train_networks(run, labelled)
         case "consensus-labels":
             _share_labelling(run, labelled)
             return ConsensusLabels(run.teachers, fitted(run)[0])
