@@ -104,14 +104,17 @@ def miou(pairs: Labels, classes: int) -> float:
     return 100 * matrix.miou()
 
 
-def measure(work: Work, given: Mapping[str, object]) -> dict[str, tuple[float, float]]:
+def measure(work: Work, given: Mapping[str, object], rows: Sequence[str]) -> dict[str, tuple[float, float]]:
     """Return mIoU in 3D and 2D of each row."""
     classes = len(work.teachers.vocabulary)
     found = {}
     for name, points, pixels in work.teacher_rows():
+        if name not in rows:
+            continue
         found[name] = (miou(points, classes), miou(pixels, classes))
         print(f"{name:20s} 3D {found[name][0]:5.1f}  2D {found[name][1]:5.1f}", flush=True)
-    for name, changes in ROWS.items():
+    for name in (name for name in ROWS if name in rows):
+        changes = ROWS[name]
         config = replace(ConsensusConfig(), **{**given, **changes})  # type: ignore[arg-type]
         evidence = work.evidence(config)
         namer, named = fit_consensus(evidence, config)
@@ -129,6 +132,8 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=900001)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--scenes", type=int, default=12, help="held-out rooms or drives")
+    everything = ("clip", "clip+sam", "clip+sam+segments", *ROWS)
+    parser.add_argument("--rows", nargs="+", choices=everything, default=everything)
     parser.add_argument("--views", type=int, default=None)
     parser.add_argument("--out", type=Path, default=Path("runs/consensus"))
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="settings of `consensus`, all rows")
@@ -142,7 +147,7 @@ def main() -> None:
     results = {}
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         print(f"{options.world}, seed {seed}, {options.scenes} held-out scenes", flush=True)
-        results[seed] = measure(Work(list(data.open(seed).held_out), teachers), given)
+        results[seed] = measure(Work(list(data.open(seed).held_out), teachers), given, options.rows)
     if len(results) > 1:
         for name in next(iter(results.values())):
             mean = np.mean([rows[name] for rows in results.values()], axis=0)

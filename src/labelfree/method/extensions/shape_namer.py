@@ -22,7 +22,7 @@ class NamerOptions:
 
     hidden: int = 64
     """Units of its hidden layer; 0 is multinomial logistic regression."""
-    steps: int = 200
+    steps: int = 100
     """Steps of AdamW on all segments at once."""
     rate: float = 0.01
     """Learning rate; it falls to zero by a cosine."""
