@@ -56,7 +56,7 @@ def write(path: Path, rows: NDArray[np.void]) -> Path:
 def read(path: Path) -> NDArray[np.void]:
     """Read a binary PLY of scalars, independently of the library."""
     head, _, body = path.read_bytes().partition(b"end_header\n")
-    words = {"double": "<f8", "float": "<f4", "uchar": "u1"}
+    words = {"double": "<f8", "float": "<f4", "uchar": "u1", "int": "<i4"}
     kinds = [line.split()[1:] for line in head.decode().splitlines() if line.startswith("property")]
     return np.frombuffer(body, [(name, words[kind]) for kind, name in kinds])
 
