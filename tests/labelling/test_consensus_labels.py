@@ -107,7 +107,7 @@ def test_labels_of_files_count_as_scores(scene: Scene) -> None:
         notices: tuple[str, ...] = ()
         text = torch.eye(len(NAMES), 8)
 
-        def labels(self, frame: object, size: tuple[int, int]) -> np.ndarray:  # type: ignore[type-arg]
+        def labels(self, frame: object, size: tuple[int, int]) -> np.ndarray:
             labels = np.zeros(size, np.uint8)
             labels[0], labels[1] = 2, 255
             return labels
