@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from labelfree.cli.arguments import add_reading, open_data
+from labelfree.cli.fusing import add_fuse, fused, fused_cloud, run_settings
 from labelfree.cli.terminal import say
 from labelfree.data.ply import read_ply
 from labelfree.errors import InputError
@@ -38,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="write the labels of points in the submission format of ScanNet, nuScenes or SemanticKITTI",
     )
+    add_fuse(parser)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
 
 
@@ -50,11 +52,13 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
 
     # Label a cloud
     if options.input.suffix.lower() == ".ply":
-        _label_cloud(options.input, Segmenter3D.from_pretrained(folder / "3d").to(device), options.out)
+        _label_cloud(options, Segmenter3D.from_pretrained(folder / "3d").to(device))
         return 0
 
     # Write a submission
     if options.submission:
+        if options.fuse:
+            raise InputError("--fuse and --submission cannot be combined: leave out one of them.")
         _submit(options, Segmenter3D.from_pretrained(folder / "3d").to(device))
         return 0
 
@@ -71,7 +75,9 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     scenes = open_data(options, options.input)
     net_3d = Segmenter3D.from_pretrained(folder / "3d").to(device)
     claim_scenes(OutputFolder(options.out), scenes.names)
-    save_predictions(scenes, NetworkLabels(net_2d, net_3d), options.out)
+    networks = NetworkLabels(net_2d, net_3d)
+    labeller = fused(networks, run_settings(options.run), options, device) if options.fuse else networks
+    save_predictions(scenes, labeller, options.out)
     print(f"labels of {len(scenes)} scene(s) are in {options.out}")
     return 0
 
@@ -155,11 +161,13 @@ def output_names(paths: Sequence[Path], out: Path) -> list[str]:
     return names
 
 
-def _label_cloud(path: Path, net: Segmenter3D, out: Path) -> None:
+def _label_cloud(options: argparse.Namespace, net: Segmenter3D) -> None:
+    path, out = options.input, options.out
     OutputFolder(out).claim(cloud_files(path.stem, out), inputs=[path])
     save_legend(net.vocabulary, out)
     cloud = read_ply(path, labels=False)
     scene = Scene(path.stem, cloud.points, (), cloud.colours, cloud.intensity)
     require_features(net, scene, str(path))
-    saved = save_prediction(predict_points(net, scene), out)
+    prediction = fused_cloud(NetworkLabels(None, net), scene) if options.fuse else predict_points(net, scene)
+    saved = save_prediction(prediction, out)
     print(f"labelled cloud: {saved[0]}")

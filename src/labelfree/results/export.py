@@ -40,7 +40,8 @@ def save_prediction(
 ) -> tuple[Path, ...]:
     """Write one prediction and, once per folder, its legend; return the files written.
 
-    A cloud NAME gives `NAME.ply` (class colours, labels, scores, whether an image saw the point) and `NAME.npy` (uint8
+    A cloud NAME gives `NAME.ply` (class colours, labels, scores, whether an image saw the point and, where
+    they are known, the number of images that support the label and the segment) and `NAME.npy` (uint8
     labels), both with the points of the cloud's file in their order; points that are not finite have label 255.
     An image NAME gives `NAME.png` (uint8 labels, 255 = none) and, with `image`, `NAME_overlay.png`.
     Raises an `InputError` if the folder holds predictions of other classes or the prediction has no name.
@@ -167,6 +168,8 @@ def _save_cloud(prediction: Prediction, folder: Path) -> tuple[Path, ...]:
         labels=prediction.labels,
         scores=prediction.scores,
         seen=prediction.seen,
+        segments=prediction.segments,
+        support=prediction.support,
     )
     with atomic_file(array) as file:
         np.save(file, prediction.labels)
