@@ -105,7 +105,7 @@ class Canvas:
                 f"/camera-{index}",
                 fov=2 * math.atan2(height / 2, float(frame.intrinsics[1, 1])),
                 aspect=width / height,
-                scale=0.06 * self.extent_m,
+                scale=0.035 * self.extent_m,
                 image=_thumbnail(picture),
                 wxyz=quaternion(pose[:3, :3]),
                 position=pose[:3, 3] - self.middle,

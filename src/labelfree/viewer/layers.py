@@ -119,8 +119,10 @@ class SceneLayers:
 
     def feature_names(self) -> tuple[str, ...]:
         """Return the features that words can be compared with."""
+        if not self._has_encoder():
+            return ()
         network = (NETWORK_FEATURES,) if self.sources.net_3d is not None else ()
-        return (*network, IMAGE_FEATURES) if self._has_image_features() else network
+        return (*network, IMAGE_FEATURES) if self.scene.frames else network
 
     def features(self, name: str) -> TextSpaceFeatures:
         """Return features of the points in CLIP's space."""
@@ -131,9 +133,10 @@ class SceneLayers:
             raise KeyError(name)
         return self._once(IMAGE_FEATURES, lambda: image_features(self.scene, teachers))
 
-    def _has_image_features(self) -> bool:
+    def _has_encoder(self) -> bool:
+        """Return whether the labels come from a CLIP model, which embeds any words."""
         teachers = self.sources.teachers
-        return teachers is not None and bool(self.scene.frames) and hasattr(teachers.namer, "clip")
+        return teachers is not None and hasattr(teachers.namer, "clip")
 
     def _prediction(self) -> Prediction:
         net = self.sources.net_3d

@@ -104,7 +104,7 @@ class Page:
     def _build_search(self) -> None:
         gui, names = self.server.gui, self.session.layers.feature_names()
         if not names:
-            gui.add_html(text.lines(["Words need the CLIP teacher of a run."]))
+            gui.add_html(text.lines(["A search needs a run whose labels come from a CLIP model."]))
             self.ranking = None
             return
         self.words = gui.add_text("words", "")

@@ -31,14 +31,17 @@ class TextSpaceFeatures:
     row: NDArray[np.int64]
     """[N] row of each point, -1 = none."""
 
-    def similarity(self, text: Tensor) -> NDArray[np.float32]:  # [E] unit -> [N]
-        """Return the cosine of each point with a text; NaN for points without a feature."""
+    def similarity(self, text: Tensor, classes: Tensor) -> NDArray[np.float32]:  # [E] unit, [K, E] unit -> [N]
+        """Return each point's cosine with a text less its mean cosine with the classes; NaN without a feature.
+
+        A feature that is near to all texts, as many are, is then not near to this one.
+        """
         if len(text) != self.vectors.shape[1]:
             raise InputError(
                 f"The words have {len(text)} values but the points {self.vectors.shape[1]}: view the run with the CLIP "
                 "it was trained with."
             )
-        cosines = (self.vectors.float() @ text.float()).numpy()
+        cosines = (self.vectors.float() @ (text.float() - classes.float().mean(dim=0))).numpy()
         padded = np.append(cosines, np.float32(np.nan))
         return np.asarray(padded[self.row], np.float32)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import socket
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from typing import TYPE_CHECKING
 
 from labelfree.errors import InputError
@@ -55,7 +57,8 @@ def start(
 
     from labelfree.viewer.page import Page
 
-    server = viser.ViserServer(host=host, port=port, label="labelfree view", verbose=False)
+    with redirect_stdout(io.StringIO()):  # viser prints a banner
+        server = viser.ViserServer(host=host, port=port, label="labelfree view", verbose=False)
     return Page(server, scenes, first, open_scene, notes)
 
 
@@ -67,4 +70,5 @@ def serve(page: Page, told: Callable[[str], None]) -> None:
         saved = page.save_all()
         if saved:
             told(f"saved the corrections of {saved} scene(s)")
-        page.server.stop()
+        with redirect_stdout(io.StringIO()):
+            page.server.stop()

@@ -112,11 +112,12 @@ class SceneSession:
         if not words.strip():
             self.similarity = None
             return
-        clip = getattr(getattr(self.sources.teachers, "namer", None), "clip", None)
-        if clip is None or features not in self.layers.feature_names():
+        teachers = self.sources.teachers
+        clip = None if teachers is None else getattr(teachers.namer, "clip", None)
+        if teachers is None or clip is None or features not in self.layers.feature_names():
             raise InputError("This run has no CLIP text encoder, so its points cannot be searched by words.")
         text = embedded_words(words, clip.encode_text)
-        self.similarity = self.layers.features(features).similarity(text)
+        self.similarity = self.layers.features(features).similarity(text, teachers.namer.text.cpu())
 
     def found(self) -> tuple[RankedSegment, ...]:
         """Return the segments of the search above the threshold, most similar first; empty without segments."""
