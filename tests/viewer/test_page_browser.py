@@ -64,6 +64,7 @@ def test_open_search_click_correct_and_restart(folder: Path) -> None:
         seen.says(f"saved {count:,} corrected points")
         check_clean(seen.errors, seen.requests, served_page.server.get_port())
         assert seen.page.evaluate("window.evil") is None
+        check_other_sites_are_refused(served_page.server.get_port())
     # The browser is gone, the server is started again
     with served(folder, data) as again, opened(url_of(again.server.get_port())) as seen:
         seen.drawn()
@@ -74,6 +75,16 @@ def test_open_search_click_correct_and_restart(folder: Path) -> None:
 def check_clean(errors: list[str], requests: list[str], port: int) -> None:
     assert errors == []
     assert all(url.startswith((url_of(port), f"blob:{url_of(port)}", "data:")) for url in requests)
+
+
+def check_other_sites_are_refused(port: int) -> None:
+    from websockets.exceptions import InvalidStatus
+    from websockets.sync.client import connect
+    from websockets.typing import Origin
+
+    with pytest.raises(InvalidStatus, match="403"):
+        connect(f"ws://127.0.0.1:{port}", origin=Origin("http://evil.example"))
+    connect(f"ws://127.0.0.1:{port}", origin=Origin(url_of(port))).close()
 
 
 def url_of(port: int) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from labelfree.cli.main import main
 from labelfree.errors import InputError
-from labelfree.viewer.serving import LOOPBACK, require_free, require_viser
+from labelfree.viewer.serving import LOOPBACK, OWN_PAGES, require_free, require_viser
 
 
 def test_a_port_in_use_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -44,3 +44,26 @@ def test_a_missing_extra_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(builtins, "__import__", without_viser)
     with pytest.raises(InputError, match=r"pip install 'labelfree\[viewer\]'"):
         require_viser()
+
+
+@pytest.mark.parametrize(
+    ("origin", "accepted"),
+    [
+        ("http://127.0.0.1:9", True),
+        ("http://localhost:8080", True),
+        (None, True),
+        ("http://evil.example", False),
+        ("http://127.0.0.1.evil.example", False),
+        ("https://evil.example/http://localhost", False),
+        ("null", False),
+    ],
+)
+def test_pages_of_other_sites_are_refused(origin: str | None, accepted: bool) -> None:
+    websockets = pytest.importorskip("websockets")
+    found = websockets.server.ServerProtocol(origins=[None, OWN_PAGES])
+    headers = websockets.Headers([] if origin is None else [("Origin", origin)])
+    if accepted:
+        assert found.process_origin(headers) == origin
+    else:
+        with pytest.raises(websockets.exceptions.InvalidOrigin):
+            found.process_origin(headers)

@@ -30,7 +30,7 @@ from labelfree.evaluation.measure import measure
 from labelfree.evaluation.method_results import MethodResult
 from labelfree.files.outputs import OutputFolder
 from labelfree.files.run_lock import rank
-from labelfree.labelling.corrected import CorrectedLabels
+from labelfree.labelling.corrected import corrected
 from labelfree.labelling.labellers import Labeller, NetworkLabels, TeacherLabels
 from labelfree.results.curves import read_metrics
 from labelfree.results.export import claim_scenes, save_results
@@ -101,8 +101,7 @@ def _deliver(
     delivery = choose(voted, networks, scenes, names)
     steps = config.train.epochs * steps_per_epoch(len(scenes), config.train, this_run.fabric.world_size)
     doubts = short_training(steps, config.train.epochs)
-    corrections = this_run.corrections
-    delivered = CorrectedLabels(delivery.labeller, corrections) if corrections.by_scene else delivery.labeller
+    delivered = corrected(delivery.labeller, this_run.corrections)
     shares = save_predictions(scenes, delivered, options.out, config.predict.unseen)
     if delivery.labeller is not networks:
         shares += save_predictions(scenes, networks, this_run.networks_folder)
@@ -124,7 +123,13 @@ def _deliver(
             f"{sum(len(scene) for scene in scenes):,} points were labelled with {len(names)} classes. "
             "Training used no ground truth.",
         ),
-        notices=(*unmeasured, delivery.reason, *doubts, *_corrected(this_run), *notices(config, teachers, real_work)),
+        notices=(
+            *unmeasured,
+            delivery.reason,
+            *doubts,
+            *_told_corrections(this_run),
+            *notices(config, teachers, real_work),
+        ),
         command=command_line(),
         vocabulary=names,
         methods=methods,
@@ -139,7 +144,7 @@ def _deliver(
     print(f"labelled clouds, images, networks and report.html are in {options.out}")
 
 
-def _corrected(this_run: Run) -> tuple[str, ...]:
+def _told_corrections(this_run: Run) -> tuple[str, ...]:
     """Return the notice about corrections, or nothing without any."""
     told = this_run.corrections.sentence()
     return (f"{told}: training took their labels as fixed, and the delivered clouds have them.",) if told else ()

@@ -46,6 +46,11 @@ class CorrectedLabels:
         return found if fixed is None else with_fixed(found, fixed)
 
 
+def corrected(labeller: Labeller, corrections: CorrectionSet) -> Labeller:
+    """Return a labeller with corrections, or the labeller itself if there are none."""
+    return CorrectedLabels(labeller, corrections) if corrections.by_scene else labeller
+
+
 def with_fixed(prediction: Prediction, fixed: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Prediction:  # [N]
     """Return a prediction of points with fixed labels, 255 = none, in their places."""
     where = fixed != IGNORE_LABEL

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import re
 import socket
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from functools import partial
 from typing import TYPE_CHECKING
 
 from labelfree.errors import InputError
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from labelfree.viewer.page import Page
 
 LOOPBACK = "127.0.0.1"
+LOOPBACK_NAMES = (LOOPBACK, "localhost", "::1")
+OWN_PAGES = re.compile(r"http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?")
+"""Origins of pages that this machine serves; an SSH tunnel may change the port."""
 PORT = 8080
 LAST_PORT = 65535
 
@@ -57,9 +62,28 @@ def start(
 
     from labelfree.viewer.page import Page
 
-    with redirect_stdout(io.StringIO()):  # viser prints a banner
+    with redirect_stdout(io.StringIO()), _own_pages_only(host):  # viser prints a banner
         server = viser.ViserServer(host=host, port=port, label="labelfree view", verbose=False)
     return Page(server, scenes, first, open_scene, notes)
+
+
+@contextmanager
+def _own_pages_only(host: str) -> Iterator[None]:
+    """Let a server that is started in this block refuse the pages of other sites, if it serves this machine only.
+
+    A page of any site may open a WebSocket to this machine, and viser does not look at where it comes from.
+    """
+    if host not in LOOPBACK_NAMES:
+        yield
+        return
+    from websockets.asyncio import server
+
+    original = server.serve
+    vars(server)["serve"] = partial(original, origins=[None, OWN_PAGES])
+    try:
+        yield
+    finally:
+        vars(server)["serve"] = original
 
 
 def serve(page: Page, told: Callable[[str], None]) -> None:
