@@ -110,12 +110,10 @@ def _deliver(
 
     # Write results and report
     timings = tuple((name, after - start) for (name, start), (_, after) in itertools.pairwise(marks))
-    save_results(
-        options.out / "results.json",
-        methods,
-        {"seed": config.seed, "seconds": dict(timings), **delivery.to_dict(names)},
-    )
+    extra = {"seed": config.seed, "seconds": dict(timings), **delivery.to_dict(names)}
+    save_results(options.out / "results.json", methods, extra)
     real_work = real_work_command(given_data(options), layout_of(options.data, options.layout), options.out)
+    own = notices(config, teachers, real_work)
     content = ReportContent(
         title=f"labelfree: {options.data.stem}",
         summary=(
@@ -123,13 +121,7 @@ def _deliver(
             f"{sum(len(scene) for scene in scenes):,} points were labelled with {len(names)} classes. "
             "Training used no ground truth.",
         ),
-        notices=(
-            *unmeasured,
-            delivery.reason,
-            *doubts,
-            *_told_corrections(this_run),
-            *notices(config, teachers, real_work),
-        ),
+        notices=(*unmeasured, delivery.reason, *doubts, *_corrections(this_run), *own),
         command=command_line(),
         vocabulary=names,
         methods=methods,
@@ -144,7 +136,7 @@ def _deliver(
     print(f"labelled clouds, images, networks and report.html are in {options.out}")
 
 
-def _told_corrections(this_run: Run) -> tuple[str, ...]:
+def _corrections(this_run: Run) -> tuple[str, ...]:
     """Return the notice about corrections, or nothing without any."""
     told = this_run.corrections.sentence()
     return (f"{told}: training took their labels as fixed, and the delivered clouds have them.",) if told else ()
