@@ -28,7 +28,8 @@ BENIGN = ("THREE.Clock", "GL Driver Message", "GPU stall")
 class ViewerPage:
     """One browser with the page of the viewer."""
 
-    def __init__(self, page: Page, url: str) -> None:
+    def __init__(self, page: Page, url: str, size: tuple[int, int] = SIZE) -> None:
+        self.size = size
         self.page, self.errors, self.requests = page, list[str](), list[str]()
         page.set_default_timeout(PATIENCE_MS)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
@@ -46,7 +47,7 @@ class ViewerPage:
 
     def pixels(self) -> NDArray[np.uint8]:  # [H, W, 3]
         """Return the picture of the cloud, without the panel."""
-        clip = {"x": 0, "y": 0, "width": SIZE[0] - PANEL, "height": SIZE[1]}
+        clip = {"x": 0, "y": 0, "width": self.size[0] - PANEL, "height": self.size[1]}
         with Image.open(io.BytesIO(self.page.screenshot(clip=clip, timeout=PATIENCE_MS))) as picture:
             return np.asarray(picture.convert("RGB"))
 
@@ -129,12 +130,12 @@ def densest(pixels: NDArray[np.uint8], half: int = 12) -> tuple[int, int]:
 
 
 @contextmanager
-def opened(url: str) -> Iterator[ViewerPage]:
+def opened(url: str, size: tuple[int, int] = SIZE) -> Iterator[ViewerPage]:
     """Open the page in a new browser."""
     flags = ["--no-sandbox", "--hide-scrollbars", *SOFTWARE_GL]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=flags, timeout=PATIENCE_MS)
         try:
-            yield ViewerPage(browser.new_page(viewport={"width": SIZE[0], "height": SIZE[1]}), url)
+            yield ViewerPage(browser.new_page(viewport={"width": size[0], "height": size[1]}), url, size)
         finally:
             browser.close()

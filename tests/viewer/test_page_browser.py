@@ -22,6 +22,8 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: the viewer was not opened in a browser"),
 ]
 
+SMALL = (900, 700)
+"""Software draws a small window faster."""
 EVIL = "<img src=x onerror=window.evil=1>"
 
 
@@ -35,7 +37,7 @@ def folder(room: Path, tmp_path: Path) -> Path:
 
 def test_open_search_click_correct_and_restart(folder: Path) -> None:
     data = next(path for path in folder.parent.iterdir() if path.name.startswith("<b"))
-    with served(folder, data) as served_page, opened(url_of(served_page.server.get_port())) as seen:
+    with served(folder, data) as served_page, opened(url_of(served_page.server.get_port()), SMALL) as seen:
         # The cloud is visible
         plain = seen.drawn()
         assert data.name in seen.text()
@@ -66,7 +68,7 @@ def test_open_search_click_correct_and_restart(folder: Path) -> None:
         assert seen.page.evaluate("window.evil") is None
         check_other_sites_are_refused(served_page.server.get_port())
     # The browser is gone, the server is started again
-    with served(folder, data) as again, opened(url_of(again.server.get_port())) as seen:
+    with served(folder, data) as again, opened(url_of(again.server.get_port()), SMALL) as seen:
         seen.drawn()
         assert seen.corrected() == count
         assert np.count_nonzero(again.session.edits.labels != 255) == count

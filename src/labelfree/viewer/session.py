@@ -120,11 +120,12 @@ class SceneSession:
         self.similarity = self.layers.features(features).similarity(text, teachers.namer.text.cpu())
 
     def found(self) -> tuple[RankedSegment, ...]:
-        """Return the segments of the search above the threshold, most similar first; empty without segments."""
+        """Return the segments of the search above the threshold, or all if none is, most similar first."""
         segments = self.layers.segments() if self.similarity is not None else None
         if segments is None or self.similarity is None:
             return ()
-        return ranked_segments(self.similarity, segments, self._least())
+        above = ranked_segments(self.similarity, segments, self._least())
+        return above or ranked_segments(self.similarity, segments)
 
     def above_threshold(self) -> NDArray[np.bool_]:  # [N]
         """Return the points of the search above the threshold; none without a search."""
