@@ -1,8 +1,9 @@
-"""Speed of the viewer on a large cloud, and screenshots of a run for the docs.
+"""Speed of the viewer on a large cloud, quality of its search, and screenshots of a run for the docs.
 
     PYTHONPATH=src:tests:. python -m benchmarks.viewer --points 1000000
-    PYTHONPATH=src:tests:. python -m benchmarks.viewer runs/demo --data runs/demo/data/held-out --scene room-001 \
-        --screenshots docs/images
+    PYTHONPATH=src:tests:. python -m benchmarks.viewer runs/demo --data runs/demo/data/held-out --search 3
+    PYTHONPATH=src:tests:. python -m benchmarks.viewer runs/demo --data runs/demo/data/held-out --scene room-003 \
+        --words bookshelf --screenshots docs/images
 """
 
 from __future__ import annotations
@@ -34,9 +35,12 @@ def main() -> None:
     parser.add_argument("--scene", default=None)
     parser.add_argument("--words", default="chair")
     parser.add_argument("--screenshots", type=Path, default=None)
+    parser.add_argument("--search", type=int, default=0, help="number of scenes whose search is measured")
     parser.add_argument("--points", type=int, default=1_000_000)
     options = parser.parse_args()
-    if options.screenshots is None:
+    if options.search:
+        search_quality(options.run, options.data, options.search)
+    elif options.screenshots is None:
         speed(options.points)
     else:
         screenshots(options.run, options.data, options.scene, options.words, options.screenshots)
@@ -72,6 +76,32 @@ def median_seconds(task: Callable[[], object], times: int = 5) -> float:
         task()
         taken.append(time.process_time() - begin)
     return float(np.median(taken))
+
+
+def search_quality(run: Path, data: Path, count: int) -> None:
+    """Print the average precision of searching each class by its name, in scenes where it has 50 points or more."""
+    scenes = open_scenes(data)
+    viewed = open_run_folder(run, run / "cache", torch.device("cpu"))
+    opener, found = scene_opener(viewed, scenes, False), dict[tuple[str, str], list[float]]()
+    assert viewed.sources.vocabulary is not None
+    for name in scenes.names[:count]:
+        session = opener(name)
+        assert session.scene.labels is not None
+        for label, words in enumerate(viewed.sources.vocabulary.names):
+            truth = session.scene.labels == label
+            for features in session.layers.feature_names() if truth.sum() >= 50 else ():
+                session.search(words, features)
+                assert session.similarity is not None
+                order = np.argsort(-np.nan_to_num(session.similarity, nan=-2.0), kind="stable")
+                hits = truth[order]
+                precision = hits.cumsum() / np.arange(1, len(hits) + 1)
+                found.setdefault((features, words), []).append(float(precision[hits].mean()))
+                found.setdefault(("random order", words), []).append(float(truth.mean()))
+    for features in dict.fromkeys(features for features, _ in found):
+        of_class = {words: values for (each, words), values in found.items() if each == features}
+        every = [value for values in of_class.values() for value in values]
+        print(f"{features}: {np.mean(every):.2f} over {len(every)}")
+        print("  " + ", ".join(f"{words} {np.mean(values):.2f}" for words, values in of_class.items()))
 
 
 def screenshots(run: Path, data: Path, name: str, words: str, to: Path) -> None:

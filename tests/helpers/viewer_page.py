@@ -43,7 +43,7 @@ class ViewerPage:
 
     def text(self) -> str:
         """Return the text of the panel."""
-        return self.page.inner_text("body")
+        return str(self.page.inner_text("body"))
 
     def pixels(self) -> NDArray[np.uint8]:  # [H, W, 3]
         """Return the picture of the cloud, without the panel."""

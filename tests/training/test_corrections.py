@@ -66,7 +66,7 @@ def test_corrections_hold_in_every_stage_and_from_every_source(stage: int, augme
     assert batch.fixed[:2].any()
     assert not batch.fixed[2:].any()
     for source in ("net_2d", "net_3d"):
-        switch = SwitchConfig(0, (source,), (source,))  # type: ignore[arg-type]
+        switch = SwitchConfig(0, (source,), (source,))
         labels = step_labels(batch, logits_of(batch), stage, switch, torch.Generator())
         assert (labels["2d"][batch.fixed] == 1).all()
         pairs = batch.pairs.gather(batch.fixed)
