@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from helpers.viewed_run import served
 from labelfree.cli.main import main
 from labelfree.errors import InputError
 from labelfree.viewer.serving import LOOPBACK, OWN_PAGES, require_free, require_viser
@@ -67,3 +68,20 @@ def test_pages_of_other_sites_are_refused(origin: str | None, accepted: bool) ->
     else:
         with pytest.raises(websockets.exceptions.InvalidOrigin):
             found.process_origin(headers)
+
+
+def test_a_browser_that_disconnects_loses_nothing(viewed: Path, room: Path) -> None:
+    viser, client = pytest.importorskip("viser"), pytest.importorskip("websockets.sync.client")
+    with served(viewed, room) as page:
+        url = f"ws://{LOOPBACK}:{page.server.get_port()}"
+        for _ in range(2):
+            connection = client.connect(url, subprotocols=[f"viser-v{viser.__version__}"], max_size=None)
+            assert connection.recv()
+            page.session.select_around(10, 0.4)
+            page.session.assign(page.session.edits.corrected % 2 + 1)
+            connection.socket.shutdown(socket.SHUT_RDWR)  # as when a laptop closes
+        assert page.session.edits.corrected > 0
+        assert page.session.edits.unsaved
+        page.session.undo()
+        page.session.undo()
+        assert not page.session.edits.unsaved
