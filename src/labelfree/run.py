@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +23,8 @@ from labelfree.config.labels import PairingConfig
 from labelfree.config.reading import settings_yaml
 from labelfree.config.run_config import RunConfig
 from labelfree.config.training import MODALITIES
+from labelfree.corrections.store import keep_corrections
+from labelfree.corrections.value import CorrectionSet
 from labelfree.data.digests import frame_key, points_digest
 from labelfree.data.pairs import pairs_by_depth
 from labelfree.errors import InputError
@@ -64,6 +66,8 @@ class Run:
     """Run folder with `training`, `networks`, `settings.yaml` and the results of commands."""
     identity: Identity
     """Everything that determines the weights."""
+    corrections: CorrectionSet = field(default_factory=CorrectionSet)
+    """Labels that training takes as fixed."""
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -91,9 +95,10 @@ class Run:
         return (SETTINGS, *(f"{TRAINING}/{file}" for file in (IDENTITY, CHECKPOINT, METRICS)), *networks)
 
     def begin(self) -> Run:
-        """Write settings and identity into the run folder; return the run."""
+        """Write settings, identity and the corrections in use into the run folder; return the run."""
         with together(self.fabric):
             if self.fabric.is_global_zero:
+                keep_corrections(self.out, self.corrections)
                 write_identity(self.training_folder, self.identity)
                 write_text(self.out / SETTINGS, settings_yaml(self.config))
         return self
@@ -107,9 +112,11 @@ def open_run(
     teachers: Teachers | None = None,
     fabric: Fabric | None = None,
     cache: Path | str | None = None,
+    corrections: CorrectionSet | None = None,
 ) -> Run:
     """Return a new run, or the run that `out` holds if its identity is the same. Nothing is written.
 
+    `corrections` are labels of points that training takes as fixed.
     Teachers are loaded if none are given; their outputs are cached in `cache`, by default `out/cache`. Several
     processes share the reading of the data.
     Raises an InputError that names the differences if `out` holds a run with another identity.
@@ -120,9 +127,11 @@ def open_run(
         teachers = zero_first(fabric, load)
     else:
         teachers = replace(teachers, vocabulary=vocabulary, labels=config.labels, pairing=config.pairing)
-    data = _data_entries(scenes, config.pairing, fabric)
+    corrections = corrections or CorrectionSet()
+    data = _data_entries(scenes, config.pairing, fabric, corrections) | corrections.identity()
     with together(fabric):
-        run = Run(config, scenes, teachers, fabric, out, training_identity(config, teachers, data, fabric.world_size))
+        identity = training_identity(config, teachers, data, fabric.world_size)
+        run = Run(config, scenes, teachers, fabric, out, identity, corrections)
         if (run.training_folder / CHECKPOINT).is_file() and not (run.training_folder / IDENTITY).is_file():
             raise InputError(
                 f"{run.training_folder}: a checkpoint without {IDENTITY}, from an earlier version of labelfree; choose "
@@ -147,8 +156,13 @@ def training_identity(config: RunConfig, teachers: Teachers, data: Mapping[str, 
     return Identity(entries | {"--processes": processes} | dict(data))
 
 
-def _data_entries(scenes: Sequence[Scene], pairing: PairingConfig, fabric: Fabric) -> dict[str, str]:
-    """Return the digest of each scene by name; each of several processes reads every n-th scene."""
+def _data_entries(
+    scenes: Sequence[Scene], pairing: PairingConfig, fabric: Fabric, corrections: CorrectionSet
+) -> dict[str, str]:
+    """Return the digest of each scene by name; each of several processes reads every n-th scene.
+
+    Raises an `InputError` if corrections are those of other points.
+    """
     processes = fabric.world_size
     mine = range(fabric.global_rank, len(scenes), processes)
     shown = fabric.is_global_zero and len(scenes) > FEW_SCENES
@@ -156,6 +170,7 @@ def _data_entries(scenes: Sequence[Scene], pairing: PairingConfig, fabric: Fabri
     with together(fabric), Progress("read scenes", len(mine), enabled=shown) as progress:
         for index in mine:
             scene = scenes[index]
+            corrections.labels(scene)
             found.append((f"scene '{scene.name}'", scene_digest(scene, pairing)))
             progress.advance()
     parts = gathered(fabric, found)

@@ -12,6 +12,8 @@ from labelfree.cli.arguments import add_data, cache_dir, open_data, told
 from labelfree.cli.fusing import add_fuse, fused
 from labelfree.config.reading import read_settings
 from labelfree.config.run_config import RunConfig
+from labelfree.corrections.pixels import as_truth
+from labelfree.corrections.store import find_corrections
 from labelfree.data.collection import SceneCollection, layout_of
 from labelfree.errors import InputError
 from labelfree.evaluation.measure import measure
@@ -36,6 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="measure the networks only, not CLIP's labels and the voted labels",
     )
     add_fuse(parser, cache=False)
+    parser.add_argument(
+        "--against",
+        choices=("truth", "corrections"),
+        default="truth",
+        help="truth: the ground truth of the data; corrections: the points that were corrected in 'labelfree view', "
+        "and the pixels that see them (default: truth)",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument(
         "--cache", type=Path, default=None, help="folder of teacher outputs (default: cache beside the run folder)"
@@ -45,10 +54,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Print the comparison and per-class tables; write evaluation.json into the run folder."""
     config, device = _settings(options.out / "settings.yaml"), pick_device(options.device)
-    OutputFolder(options.out, "use another run").claim([options.out / "evaluation.json"])
+    result = options.out / ("evaluation.json" if options.against == "truth" else "evaluation-corrections.json")
+    OutputFolder(options.out, "use another run").claim([result])
     networks = load_networks(options.out / "networks", device)
     names = networks.vocabulary
-    scenes = _labelled_scenes(options, names)
+    scenes: Sequence[Scene]
+    if options.against == "truth":
+        scenes = found = _labelled_scenes(options, names)
+        measured = found.measured
+    else:
+        scenes, measured = _corrected_scenes(options, names, config), None
 
     # Measure
     labellers: list[Labeller] = [networks]
@@ -61,16 +76,17 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     if options.fuse:
         labellers.append(fused(networks, config, options, device))
     title = f"{options.data}, {options.split}" if options.split else str(options.data)
-    methods = measure(scenes, labellers, names, title, scenes.measured)
+    title = title if options.against == "truth" else f"corrections of {title}"
+    methods = measure(scenes, labellers, names, title, measured)
     if not any(method.modalities() for method in methods):
         raise InputError(f"{options.data}: all ground-truth labels are ignored (255); give labelled data.")
 
     # Report
     print(comparison_table(methods).markdown())
-    measured = {name for method in methods for name, _ in method.modalities()}
-    for modality in sorted(measured):
+    for modality in sorted({name for method in methods for name, _ in method.modalities()}):
         print(f"\n{modality}\n{class_table(methods, names, modality).markdown()}")
-    save_results(options.out / "evaluation.json", methods, {"data": str(options.data)})
+    against = {} if options.against == "truth" else {"against": options.against}
+    save_results(result, methods, {"data": str(options.data)} | against)
     return 0
 
 
@@ -102,6 +118,22 @@ def _labelled_scenes(options: argparse.Namespace, names: Vocabulary) -> SceneCol
             f"{options.data}: has no ground truth, neither label images nor labelled clouds; give labelled data."
         )
     return scenes
+
+
+def _corrected_scenes(options: argparse.Namespace, names: Vocabulary, config: RunConfig) -> list[Scene]:
+    """Return the scenes of the data that the run folder corrects, with the corrections in place of ground truth."""
+    opened = open_data(options)
+    corrections, _ = find_corrections(options.out, opened.names, names)
+    if not corrections.by_scene:
+        raise InputError(
+            f"{options.out}: holds no corrections of a scene of {options.data}; make them with 'labelfree view "
+            f"{options.out}', or measure against the ground truth."
+        )
+    print(corrections.sentence())
+    scenes = (scene for scene in opened if scene.name in corrections.by_scene)
+    labelled = ((scene, corrections.labels(scene)) for scene in scenes)
+    size, pairing = config.labels.image_size, config.pairing
+    return [as_truth(scene, fixed, size, pairing) for scene, fixed in labelled if fixed is not None]
 
 
 def _has_truth(scene: Scene) -> bool:

@@ -71,6 +71,7 @@ VERBS = (
     ),
     Verb("segments", "labelfree.cli.segments", "segment clouds by geometry and SAM masks, without classes", True),
     Verb("predict", "labelfree.cli.predict", "label an image, a folder of images, a PLY cloud or a scene"),
+    Verb("view", "labelfree.cli.view", "look at a run in a browser, search it by words and correct its labels"),
     Verb(
         "table",
         "labelfree.cli.table",

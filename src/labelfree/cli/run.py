@@ -12,6 +12,7 @@ from pathlib import Path
 from labelfree.cli.arguments import add_inputs, cache_dir, reading_line, require_depth, require_points
 from labelfree.cli.out_folder import check_out
 from labelfree.cli.run_config import require_cotraining, run_config
+from labelfree.cli.run_data import add_corrections
 from labelfree.files.leftovers import remove_leftovers
 from labelfree.files.run_lock import rank, run_lock
 
@@ -27,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="training processes on this machine, one per GPU (default: 1, or those of torchrun or srun)",
     )
+    add_corrections(parser)
 
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:

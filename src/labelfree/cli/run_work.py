@@ -18,6 +18,7 @@ from labelfree.cli.arguments import (
 )
 from labelfree.cli.preflight import preflight, require_sound
 from labelfree.cli.run_config import facts, notices
+from labelfree.cli.run_data import DATA_FILE, given_corrections, given_run_data, write_run_data
 from labelfree.cli.terminal import say
 from labelfree.config.run_config import RunConfig
 from labelfree.data.checking.check import render_reports
@@ -29,6 +30,7 @@ from labelfree.evaluation.measure import measure
 from labelfree.evaluation.method_results import MethodResult
 from labelfree.files.outputs import OutputFolder
 from labelfree.files.run_lock import rank
+from labelfree.labelling.corrected import corrected
 from labelfree.labelling.labellers import Labeller, NetworkLabels, TeacherLabels
 from labelfree.results.curves import read_metrics
 from labelfree.results.export import claim_scenes, save_results
@@ -63,10 +65,13 @@ def carry_out(options: argparse.Namespace, config: RunConfig) -> int:
 
     # Open the run
     fabric = make_fabric(options.device, launch, config.train.precision)
-    this_run = open_run(scenes, names, config, options.out, fabric=fabric, cache=cache_dir(options))
+    fixed = given_corrections(options, scenes.names, names)
+    cache = cache_dir(options)
+    this_run = open_run(scenes, names, config, options.out, fabric=fabric, cache=cache, corrections=fixed)
     with together(fabric):
         if fabric.is_global_zero:
-            claim_scenes(OutputFolder(options.out), scenes.names, (*this_run.files(), *REPORTS))
+            claim_scenes(OutputFolder(options.out), scenes.names, (*this_run.files(), DATA_FILE, *REPORTS))
+            write_run_data(options.out, given_run_data(options))
     this_run.begin()
 
     # Label, train
@@ -97,7 +102,8 @@ def _deliver(
     delivery = choose(voted, own, scenes, names)
     steps = config.train.epochs * steps_per_epoch(len(scenes), config.train, this_run.fabric.world_size)
     doubts = short_training(steps, config.train.epochs)
-    shares = save_predictions(scenes, delivery.labeller, options.out, config.predict.unseen)
+    final = corrected(delivery.labeller, this_run.corrections)
+    shares = save_predictions(scenes, final, options.out, config.predict.unseen)
     if delivery.labeller is not own:
         shares += save_predictions(scenes, networks, this_run.networks_folder)
     labellers = (clip, voted, networks) if own is networks else (clip, voted, networks, own)
@@ -106,12 +112,10 @@ def _deliver(
 
     # Write results and report
     timings = tuple((name, after - start) for (name, start), (_, after) in itertools.pairwise(marks))
-    save_results(
-        options.out / "results.json",
-        methods,
-        {"seed": config.seed, "seconds": dict(timings), **delivery.to_dict(names)},
-    )
+    extra = {"seed": config.seed, "seconds": dict(timings), **delivery.to_dict(names)}
+    save_results(options.out / "results.json", methods, extra)
     real_work = real_work_command(given_data(options), layout_of(options.data, options.layout), options.out)
+    known = notices(config, teachers, real_work)
     content = ReportContent(
         title=f"labelfree: {options.data.stem}",
         summary=(
@@ -119,7 +123,7 @@ def _deliver(
             f"{sum(len(scene) for scene in scenes):,} points were labelled with {len(names)} classes. "
             "Training used no ground truth.",
         ),
-        notices=(*unmeasured, delivery.reason, *doubts, *notices(config, teachers, real_work)),
+        notices=(*unmeasured, delivery.reason, *doubts, *_corrections(this_run), *known),
         command=command_line(),
         vocabulary=names,
         methods=methods,
@@ -132,6 +136,12 @@ def _deliver(
     for sentence in (delivery.reason, *doubts):
         print(sentence)
     print(f"labelled clouds, images, networks and report.html are in {options.out}")
+
+
+def _corrections(this_run: Run) -> tuple[str, ...]:
+    """Return the notice about corrections, or nothing without any."""
+    told = this_run.corrections.sentence()
+    return (f"{told}: training took their labels as fixed, and the delivered clouds have them.",) if told else ()
 
 
 def _measured(

@@ -18,6 +18,7 @@ from labelfree.cli.arguments import (
 from labelfree.cli.out_folder import check_out
 from labelfree.cli.preflight import preflight, require_sound
 from labelfree.cli.run_config import run_config
+from labelfree.cli.run_data import DATA_FILE, add_corrections, given_corrections, given_run_data, write_run_data
 from labelfree.errors import InputError
 from labelfree.files.leftovers import remove_leftovers
 from labelfree.files.outputs import OutputFolder
@@ -42,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="training processes on this machine, one per GPU (default: 1, or those of torchrun or srun)",
     )
+    add_corrections(parser)
     parser.add_argument(
         "--resume", action="store_true", help="fail if --out holds no checkpoint; training resumes from one in any case"
     )
@@ -71,10 +73,12 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
 
         # Open the run
         fabric = make_fabric(options.device, launch, config.train.precision)
-        this_run = open_run(scenes, names, config, options.out, fabric=fabric, cache=cache_dir(options))
+        fixed, cache = given_corrections(options, scenes.names, names), cache_dir(options)
+        this_run = open_run(scenes, names, config, options.out, fabric=fabric, cache=cache, corrections=fixed)
         with together(fabric):
             if fabric.is_global_zero:
-                OutputFolder(options.out).claim(options.out / file for file in this_run.files())
+                OutputFolder(options.out).claim(options.out / file for file in (*this_run.files(), DATA_FILE))
+                write_run_data(options.out, given_run_data(options))
         this_run.begin()
 
         # Label and train

@@ -62,6 +62,11 @@ def require_same(folder: Path, identity: Identity, owner: Path) -> None:
     """
     earlier = _read(folder / IDENTITY)
     if earlier is not None and (changed := identity.differences(earlier)):
+        if all(phrase.startswith("corrections of ") for phrase in changed):
+            raise InputError(
+                f"{owner}: its corrections changed after it was trained ({changed[0]}); train again with another --out "
+                f"and --corrections {owner}."
+            )
         more = f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
         raise InputError(
             f"{owner}: holds a run of another configuration ({'; '.join(changed[:NAMED])}{more}); choose another "

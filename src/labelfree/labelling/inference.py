@@ -135,6 +135,15 @@ def point_cosines(net: Segmenter3D, scene: Scene) -> Tensor:  # [N, K] float32
     return text_cosines(features, net.text_embeddings)[voxels.inverse].cpu()
 
 
+@torch.inference_mode()
+def point_features_in_text_space(net: Segmenter3D, scene: Scene) -> tuple[Tensor, Tensor]:  # [V, E] float32, [N]
+    """Return the semantic head's feature of each voxel in CLIP's text space, and the voxel of each point."""
+    voxels = _whole_scene(net, scene)
+    with fast_autocast(voxels.features.device):
+        features = net.semantic_features(voxels).float()
+    return features.cpu(), voxels.inverse.cpu()
+
+
 def require_features(net: Segmenter3D, scene: Scene, where: str = "") -> None:
     """Raise an `InputError` about the scene, or the file `where`, if its points lack what the network reads."""
     reads, has = net.config.in_channels, point_features(scene).shape[1]

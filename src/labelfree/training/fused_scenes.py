@@ -11,14 +11,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from labelfree.config.training import AugmentConfig
+from labelfree.corrections.value import CorrectionSet
 from labelfree.labelling.openscene import fuse_scene
-from labelfree.method.openscene import voxel_directions
+from labelfree.method.openscene import FusedFeatures, voxel_directions
 from labelfree.nets.point_features import point_features
 from labelfree.nets.sparse.voxels import Voxels, voxelise
 from labelfree.scene import Scene
 from labelfree.teachers.teachers import Teachers
 from labelfree.training.augment import move_points
 from labelfree.training.prepared_scenes import PreparedScenes
+from labelfree.vocabulary import IGNORE_LABEL
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,17 +39,44 @@ class FusedScene:
 
 
 class FusedScenes(PreparedScenes[FusedScene]):
-    """The training scenes with fused features; features of frames are read from the teachers' cache."""
+    """The training scenes with fused features; features of frames are read from the teachers' cache.
 
-    def __init__(self, scenes: Sequence[Scene], teachers: Teachers, memory_gb: float = 4.0) -> None:
+    Corrected points have the text embedding of their class in place of a fused feature.
+    """
+
+    def __init__(
+        self,
+        scenes: Sequence[Scene],
+        teachers: Teachers,
+        memory_gb: float = 4.0,
+        corrections: CorrectionSet | None = None,
+    ) -> None:
         super().__init__(scenes, memory_gb)
         self.teachers = teachers
+        self.corrections = corrections or CorrectionSet()
 
     def build(self, scene: Scene) -> FusedScene:
         """Return one scene with its fused features."""
         fused = fuse_scene(scene, self.teachers)
+        fixed = self.corrections.labels(scene)
+        if fixed is not None:
+            fused = corrected_features(fused, torch.from_numpy(fixed), self.teachers.namer.text)
         points, features = scene.upright_points(), point_features(scene)
         return FusedScene(scene.name, points, features, fused.point.numpy(), fused.features.half().numpy())
+
+
+def corrected_features(
+    fused: FusedFeatures,
+    fixed: Tensor,  # [N] uint8 class of each point, 255 = not corrected
+    text: Tensor,  # [K, E] unit
+) -> FusedFeatures:
+    """Return fused features in which every corrected point, seen or not, has the text embedding of its class."""
+    kept = fixed[fused.point] == IGNORE_LABEL
+    corrected = torch.nonzero(fixed != IGNORE_LABEL)[:, 0]
+    point = torch.cat([fused.point[kept], corrected])
+    features = torch.cat([fused.features[kept], text[fixed[corrected].long()].to(fused.features.dtype)])
+    order = point.argsort()
+    return FusedFeatures(point[order], features[order])
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,8 +8,11 @@ from functools import cached_property, partial
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import get_worker_info
 
+from labelfree.corrections.pixels import corrected_pixels
+from labelfree.corrections.value import CorrectionSet
 from labelfree.data.digests import frame_key, points_digest
 from labelfree.data.pairs import pairs_by_depth
 from labelfree.errors import InputError
@@ -20,6 +23,7 @@ from labelfree.teachers.teachers import Teachers
 from labelfree.training.kept_frames import FORMAT, KeptFrames
 from labelfree.training.prepared_scenes import PreparedScenes
 from labelfree.training.samples import LabelledFrame, LabelledScene
+from labelfree.vocabulary import IGNORE_LABEL
 
 SPARE = 0.1
 """Share of the disk that frames leave free if nobody asked to keep them."""
@@ -29,15 +33,23 @@ class LabelledScenes(PreparedScenes[LabelledScene]):
     """The training scenes; each is labelled on first access. `epochs` is how often training reads each of them.
 
     `sweeps` is the number of earlier sweeps that are added to a scene, each a cloud of its own (`train.sweeps`).
+    Corrected points, and the pixels that see them, have the corrected label in every stage.
     """
 
     def __init__(
-        self, scenes: Sequence[Scene], teachers: Teachers, memory_gb: float = 4.0, epochs: int = 1, sweeps: int = 0
+        self,
+        scenes: Sequence[Scene],
+        teachers: Teachers,
+        memory_gb: float = 4.0,
+        epochs: int = 1,
+        sweeps: int = 0,
+        corrections: CorrectionSet | None = None,
     ) -> None:
         super().__init__(scenes, memory_gb)
         self.teachers = teachers
         self.epochs = epochs
         self.sweeps = sweeps
+        self.corrections = corrections or CorrectionSet()
 
     @cached_property
     def kept_frames(self) -> KeptFrames | None:
@@ -57,6 +69,9 @@ class LabelledScenes(PreparedScenes[LabelledScene]):
         clouds = with_sweeps(scene, self.sweeps) if self.sweeps else (scene,)
         digest = " ".join(points_digest(cloud.points_world) for cloud in clouds) if self.keeps_frames() else ""
         frames = tuple(self.frame(clouds, frame, digest) for frame in scene.frames)
+        fixed = self.corrections.labels(scene)
+        if fixed is not None:
+            frames = tuple(with_corrections(frame, fixed) for frame in frames)
         whole = joined(clouds) if self.sweeps else scene
         sizes = tuple(len(cloud) for cloud in clouds) if self.sweeps else ()
         return LabelledScene(scene.name, whole.upright_points(), stored_features(whole), frames, sizes)
@@ -86,6 +101,18 @@ class LabelledScenes(PreparedScenes[LabelledScene]):
             pair_column=pairs.column.numpy().astype(np.int32),
             target=None,
         )
+
+
+def with_corrections(
+    frame: LabelledFrame,
+    fixed: NDArray[np.uint8],  # [N] class of each point of the scene, 255 = not corrected
+) -> LabelledFrame:
+    """Return a frame in which the pixels that see a corrected point have its label; points of sweeps have none."""
+    own = frame.pair_point < len(fixed)
+    seen = (frame.pair_point[own], frame.pair_row[own], frame.pair_column[own])
+    corrected = corrected_pixels(fixed, *seen, (frame.labels.shape[0], frame.labels.shape[1]))
+    where = corrected != IGNORE_LABEL
+    return replace(frame, labels=np.where(where, corrected, frame.labels), fixed=where)
 
 
 def with_sweeps(scene: Scene, count: int) -> tuple[Scene, ...]:

@@ -37,10 +37,12 @@ class LabelledFrame:
     pair_row: NDArray[np.int32]  # [P]
     pair_column: NDArray[np.int32]  # [P]
     target: NDArray[np.float16] | None  # [D, h, w] phi_f of the latent target, covering the whole image
+    fixed: NDArray[np.bool_] | None = None  # [H, W] pixels whose label was corrected by hand; None without corrections
 
     def nbytes(self) -> int:
         """Return the size in memory in bytes."""
-        arrays = (self.image, self.labels, self.mask_ids, self.pair_point, self.pair_row, self.pair_column, self.target)
+        pairs = (self.pair_point, self.pair_row, self.pair_column)
+        arrays = (self.image, self.labels, self.mask_ids, *pairs, self.target, self.fixed)
         return sum(array.nbytes for array in arrays if array is not None)
 
 
@@ -77,6 +79,7 @@ class View:
     source_row: NDArray[np.int32]  # [P] pixel in the frame before augmentation, where the latent target is sampled
     source_column: NDArray[np.int32]  # [P]
     target: NDArray[np.float16] | None  # [D, h, w] of the whole frame
+    fixed: NDArray[np.bool_] | None = None  # [H, W]
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +130,7 @@ class Batch:
     pair_voxel: Tensor  # [P] int64
     pair_scene: Tensor  # [P] int64
     targets: LatentTargets
+    fixed: Tensor | None = None  # [B, H, W] bool, pixels corrected by hand: every source has their label
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +153,7 @@ class PackedBatch:
     points_of: tuple[int, ...]  # number of points of each cloud: of each sample, or of each of its sweeps
     pairs_of: tuple[int, ...]  # number of pairs of each image
     voxel_m: float
+    fixed: Tensor | None = None  # [B, H, W] bool
 
     def nbytes(self) -> int:
         """Return the bytes that are copied to the device."""
@@ -186,6 +191,7 @@ class PackedBatch:
             pair_voxel=voxels.inverse.index_select(0, self.pair_point),
             pair_scene=image_scene[pair_image],
             targets=LatentTargets(tuple(maps), self.pairs_of, self.source_row, self.source_column, (height, width)),
+            fixed=self.fixed,
         )
 
     def _owners(self, counts: tuple[int, ...]) -> Tensor:  # [sum(counts)] int64
@@ -232,6 +238,7 @@ def draw_view(frame: LabelledFrame, augment: AugmentConfig, random: np.random.Ge
         source_row=rows,
         source_column=columns,
         target=frame.target,
+        fixed=None if frame.fixed is None else crop.map(frame.fixed),
     )
 
 
@@ -266,7 +273,15 @@ def pack(samples: Sequence[Sample], voxel_m: float) -> PackedBatch:
         points_of=tuple(size for sample in samples for size in sample.clouds or (len(sample.points),)),
         pairs_of=tuple(len(view.pair_point) for view in views),
         voxel_m=voxel_m,
+        fixed=_fixed(views),
     )
+
+
+def _fixed(views: Sequence[View]) -> Tensor | None:  # [B, H, W] bool
+    if all(view.fixed is None for view in views):
+        return None
+    maps = (np.zeros(view.labels.shape, np.bool_) if view.fixed is None else view.fixed for view in views)
+    return torch.from_numpy(np.stack(list(maps)))
 
 
 def _joined(parts: Iterable[NDArray[Any]], dtype: type[np.generic]) -> Tensor:

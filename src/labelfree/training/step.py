@@ -81,7 +81,18 @@ def step_labels(
         return source_labels(batch, logits, modality, config, source, pick)
 
     pools = {"2d": config.pool_2d, "3d": config.pool_3d}
-    return {each: switch_labels(pools[each], drawn[each], partial(labels_of, each)) for each in logits}
+    return {
+        each: _with_fixed(batch, each, switch_labels(pools[each], drawn[each], partial(labels_of, each)))
+        for each in logits
+    }
+
+
+def _with_fixed(batch: Batch, modality: Modality, labels: Tensor) -> Tensor:  # [B, H, W] or [P]
+    """Return labels of any source with those that were corrected by hand in their places."""
+    if batch.fixed is None:
+        return labels
+    fixed = batch.fixed if modality == "2d" else batch.pairs.gather(batch.fixed)
+    return torch.where(fixed, _clip_labels(batch, modality), labels)
 
 
 def _drawn_sources(batch: Batch, modality: Modality, config: SwitchConfig, generator: torch.Generator) -> Tensor:

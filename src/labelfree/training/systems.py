@@ -56,7 +56,10 @@ def cotrain_run(run: Run, labelled: bool = False) -> tuple[Segmenter2D, Segmente
     config, teachers = run.config, run.teachers
     _share_labelling(run, labelled)
     networks = new_networks(config, teachers.vocabulary, teachers.namer.text, run.scenes[0])
-    scenes = LabelledScenes(run.scenes, teachers, config.memory_gb, config.train.epochs, config.train.sweeps)
+    train_config = config.train
+    scenes = LabelledScenes(
+        run.scenes, teachers, config.memory_gb, train_config.epochs, train_config.sweeps, run.corrections
+    )
     train(run.fabric, networks, scenes, training_plan(run), run.training_folder, run.identity.digest())
     if run.fabric.is_global_zero:
         for modality in config.train.modalities:
@@ -83,7 +86,7 @@ def distil_openscene(run: Run, labelled: bool = False) -> Segmenter3D:
     config, teachers = run.config, run.teachers
     _share_labelling(run, labelled)
     net_3d = new_networks(config, teachers.vocabulary, teachers.namer.text, run.scenes[0]).net_3d
-    scenes = FusedScenes(run.scenes, teachers, config.memory_gb)
+    scenes = FusedScenes(run.scenes, teachers, config.memory_gb, run.corrections)
     distil(run.fabric, net_3d, scenes, training_plan(run), run.training_folder, run.identity.digest())
     if run.fabric.is_global_zero:
         net_3d.save_pretrained(run.networks_folder / "3d")
