@@ -33,6 +33,10 @@ class Prediction:
     not come from images."""
     kept: NDArray[np.bool_] | None = None
     """[M] mask of the M points of the cloud's file that selects these N; None if all were kept."""
+    segments: NDArray[np.int32] | None = None
+    """[N] segment of each point, -1 = none."""
+    support: NDArray[np.int32] | None = None
+    """[N] number of images that gave the point its label."""
 
     def __post_init__(self) -> None:
         labels = np.asarray(self.labels)
@@ -58,6 +62,12 @@ class Prediction:
                     f"Prediction '{self.name}': seen {seen.shape} must be shaped like labels {labels.shape}."
                 )
             object.__setattr__(self, "seen", seen)
+        for column in ("segments", "support"):
+            if (values := getattr(self, column)) is not None:
+                if labels.ndim != 1 or np.shape(values) != labels.shape:
+                    what = f"{column} {np.shape(values)}"
+                    raise InputError(f"Prediction '{self.name}': {what} must be shaped like labels {labels.shape}.")
+                object.__setattr__(self, column, np.asarray(values, dtype=np.int32))
         if self.kept is not None and (labels.ndim != 1 or int(np.asarray(self.kept).sum()) != len(labels)):
             raise InputError(f"Prediction '{self.name}': kept must be true for as many points as there are labels.")
         if self.points_world is not None:
@@ -91,6 +101,8 @@ class Prediction:
             scores=None if self.scores is None else _spread(self.scores, self.kept, 0.0),
             points_world=None if self.points_world is None else _spread(self.points_world, self.kept, np.nan),
             seen=None if self.seen is None else _spread(self.seen, self.kept, False),
+            segments=None if self.segments is None else _spread(self.segments, self.kept, -1),
+            support=None if self.support is None else _spread(self.support, self.kept, 0),
             kept=None,
         )
 

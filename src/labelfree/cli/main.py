@@ -69,7 +69,7 @@ VERBS = (
         True,
     ),
     Verb("segments", "labelfree.cli.segments", "segment clouds by geometry and SAM masks, without classes", True),
-    Verb("predict", "labelfree.cli.predict", "label an image, a folder of images, a PLY cloud or a scene"),
+    Verb("predict", "labelfree.cli.predict", "label an image, a folder of images, a point cloud or a scene"),
     Verb(
         "table",
         "labelfree.cli.table",
