@@ -71,6 +71,11 @@ VERBS = (
     Verb("segments", "labelfree.cli.segments", "segment clouds by geometry and SAM masks, without classes", True),
     Verb("predict", "labelfree.cli.predict", "label an image, a folder of images, a point cloud or a scene"),
     Verb(
+        "export",
+        "labelfree.cli.export",
+        "write a run's labels for other programs: COCO, CVAT, Label Studio, LAS, LAZ, PCD, PLY",
+    ),
+    Verb(
         "table",
         "labelfree.cli.table",
         "measure the paper's Table 1 or 2, or initial weights (3), over several seeds; repeat the command to resume",

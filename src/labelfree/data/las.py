@@ -50,7 +50,7 @@ def read_las(path: str | Path, labels: bool = True) -> PointCloud:
     Raises an `InputError` if laspy is missing, or if the file is missing, truncated or not a LAS.
     """
     path = Path(path)
-    laspy = _laspy()
+    laspy = require_laspy()
     with open_file(path, "check the path of the point cloud") as file:
         facts = check_las(path, file)
         file.seek(0)
@@ -78,7 +78,7 @@ def write_las(path: str | Path, cloud: PointCloud, names: Sequence[str] = (), li
     `like` is a LAS or LAZ file with the same points, whose coordinates, coordinate system and other dimensions are
     kept.
     """
-    path, laspy = Path(path), _laspy()
+    path, laspy = Path(path), require_laspy()
     if cloud.labels is not None and len(names) > MOST_CLASSES:
         raise InputError(f"{path}: LAS has {MOST_CLASSES} user-defined classes, not {len(names)}; write PLY or PCD.")
     finite = np.isfinite(cloud.points).all(axis=1)
@@ -101,7 +101,8 @@ def write_las(path: str | Path, cloud: PointCloud, names: Sequence[str] = (), li
     return int(len(finite) - finite.sum())
 
 
-def _laspy() -> ModuleType:
+def require_laspy() -> ModuleType:
+    """Return laspy. Raises an `InputError` with the install command if it or lazrs is missing."""
     try:
         import_module("lazrs")
         return import_module("laspy")
