@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from labelfree.data.las_header import AGAIN, LasFacts, check_las
 from labelfree.data.point_cloud import COLOURS, PointCloud, cloud_of_columns, short
-from labelfree.errors import InputError
+from labelfree.errors import DataWarning, InputError
 from labelfree.files.atomic import atomic_file
 from labelfree.files.documents import open_file
 from labelfree.vocabulary import IGNORE_LABEL
@@ -28,6 +29,8 @@ LONGEST_NAME = 15
 """Bytes of a class name in the lookup table of a LAS file."""
 SCALES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Metres per stored step, the finest first that 32 bits allow for the extent of the cloud."""
+EXACT_ENOUGH = 1e-3
+"""Largest step in metres that needs no warning."""
 RESULTS = ("label", "score", "seen", "segment", "support")
 """Extra dimensions, with the names of the properties of PLY files."""
 PIECE_BYTES = 1 << 26
@@ -74,7 +77,7 @@ def write_las(path: str | Path, cloud: PointCloud, names: Sequence[str] = (), li
 
     Label L has classification 64 + L, whose names are in the lookup table, and 255 has 1 (unclassified). Labels,
     scores, segments, seen and support are extra dimensions. Coordinates are stored in steps of 0.1 mm, or coarser ones
-    beyond an extent of 400 km. Points that are not finite are left out, because LAS cannot store them.
+    beyond an extent of 400 km, with a DataWarning from 1 cm on. Points that are not finite are left out, because LAS cannot store them.
     `like` is a LAS or LAZ file with the same points, whose coordinates, coordinate system and other dimensions are
     kept.
     """
@@ -86,7 +89,7 @@ def write_las(path: str | Path, cloud: PointCloud, names: Sequence[str] = (), li
         las = _source(laspy, Path(like), len(finite))
         finite = np.ones_like(finite)
     else:
-        las = _new(laspy, cloud, finite)
+        las = _new(laspy, cloud, finite, path)
     _add_results(laspy, las, cloud, finite)
     if names:
         las.header.vlrs.extract("ClassificationLookupVlr")
@@ -146,7 +149,7 @@ def _columns(laspy: ModuleType, file: Any, facts: LasFacts, labels: bool) -> dic
     return {name: np.concatenate(parts) for name, parts in pieces.items()} or {"x": np.zeros(0)}
 
 
-def _new(laspy: ModuleType, cloud: PointCloud, finite: NDArray[np.bool_]) -> Any:
+def _new(laspy: ModuleType, cloud: PointCloud, finite: NDArray[np.bool_], path: Path) -> Any:
     """Return a new LAS of the finite points, with their colours and intensity."""
     points = cloud.points[finite].astype(np.float64)
     low, high = points.min(axis=0), points.max(axis=0)
@@ -155,7 +158,14 @@ def _new(laspy: ModuleType, cloud: PointCloud, finite: NDArray[np.bool_]) -> Any
     reach = float(np.abs(points - header.offsets).max())
     scale = next((scale for scale in SCALES if reach / scale < np.iinfo(np.int32).max), None)
     if scale is None:
-        raise InputError(f"Points up to {reach:g} m from the middle cannot be stored in LAS; remove stray points.")
+        raise InputError(f"{path}: LAS cannot store points up to {reach:g} m from their middle; remove stray points.")
+    if scale > EXACT_ENOUGH:
+        warnings.warn(
+            f"{path}: points lie up to {reach / 1000:,.0f} km from their middle, so LAS stores them in steps of "
+            f"{scale:g} m; remove stray points",
+            DataWarning,
+            stacklevel=3,
+        )
     header.scales = np.full(3, scale)
     las = laspy.LasData(header)
     las.x, las.y, las.z = points.T
