@@ -3,6 +3,7 @@ from __future__ import annotations
 import struct
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ NAMES = [f"class {label}" for label in range(5)]
 
 def cloud(count: int = 300, **changed: object) -> PointCloud:
     random = np.random.default_rng(0)
-    columns = {
+    columns: dict[str, Any] = {
         "points": random.uniform(0, 300, (count, 3)) + UTM,
         "colours": random.integers(0, 256, (count, 3), dtype=np.uint8),
         "labels": np.where(random.random(count) < 0.1, 255, random.integers(0, 5, count)).astype(np.uint8),
@@ -29,7 +30,7 @@ def cloud(count: int = 300, **changed: object) -> PointCloud:
         "segments": random.integers(-1, 9, count, dtype=np.int32),
         "support": random.integers(0, 9, count, dtype=np.int32),
     }
-    return PointCloud(**(columns | changed))  # type: ignore[arg-type]
+    return PointCloud(**(columns | changed))
 
 
 @pytest.mark.parametrize("suffix", [".las", ".laz"])
@@ -49,6 +50,7 @@ def test_round_trip(tmp_path: Path, suffix: str) -> None:
 def test_laspy_reads_classification_names_and_dimensions(tmp_path: Path) -> None:
     given = cloud()
     write_las(tmp_path / "c.laz", given, NAMES)
+    assert given.labels is not None
     las = laspy.read(tmp_path / "c.laz")
     np.testing.assert_allclose(las.xyz, given.points, atol=1e-4)
     np.testing.assert_array_equal(las.classification, [1 if v == 255 else 64 + v for v in given.labels.tolist()])
@@ -214,7 +216,7 @@ def test_damaged_files_are_one_sentence_or_a_cloud(
     path = tmp_path / f"damaged{suffix}"
     write_las(path, cloud(60), NAMES)
     content, said = path.read_bytes(), list[str]()
-    for _ in range(80):
+    for _ in range(50):
         data = bytearray(content)
         for _ in range(int(random.integers(1, 4))):
             data[int(random.integers(len(data)))] = int(random.integers(256))
@@ -226,3 +228,30 @@ def test_damaged_files_are_one_sentence_or_a_cloud(
     assert said
     assert all(text.startswith(str(path)) and text.isprintable() for text in said)
     assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("form", range(11))
+def test_every_point_format_with_several_chunks_and_extra_bytes(tmp_path: Path, form: int) -> None:
+    las = laspy.create(point_format=form, file_version="1.4")
+    las.add_extra_dim(laspy.ExtraBytesParams("label", np.uint8))
+    las.add_extra_dim(laspy.ExtraBytesParams("height", np.float64))
+    las.x = las.y = las.z = np.arange(60_000) / 100
+    las["label"] = np.arange(60_000) % 9
+    las.write(tmp_path / "c.laz")
+    found = read_las(tmp_path / "c.laz")
+    np.testing.assert_allclose(found.points[:, 2], np.arange(60_000) / 100, atol=1e-9)
+    np.testing.assert_array_equal(found.labels, np.arange(60_000) % 9)
+
+
+def test_absurd_layers_and_parts_are_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "bad.laz"
+    write_las(path, cloud(), NAMES)
+    content = path.read_bytes()
+    start, record_bytes = struct.unpack_from("<I", content, 96)[0], struct.unpack_from("<H", content, 105)[0]
+    path.write_bytes(changed(content, start + 8 + record_bytes + 4, "<I", 4_000_000_000))
+    with pytest.raises(InputError, match=r"states layers of 4,000,\d+,\d+ bytes"):
+        read_las(path)
+    place = content.index(b"laszip encoded") - 2 + 54 + 34
+    path.write_bytes(changed(content, place + 2, "<H", 60_000))
+    with pytest.raises(InputError, match="states another format than 7"):
+        read_las(path)

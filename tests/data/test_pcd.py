@@ -94,7 +94,7 @@ def test_organised_clouds_padding_and_windows_line_ends(tmp_path: Path) -> None:
 @pytest.mark.parametrize("real", [np.float32, np.float64])
 def test_round_trip(tmp_path: Path, real: type) -> None:
     random = np.random.default_rng(1)
-    points = (random.uniform(0, 300, (500, 3)) + (UTM if real is np.float64 else 0)).astype(real)
+    points: NDArray[Any] = (random.uniform(0, 300, (500, 3)) + (UTM if real is np.float64 else 0)).astype(real)
     points[3] = np.nan
     cloud = PointCloud(
         points,

@@ -18,6 +18,7 @@ from labelfree.results.formats import coco, coco_panoptic, cvat, label_studio
 from labelfree.results.formats.pictures import LabelledPicture, Masks
 from labelfree.results.formats.points import save_points
 from labelfree.results.stored import (
+    NamedPicture,
     StoredPicture,
     default_name,
     labelled_pictures,
@@ -100,9 +101,7 @@ def _require_picture_options(options: argparse.Namespace) -> None:
         )
 
 
-def _frames(
-    options: argparse.Namespace, found: Sequence[StoredPicture]
-) -> list[tuple[StoredPicture, str, tuple[int, int]]]:
+def _frames(options: argparse.Namespace, found: Sequence[StoredPicture]) -> list[NamedPicture]:
     """Return the label maps with the names and sizes of the images in DATA."""
     options.cache = options.run.parent / "cache"  # of clouds that the run has fused
     scenes = open_data(options, options.data)

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from labelfree.data.las_header import AGAIN, LasFacts, check_las
+from labelfree.data.las_header import AGAIN, LasFacts, check_las, check_layers
 from labelfree.data.point_cloud import COLOURS, PointCloud, cloud_of_columns, short
 from labelfree.errors import DataWarning, InputError
 from labelfree.files.atomic import atomic_file
@@ -55,8 +55,7 @@ def read_las(path: str | Path, labels: bool = True) -> PointCloud:
     path = Path(path)
     laspy = require_laspy()
     with open_file(path, "check the path of the point cloud") as file:
-        facts = check_las(path, file)
-        file.seek(0)
+        facts = _checked(path, file, laspy)
         with _decoding(path, laspy):
             columns = _columns(laspy, file, facts, labels)
     found = len(columns["x"])
@@ -77,9 +76,9 @@ def write_las(path: str | Path, cloud: PointCloud, names: Sequence[str] = (), li
 
     Label L has classification 64 + L, whose names are in the lookup table, and 255 has 1 (unclassified). Labels,
     scores, segments, seen and support are extra dimensions. Coordinates are stored in steps of 0.1 mm, or coarser ones
-    beyond an extent of 400 km, with a DataWarning from 1 cm on. Points that are not finite are left out, because LAS cannot store them.
-    `like` is a LAS or LAZ file with the same points, whose coordinates, coordinate system and other dimensions are
-    kept.
+    beyond an extent of 400 km, with a DataWarning from 1 cm on. Points that are not finite are left out, because LAS
+    cannot store them. `like` is a LAS or LAZ file with the same points, whose coordinates, coordinate system and other
+    dimensions are kept.
     """
     path, laspy = Path(path), require_laspy()
     if cloud.labels is not None and len(names) > MOST_CLASSES:
@@ -114,6 +113,19 @@ def require_laspy() -> ModuleType:
             f"LAS and LAZ files need laspy and lazrs, and {error.name or 'laspy'} is missing: install them with "
             "pip install 'labelfree[points]'."
         ) from error
+
+
+def _checked(path: Path, file: BinaryIO, laspy: ModuleType) -> LasFacts:
+    """Check the header and, in a LAZ file, the chunks; return the facts, with the file at its beginning."""
+    facts = check_las(path, file)
+    if facts.packing is not None:
+        lazrs = import_module("lazrs")
+        with _decoding(path, laspy):
+            file.seek(facts.start)
+            chunks = [size for _, size in lazrs.read_chunk_table(file, lazrs.LazVlr(facts.packing))]
+        check_layers(path, file, facts, chunks)
+    file.seek(0)
+    return facts
 
 
 @contextmanager
@@ -179,8 +191,7 @@ def _new(laspy: ModuleType, cloud: PointCloud, finite: NDArray[np.bool_], path: 
 def _source(laspy: ModuleType, path: Path, count: int) -> Any:
     """Return the LAS of a file in a format whose classification has 8 bits, without results of earlier commands."""
     with open_file(path) as file:
-        check_las(path, file)
-        file.seek(0)
+        _checked(path, file, laspy)
         with _decoding(path, laspy):
             las = laspy.read(file, closefd=False, laz_backend=laspy.LazBackend.Lazrs)
             old = las.header.point_format.id

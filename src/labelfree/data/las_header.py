@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -20,6 +21,12 @@ _VLR, _EVLR = 54, 60
 _COMPRESSED = 0x80
 MOST_PER_BYTE = 1000
 """Points per compressed byte: equal points in chunks of the usual 50,000 reach 700."""
+_PACKING = 34
+"""Bytes of the record about packed points before its list of parts."""
+_PARTS = {6: (10,), 7: (10, 11), 8: (10, 12), 9: (10, 13), 10: (10, 12, 13)}
+"""Parts of the point formats whose parts are packed in layers, without extra bytes."""
+_LAYERS = {10: 9, 11: 1, 12: 2, 13: 1}
+_EXTRA_PART = 14
 _LONG_COUNTS = 4
 """Minor version from which the number of points has 64 bits and extended records exist."""
 AGAIN = "copy or export the cloud again"
@@ -30,8 +37,13 @@ class LasFacts:
     """The parts of a header that the size of the file can confirm."""
 
     count: int
+    form: int
+    """Format of the points, 0 to 10."""
     record_bytes: int
-    compressed: bool
+    start: int
+    """Place of the first point, or of a LAZ file's pointer to its table of chunks."""
+    packing: bytes | None
+    """The record that tells how LAZ points are packed; None if they are not."""
 
 
 def check_las(path: Path, file: BinaryIO) -> LasFacts:
@@ -58,27 +70,65 @@ def check_las(path: Path, file: BinaryIO) -> LasFacts:
     if minor == _LONG_COUNTS:
         more_at, more, count = struct.unpack_from("<QIQ", head, 235)
         _check_records(path, file, more_at, more, _EVLR, size)
-    _check_records(path, file, head_bytes, records, _VLR, start)
+    packing = _check_records(path, file, head_bytes, records, _VLR, start)
     if count == 0:
         raise InputError(f"{path}: the point cloud has 0 points; export it again with its points.")
     if not compressed and (found := (size - start) // record_bytes) < count:
         raise cut_off(path, "point", found, count)
-    if compressed:
-        _check_chunks(path, file, start, size, count)
-    return LasFacts(count, record_bytes, compressed)
+    if not compressed:
+        return LasFacts(count, form, record_bytes, start, None)
+    if packing is None:
+        raise InputError(f"{path}: the LAZ header does not tell how its points are packed; {AGAIN}.")
+    _check_packing(path, packing, form, record_bytes)
+    _check_chunks(path, file, start, size, count)
+    return LasFacts(count, form, record_bytes, start, packing)
 
 
-def _check_records(path: Path, file: BinaryIO, place: int, count: int, head_bytes: int, end: int) -> None:
-    """Walk over the variable length records: they must end before `end`."""
-    length_kind, length_at = ("<H", 20) if head_bytes == _VLR else ("<Q", 20)
+def _check_records(path: Path, file: BinaryIO, place: int, count: int, head_bytes: int, end: int) -> bytes | None:
+    """Walk over the variable length records, which must end before `end`; return the one about the packing."""
+    length_kind, packing = "<H" if head_bytes == _VLR else "<Q", None
     for number in range(count):
         file.seek(min(place, end))
         head = file.read(head_bytes)
         if place + head_bytes > end or len(head) < head_bytes:
             raise InputError(f"{path}: is cut off in record {number + 1} of {count} of its header; {AGAIN}.")
-        place += head_bytes + int(struct.unpack_from(length_kind, head, length_at)[0])
+        length = int(struct.unpack_from(length_kind, head, 20)[0])
+        if head[2:18].split(b"\0")[0] == b"laszip encoded" and place + head_bytes + length <= end:
+            packing = file.read(length)
+        place += head_bytes + length
     if count and place > end:
         raise InputError(f"{path}: record {count} of its header ends after the file or its header; {AGAIN}.")
+    return packing
+
+
+def _check_packing(path: Path, packing: bytes, form: int, record_bytes: int) -> None:
+    """Check that the packed parts of a point give its record."""
+    count = struct.unpack_from("<H", packing.ljust(_PACKING, b"\0"), _PACKING - 2)[0]
+    if len(packing) < _PACKING + 6 * count:
+        raise InputError(f"{path}: the record about its packed points is cut off; {AGAIN}.")
+    items = [struct.unpack_from("<HHH", packing, _PACKING + 6 * number) for number in range(count)]
+    parts = tuple(kind for kind, _, _ in items if kind != _EXTRA_PART)
+    layered = form in _PARTS
+    if sum(size for _, size, _ in items) != record_bytes or (layered and parts != _PARTS[form]):
+        raise InputError(f"{path}: the record about its packed points states another format than {form}; {AGAIN}.")
+
+
+def check_layers(path: Path, file: BinaryIO, facts: LasFacts, chunks: Sequence[int]) -> None:
+    """Check the sizes of the layers in the chunks (of given bytes) of a LAZ file, where its points have layers.
+
+    A chunk begins with its first point, the number of points and the size of each layer.
+    """
+    if facts.form not in _PARTS:
+        return
+    layers = sum(_LAYERS[part] for part in _PARTS[facts.form]) + facts.record_bytes - LEAST_RECORD[facts.form]
+    head = facts.record_bytes + 4
+    place = facts.start + 8
+    for size in chunks:
+        file.seek(place + head)
+        sizes = struct.unpack(f"<{layers}I", file.read(4 * layers).ljust(4 * layers, b"\0"))
+        if head + 4 * layers + sum(sizes) > size:
+            raise InputError(f"{path}: a chunk of {size:,} bytes states layers of {sum(sizes):,} bytes; {AGAIN}.")
+        place += size
 
 
 def _check_chunks(path: Path, file: BinaryIO, start: int, size: int, count: int) -> None:

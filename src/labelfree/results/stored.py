@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +49,10 @@ class StoredPicture:
                 f"{list(labels.shape)}); remove it or write the predictions again."
             )
         return _checked(self.path, labels, self.vocabulary, self.name)
+
+
+NamedPicture = tuple[StoredPicture, str, tuple[int, int] | None]
+"""A label map, the name of its image, and the (height, width) of the image if it is known."""
 
 
 @dataclass(frozen=True)
@@ -132,11 +137,11 @@ def one_vocabulary(folder: Path, found: Sequence[StoredPicture] | Sequence[Store
 
 
 def labelled_pictures(
-    found: Sequence[StoredPicture], frames: Sequence[tuple[StoredPicture, str, tuple[int, int]]] | None, prefix: str
+    found: Sequence[StoredPicture], frames: Sequence[NamedPicture] | None, prefix: str
 ) -> Iterator[LabelledPicture]:
     """Yield the labels of images: at the size and with the name of the original image if `frames` tells them."""
-    named = frames or [(picture, default_name(picture), None) for picture in found]
-    for picture, name, size in named:
+    plain: list[NamedPicture] = [(picture, default_name(picture), None) for picture in found]
+    for picture, name, size in plain if frames is None else frames:
         prediction = picture.load()
         yield LabelledPicture(prefix + name, prediction if size is None else at_size(prediction, size))
 
@@ -146,15 +151,13 @@ def default_name(picture: StoredPicture) -> str:
     return f"{picture.scene}/{picture.name}.png" if picture.scene else f"{picture.name}.png"
 
 
-def of_frames(
-    found: Sequence[StoredPicture], scenes: Sequence[Scene], root: Path, data: Path
-) -> list[tuple[StoredPicture, str, tuple[int, int]]]:
+def of_frames(found: Sequence[StoredPicture], scenes: Sequence[Scene], root: Path, data: Path) -> list[NamedPicture]:
     """Return each label map with the image file relative to `root` and its (height, width).
 
     Label maps without a scene belong to any image of that name. Raises an `InputError` if an image is missing.
     """
     wanted = {(picture.scene, picture.name): picture for picture in found}
-    matched: dict[tuple[str, str], tuple[StoredPicture, str, tuple[int, int]]] = {}
+    matched: dict[tuple[str, str], NamedPicture] = {}
     for scene in scenes:
         for frame in scene.frames:
             name, size = _original(frame, scene.name, root)
@@ -215,7 +218,7 @@ def _clouds(folder: Path) -> list[StoredCloud]:
     return [StoredCloud(path, vocabulary) for path in found if path is not None]
 
 
-def _checked(path: Path, labels: NDArray[np.generic], vocabulary: Vocabulary, name: str) -> Prediction:
+def _checked(path: Path, labels: NDArray[Any], vocabulary: Vocabulary, name: str) -> Prediction:
     wrong = (labels >= len(vocabulary)) & (labels != vocabulary.ignore)
     if labels.dtype != np.uint8 or wrong.any():
         value = labels[wrong][0] if wrong.any() else labels.dtype
