@@ -115,7 +115,7 @@ def test_sizes_are_each_worlds_own_unless_given(told: list[tuple[str, str, int]]
             table.add_arguments(parsed)
             options = parsed.parse_args(["1", *given])
             seen.append(table._data(options, world, tmp_path, tmp_path).identity)
-    assert "train_rooms=96, train_views=4, held_out_rooms=20, held_out_views=4" in seen[0]
+    assert "train_rooms=48, train_views=4, held_out_rooms=20, held_out_views=4" in seen[0]
     assert "train_drives=48, train_key_frames=2, held_out_drives=24" in seen[1]
     assert "train_rooms=3, train_views=1, held_out_rooms=2, held_out_views=1" in seen[2]
     assert "train_drives=3, train_key_frames=1, held_out_drives=2" in seen[3]

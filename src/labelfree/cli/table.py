@@ -104,9 +104,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", default=None, help="split of --data (default: all scenes)")
     parser.add_argument("--held-out-split", default=None, help="split of --held-out (default: all scenes)")
     parser.add_argument("--classes", default=None, help="comma-separated names, preset or vocabulary file, with --data")
-    parser.add_argument(
-        "--rooms", type=int, default=None, help="training rooms (default: 96) or drives (48) of the lab"
-    )
+    parser.add_argument("--rooms", type=int, default=None, help="training rooms, or drives, of the lab (default: 48)")
     parser.add_argument(
         "--held-out-rooms", type=int, default=None, help="held-out rooms (default: 20) or drives (24) of the lab"
     )

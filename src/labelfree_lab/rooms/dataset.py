@@ -30,7 +30,7 @@ HELD_OUT_OFFSET = 500
 class LabSize:
     """The number of rooms and views of world `rooms`."""
 
-    train_rooms: int = 96
+    train_rooms: int = 48
     """Training rooms; networks are trained on them without labels."""
     train_views: int = 4
     """Images of each training room."""

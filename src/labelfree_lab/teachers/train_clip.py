@@ -21,8 +21,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from labelfree.errors import InputError
 from labelfree.runtime.precision import fast_autocast
 from labelfree.vocabulary import Vocabulary
+from labelfree.weights.stored import read_weights
 from labelfree_lab.teachers.activation_maps import Album, fill_album, map_loss
 from labelfree_lab.teachers.captions import ROOMS, Wording, build_tokenizer, draw_names, statements_hold, write_caption
 from labelfree_lab.teachers.clip_probe import TABLE, probe_scores, retrieval_at_1
@@ -177,6 +179,15 @@ def look(model: CLIPModel, course: Course, done: int, batches: int = 4) -> dict[
     return {"step": done, "retrieval_at_1": 100 * found, **scores}
 
 
+def start_from(model: CLIPModel, folder: Path) -> None:
+    """Load the weights of another tiny CLIP. Raises an `InputError` if the folder holds another network."""
+    weights = {name: value.float() for name, value in read_weights(folder).items()}
+    own = {name: value.shape for name, value in model.named_parameters()}
+    if {name: value.shape for name, value in weights.items() if name in own} != own:
+        raise InputError(f"{folder}: not a tiny CLIP of the same words; start without it.")
+    model.load_state_dict(weights, strict=False)  # without position ids, which are constants
+
+
 def new_optimiser(model: CLIPModel, settings: Settings) -> torch.optim.Optimizer:
     """Return AdamW without weight decay on vectors and scalars."""
     matrices = [weight for weight in model.parameters() if weight.ndim >= 2]
@@ -207,6 +218,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--tag-net", type=Path, required=True, help="checkpoint.pt of labelfree_lab.teachers.train_backbone"
     )
+    parser.add_argument("--start", type=Path, default=None, help="folder of another tiny CLIP to start from")
     options = parser.parse_args(arguments)
     # Data and model
     torch.set_num_threads(options.threads)
@@ -214,6 +226,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     world, names = pair[0].world, pair[0].class_names
     tokenizer = build_tokenizer(names, world.wording)
     model = new_tiny_clip(tiny_clip_config(len(tokenizer)), options.seed)
+    if options.start is not None:
+        start_from(model, options.start)
     pictures, held_out = (TaggedPictures.index(c.images, c.classes, len(names)) for c in pair)
     # Photographs with activation maps
     settings = Settings(steps=options.steps, seed=options.seed)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from labelfree.errors import InputError
 from labelfree.teachers.clip import DenseClip
 from labelfree.teachers.dense_values import dense_values
 from labelfree.vocabulary import Vocabulary
@@ -17,7 +18,14 @@ from labelfree_lab.teachers.clip_probe import probe_scores, reading, retrieval_a
 from labelfree_lab.teachers.crops import TaggedPictures
 from labelfree_lab.teachers.tiny_clip import export, image_features, new_tiny_clip, tiny_clip_config
 from labelfree_lab.teachers.train_backbone import new_tag_net
-from labelfree_lab.teachers.train_clip import Settings, caption_loss, draw_batch, new_optimiser, train_step
+from labelfree_lab.teachers.train_clip import (
+    Settings,
+    caption_loss,
+    draw_batch,
+    new_optimiser,
+    start_from,
+    train_step,
+)
 from labelfree_lab.teachers.training_log import load_checkpoint, save_checkpoint
 
 SETTINGS = Settings(steps=4, batch=8, warm_up=2)
@@ -127,3 +135,14 @@ def test_exported_weights_load_as_a_teacher(pictures: TaggedPictures, album: Alb
     teacher = DenseClip.from_pretrained(tmp_path)
     assert teacher.warnings == []
     assert teacher.features(few.images[0]).shape == (12, 16, 128)
+
+
+def test_training_starts_from_another_clip_of_the_same_words(tmp_path: Path) -> None:
+    tokenizer = build_tokenizer(CLASS_NAMES)
+    first, second = (new_tiny_clip(tiny_clip_config(len(tokenizer)), seed) for seed in (0, 1))
+    export(first, tokenizer, tmp_path)
+    start_from(second, tmp_path)
+    loaded = second.state_dict()
+    assert all(torch.equal(value.half().float(), loaded[name]) for name, value in first.state_dict().items())
+    with pytest.raises(InputError, match="not a tiny CLIP of the same words"):
+        start_from(new_tiny_clip(tiny_clip_config(len(tokenizer) + 1), 0), tmp_path)
