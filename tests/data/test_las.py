@@ -91,6 +91,8 @@ def test_a_labelled_file_keeps_what_the_source_holds(tmp_path: Path, form: int, 
     las.header.vlrs.append(laspy.VLR("LASF_Projection", 34735, "keys", bytes(8)))
     las.x, las.y, las.z = given.points.T
     las.intensity, las.return_number = np.arange(300), np.arange(300) % 5
+    if form < 6:
+        las.scan_angle_rank = np.arange(300) % 181 - 90
     las.add_extra_dim(laspy.ExtraBytesParams("height", np.float32))
     las.add_extra_dim(laspy.ExtraBytesParams("label", np.float64))
     las["height"] = np.arange(300) / 7
@@ -103,6 +105,8 @@ def test_a_labelled_file_keeps_what_the_source_holds(tmp_path: Path, form: int, 
     out = laspy.read(tmp_path / "out.laz")
     for name in ("X", "Y", "Z", "intensity", "return_number", "height", *(["red"] if form in (2, 3, 7) else [])):
         np.testing.assert_array_equal(out[name], las[name], err_msg=name)
+    if form < 6:
+        np.testing.assert_allclose(out.scan_angle * 0.006, las.scan_angle_rank, atol=0.003)
     if form in (1, 3, 7):
         np.testing.assert_array_equal(out.gps_time, las.gps_time)
     np.testing.assert_array_equal(out["label"], given.labels)

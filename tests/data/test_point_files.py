@@ -80,7 +80,7 @@ def test_a_sweep(tmp_path: Path, kind: str) -> None:
 
 
 def test_other_names_are_read_as_ply_and_not_written(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="'.xyz' is no format of point clouds; use .ply, .las, .laz, .pcd"):
+    with pytest.raises(InputError, match=r"'\.xyz' is no format of point clouds; use \.ply, \.las, \.laz, \.pcd"):
         write_points(tmp_path / "c.xyz", PointCloud(np.zeros((1, 3), np.float32)))
     (tmp_path / "c.xyz").write_text("0 0 0\n")
     with pytest.raises(InputError, match="not a PLY file"):

@@ -41,6 +41,8 @@ _DAMAGE = (
     *(ValueError, struct.error),
 )
 """What laspy raises for damaged files, besides its own errors."""
+SCAN_ANGLE = 0.006
+"""Degrees per step of the scan angle in formats from 6 on; earlier ones store degrees."""
 _UPGRADES = {0: 6, 1: 6, 2: 7, 3: 7, 4: 9, 5: 10}
 """Formats whose classification has 8 bits, for those where it has 5."""
 
@@ -196,7 +198,9 @@ def _source(laspy: ModuleType, path: Path, count: int) -> Any:
             las = laspy.read(file, closefd=False, laz_backend=laspy.LazBackend.Lazrs)
             old = las.header.point_format.id
             if old in _UPGRADES:
+                degrees = np.array(las.scan_angle_rank, dtype=np.float64)
                 las = laspy.convert(las, point_format_id=_UPGRADES[old], file_version="1.4")
+                las.scan_angle = np.rint(degrees / SCAN_ANGLE).astype(np.int16)
             las.remove_extra_dims([name for name in RESULTS if name in las.point_format.extra_dimension_names])
     if len(las.points) != count:
         raise InputError(f"{path}: has {len(las.points)} points, and {count} were labelled; run the command again.")
