@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from labelfree.nets.segmenters import Segmenter2D, Segmenter3D
     from labelfree.prediction import Prediction
     from labelfree.results.export import save_prediction
+    from labelfree.results.publishing import push_to_hub
     from labelfree.scene import Frame, Scene
     from labelfree.teachers.opening import load_teachers
     from labelfree.training.systems import cotrain
@@ -35,6 +36,7 @@ __all__ = [
     "open_scenes",
     "predict_images",
     "predict_points",
+    "push_to_hub",
     "recipe",
     "save_prediction",
 ]
@@ -53,6 +55,7 @@ _LAZY = {
     "open_scenes": "labelfree.data.collection",
     "predict_images": "labelfree.labelling.inference",
     "predict_points": "labelfree.labelling.inference",
+    "push_to_hub": "labelfree.results.publishing",
     "recipe": "labelfree.config.reading",
     "save_prediction": "labelfree.results.export",
 }

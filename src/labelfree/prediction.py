@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from labelfree.errors import InputError
 from labelfree.vocabulary import Vocabulary
 
+NO_SEGMENT = -1
+"""Segment of a point that belongs to none."""
+
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
@@ -31,12 +34,12 @@ class Prediction:
     seen: NDArray[np.bool_] | None = None
     """[N] whether an image gave the point its label; other points have the label of a near point. None if the labels do
     not come from images."""
+    support: NDArray[np.int32] | None = None
+    """[N] number of images that see the point or its segment; None if it was not counted."""
+    segments: NDArray[np.int32] | None = None
+    """[N] class-agnostic segment of each point, -1 = none; None if the cloud was not segmented."""
     kept: NDArray[np.bool_] | None = None
     """[M] mask of the M points of the cloud's file that selects these N; None if all were kept."""
-    segments: NDArray[np.int32] | None = None
-    """[N] segment of each point, -1 = none."""
-    support: NDArray[np.int32] | None = None
-    """[N] number of images that gave the point its label."""
 
     def __post_init__(self) -> None:
         labels = np.asarray(self.labels)
@@ -62,12 +65,8 @@ class Prediction:
                     f"Prediction '{self.name}': seen {seen.shape} must be shaped like labels {labels.shape}."
                 )
             object.__setattr__(self, "seen", seen)
-        for column in ("segments", "support"):
-            if (values := getattr(self, column)) is not None:
-                if labels.ndim != 1 or np.shape(values) != labels.shape:
-                    what = f"{column} {np.shape(values)}"
-                    raise InputError(f"Prediction '{self.name}': {what} must be shaped like labels {labels.shape}.")
-                object.__setattr__(self, column, np.asarray(values, dtype=np.int32))
+        for column in ("support", "segments"):
+            self._check_counts(column, labels.shape)
         if self.kept is not None and (labels.ndim != 1 or int(np.asarray(self.kept).sum()) != len(labels)):
             raise InputError(f"Prediction '{self.name}': kept must be true for as many points as there are labels.")
         if self.points_world is not None:
@@ -76,6 +75,17 @@ class Prediction:
             if labels.ndim != 1 or points.shape != (len(labels), 3):
                 raise InputError(f"Prediction '{self.name}': points {points.shape} do not match labels {labels.shape}.")
             object.__setattr__(self, "points_world", points)
+
+    def _check_counts(self, column: str, shape: tuple[int, ...]) -> None:
+        values = getattr(self, column)
+        if values is None:
+            return
+        values = np.asarray(values)
+        if values.shape != shape or values.ndim != 1:
+            raise InputError(
+                f"Prediction '{self.name}': {column} {values.shape} must be shaped like the labels of a cloud {shape}."
+            )
+        object.__setattr__(self, column, values.astype(np.int32))
 
     @property
     def is_3d(self) -> bool:
@@ -101,8 +111,8 @@ class Prediction:
             scores=None if self.scores is None else _spread(self.scores, self.kept, 0.0),
             points_world=None if self.points_world is None else _spread(self.points_world, self.kept, np.nan),
             seen=None if self.seen is None else _spread(self.seen, self.kept, False),
-            segments=None if self.segments is None else _spread(self.segments, self.kept, -1),
             support=None if self.support is None else _spread(self.support, self.kept, 0),
+            segments=None if self.segments is None else _spread(self.segments, self.kept, NO_SEGMENT),
             kept=None,
         )
 

@@ -58,7 +58,7 @@ def write(path: Path, rows: NDArray[np.void]) -> Path:
 def read(path: Path) -> NDArray[np.void]:
     """Read a binary PLY of scalars, independently of the library."""
     head, _, body = path.read_bytes().partition(b"end_header\n")
-    words = {"double": "<f8", "float": "<f4", "uchar": "u1"}
+    words = {"double": "<f8", "float": "<f4", "uchar": "u1", "int": "<i4"}
     kinds = [line.split()[1:] for line in head.decode().splitlines() if line.startswith("property")]
     return np.frombuffer(body, [(name, words[kind]) for kind, name in kinds])
 
@@ -166,3 +166,12 @@ def test_a_format_without_a_cloud_is_one_sentence(
 ) -> None:
     assert main(["predict", str(run), str(room), "--out", str(tmp_path / "out"), "--format", "laz"]) == 2
     assert "is no point cloud" in capsys.readouterr().err
+
+
+def test_fuse_gives_confidence_and_segments(run: Path, tmp_path: Path) -> None:
+    file = write(tmp_path / "in" / "cloud.ply", table(cloud()))
+    assert main(["predict", str(run), str(file), "--out", str(tmp_path / "out"), "--fuse"]) == 0
+    found = read(tmp_path / "out" / "cloud.ply")
+    assert {"label", "score", "segment"} <= set(found.dtype.names or ())
+    for segment in np.unique(found["segment"]):
+        assert len(set(found["label"][found["segment"] == segment])) == 1

@@ -36,7 +36,7 @@ def test_the_papers_values_are_those_of_its_recipes() -> None:
 
 def test_allowed_values_are_the_rules_that_hold() -> None:
     by_name = {setting.name: setting.allowed for setting in catalogue()}
-    assert by_name["system"] == "cns, clip, clip+sam, openscene"
+    assert by_name["system"] == ("cns, clip, clip+sam, clip+sam+segments, openscene, consensus-labels, consensus")
     assert by_name["train.average_decay"] == "a number from 0 up to, not including, 1"
     assert by_name["labels.image_size"] == "each a whole number from 8 to 8192"
     assert by_name["pairing.relative"] == "a positive number, at most 1000, or null"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from helpers.small_capture import SIZE, make_capture
 from labelfree.config.labels import PairingConfig
 from labelfree.data.fusion import fuse
-from labelfree.labelling.scene_segments import LIDAR, RGBD, default_options, scene_segments, share_in_masks
+from labelfree.labelling.scene_segments import LIDAR, RGBD, default_options, mask_views, scene_segments, share_in_masks
 from labelfree.scene import Frame, Scene
 from labelfree.teachers.cache import TeacherCache
 
@@ -78,4 +78,4 @@ def test_a_scene_without_frames_has_segments() -> None:
     bare = replace(room(), frames=())
     found = scene_segments(bare, TrueMasks(), SIZE, PairingConfig())
     assert found.fine.max() > 0
-    assert share_in_masks(bare, TrueMasks(), SIZE, PairingConfig()) == 0
+    assert share_in_masks(len(bare), mask_views(bare, TrueMasks(), SIZE, PairingConfig())) == 0

@@ -44,6 +44,12 @@ ABLATED: dict[str, dict[str, Any]] = {
     "clip2scene": NO_SAM
     | {"labels.latent_target": "clip", "switch.pool_2d": (CLIP_2D, NET_2D), "switch.pool_3d": (CLIP_3D, NET_3D)},
     "cns": {},
+    "clip_sam": {"system": "clip+sam"},
+    "clip_sam_segments": {"system": "clip+sam+segments"},
+    "consensus_labels": {"system": "consensus-labels"},
+    "cns_fuse": {"predict.fuse": True},
+    "consensus_networks": {"system": "consensus"},
+    "consensus": {"system": "consensus", "predict.fuse": True},
     "start_none": {"networks.backbone_weights": None, "networks.backbone_weights_3d": None},
 }
 """What each row changes, as the paper describes it; the test below finds every other difference."""
@@ -166,6 +172,6 @@ def test_the_papers_values_of_a_world() -> None:
 
 def test_unknown_tables_and_rows_list_the_known() -> None:
     with pytest.raises(InputError, match="1 and 2"):
-        paper_table(4)
+        paper_table(5)
     with pytest.raises(InputError, match="no row 'wo_sam'; its rows are baseline, wo_cns"):
         paper_table(2).row("wo_sam")

@@ -52,9 +52,18 @@ SYSTEMS: dict[str, tuple[str, ...]] = {
     ),
     "3d alone": ("--train.modalities=[3d]", "--switch.pool_3d=[clip_3d, net_3d]"),
     "openscene": ("--system=openscene",),
+    "clip+sam+segments": ("--system=clip+sam+segments",),
+    "consensus labels": ("--system=consensus-labels", "--consensus.rounds=1"),
+    "consensus": (
+        "--system=consensus",
+        "--consensus.rounds=1",
+        "--consensus.relabel_at=[0.5]",
+        "--predict.fuse=true",
+        "--predict.fuse_turns=2",
+    ),
     "post refine": ("--labels.refine=false", "--switch.refine=false", "--predict.refine=true"),
 }
-TRAINED = ("cns", "maskclip++", "clip2scene", "3d alone", "openscene", "post refine")
+TRAINED = ("cns", "maskclip++", "clip2scene", "3d alone", "openscene", "consensus", "post refine")
 WITHOUT_2D = {"3d alone", "openscene"}
 
 

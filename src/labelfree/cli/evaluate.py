@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from labelfree.cli.arguments import add_data, cache_dir, open_data, told
+from labelfree.cli.fusing import add_fuse, fused
 from labelfree.config.reading import read_settings
 from labelfree.config.run_config import RunConfig
 from labelfree.data.collection import SceneCollection, layout_of
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="measure the networks only, not CLIP's labels and the voted labels",
     )
+    add_fuse(parser, cache=False)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument(
         "--cache", type=Path, default=None, help="folder of teacher outputs (default: cache beside the run folder)"
@@ -56,6 +58,8 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
         teachers = load_teachers(config, names, cache_dir(options), device)
         label_frames(scenes, teachers, device)
         labellers = [*(TeacherLabels(teachers, voted) for voted in (False, True)), *labellers]
+    if options.fuse:
+        labellers.append(fused(networks, config, options, device))
     title = f"{options.data}, {options.split}" if options.split else str(options.data)
     methods = measure(scenes, labellers, names, title, scenes.measured)
     if not any(method.modalities() for method in methods):
@@ -75,9 +79,9 @@ def _settings(path: Path) -> RunConfig:
     if not path.is_file():
         raise InputError(f"{path}: no such file; give the folder of a run made by 'labelfree train' or 'run'.")
     config = read_settings(path)
-    if config.system != "cns" or config.predict.refine:
+    if config.system not in {"cns", "consensus"} or config.predict.refine:
         raise InputError(
-            f"{path}: system is {config.system}, but 'evaluate' measures runs of system cns without predict.refine; "
+            f"{path}: system is {config.system}, but 'evaluate' measures cns and consensus without predict.refine; "
             "use 'labelfree table'."
         )
     return config

@@ -59,6 +59,7 @@ VERBS = (
     Verb(
         "prepare", "labelfree.cli.prepare", "validate a whole dataset: counts, missing files, disk space and time", True
     ),
+    Verb("import", "labelfree.cli.import_bag", "write a ROS bag or an MCAP file as a capture; repeat it to resume"),
     Verb("label", "labelfree.cli.label", "write CLIP labels, SAM masks and voted labels, without training", True),
     Verb("train", "labelfree.cli.train", "co-train the 2D and the 3D network on labels of CLIP and SAM", True),
     Verb("evaluate", "labelfree.cli.evaluate", "measure a run's networks and its pseudo-labels against ground truth"),
@@ -82,6 +83,7 @@ VERBS = (
         True,
     ),
     Verb("figure", "labelfree.cli.figure", "draw the paper's qualitative figures of a finished run, 2D and 3D, as PNG"),
+    Verb("publish", "labelfree.cli.publish", "upload a run's networks with a model card to the Hugging Face hub"),
     Verb(
         "lab",
         "labelfree_lab.commands.write",

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from labelfree.cli.arguments import add_reading, open_data
+from labelfree.cli.fusing import add_fuse, fused, fused_cloud, run_settings
 from labelfree.cli.terminal import say
 from labelfree.data.point_files import POINT_FORMATS, is_point_file, read_points
 from labelfree.errors import InputError
@@ -48,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="format of a labelled point cloud (default: that of INPUT)",
     )
+    add_fuse(parser)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
 
 
@@ -60,8 +62,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
 
     # Label a cloud
     if is_point_file(options.input):
-        net = Segmenter3D.from_pretrained(folder / "3d").to(device)
-        _label_cloud(options.input, net, options.out, options.format)
+        _label_cloud(options, Segmenter3D.from_pretrained(folder / "3d").to(device))
         return 0
     if options.format is not None:
         raise InputError(
@@ -70,6 +71,8 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
 
     # Write a submission
     if options.submission:
+        if options.fuse:
+            raise InputError("--fuse and --submission cannot be combined: leave out one of them.")
         _submit(options, Segmenter3D.from_pretrained(folder / "3d").to(device))
         return 0
 
@@ -86,7 +89,9 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     scenes = open_data(options, options.input)
     net_3d = Segmenter3D.from_pretrained(folder / "3d").to(device)
     claim_scenes(OutputFolder(options.out), scenes.names)
-    save_predictions(scenes, NetworkLabels(net_2d, net_3d), options.out)
+    networks = NetworkLabels(net_2d, net_3d)
+    labeller = fused(networks, run_settings(options.run), options, device) if options.fuse else networks
+    save_predictions(scenes, labeller, options.out)
     print(f"labels of {len(scenes)} scene(s) are in {options.out}")
     return 0
 
@@ -170,12 +175,14 @@ def output_names(paths: Sequence[Path], out: Path) -> list[str]:
     return names
 
 
-def _label_cloud(path: Path, net: Segmenter3D, out: Path, cloud_format: str | None) -> None:
-    cloud_format = cloud_format or path.suffix.lower()[1:]
+def _label_cloud(options: argparse.Namespace, net: Segmenter3D) -> None:
+    path, out = options.input, options.out
+    cloud_format = options.format or path.suffix.lower()[1:]
     OutputFolder(out).claim(cloud_files(path.stem, out, cloud_format), inputs=[path])
     save_legend(net.vocabulary, out)
     cloud = read_points(path, labels=False)
     scene = Scene(path.stem, cloud.points, (), cloud.colours, cloud.intensity)
     require_features(net, scene, str(path))
-    saved = save_prediction(predict_points(net, scene), out, cloud_format=cloud_format, like=path)
+    prediction = fused_cloud(NetworkLabels(None, net), scene) if options.fuse else predict_points(net, scene)
+    saved = save_prediction(prediction, out, cloud_format=cloud_format, like=path)
     print(f"labelled cloud: {saved[0]}")

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from labelfree.config.run_config import RunConfig
+from labelfree.config.run_config import TRAINED, RunConfig
 from labelfree.data.checking.check import CheckReport, check_collection, raise_problems
 from labelfree.data.collection import SceneCollection
 from labelfree.data.survey import cache_bytes, kept_bytes
@@ -48,7 +48,7 @@ def preflight(
 
     Ground truth is only looked at where it is `measured` against.
     """
-    trains = config.system in {"cns", "openscene"}
+    trains = config.system in TRAINED
     check_extras(config)
     check_teachers(config)
     if trains:
@@ -124,7 +124,7 @@ def check_teachers(config: RunConfig) -> None:
 
 def check_lab_starts(config: RunConfig) -> None:
     """Refuse initial weights of the lab that do not exist."""
-    if config.system in {"cns", "openscene"}:
+    if config.system in TRAINED:
         shipped(config.networks.backbone_weights, "backbone")
         shipped(config.networks.backbone_weights_3d, "backbone-3d")
 

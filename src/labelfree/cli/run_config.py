@@ -36,7 +36,7 @@ def run_config(options: argparse.Namespace, overrides: Sequence[str]) -> RunConf
 
 def require_cotraining(config: RunConfig, verb: str) -> None:
     """Raise an InputError if the settings do not co-train both networks, on which the verb reports."""
-    if config.system != "cns" or len(config.train.modalities) < len(MODALITIES):
+    if config.system not in {"cns", "consensus"} or len(config.train.modalities) < len(MODALITIES):
         raise InputError(
             f"'labelfree {verb}' reports on both co-trained networks, but system is {config.system} and "
             f"train.modalities is {list(config.train.modalities)}: use 'labelfree train' or 'table' for such a system."

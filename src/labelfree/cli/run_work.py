@@ -40,7 +40,7 @@ from labelfree.runtime.launch import is_child, planned
 from labelfree.runtime.together import leave, together
 from labelfree.training.schedule import steps_per_epoch
 from labelfree.training.shared_labelling import label_scenes
-from labelfree.training.systems import cotrain_run
+from labelfree.training.systems import delivered, train_networks
 from labelfree.vocabulary import Vocabulary
 
 REPORTS = ("results.json", "report.html")
@@ -73,7 +73,7 @@ def carry_out(options: argparse.Namespace, config: RunConfig) -> int:
     marks.append(("label", time.monotonic()))
     label_scenes(this_run.fabric, this_run.scenes, this_run.teachers)
     marks.append(("train", time.monotonic()))
-    networks = NetworkLabels(*cotrain_run(this_run, labelled=True))
+    networks = train_networks(this_run, labelled=True)
     leave(fabric)
     marks.append(("predict", time.monotonic()))
     if fabric.is_global_zero:
@@ -93,13 +93,15 @@ def _deliver(
 
     # Predict and measure
     clip, voted = TeacherLabels(teachers, voted=False), TeacherLabels(teachers, voted=True)
-    delivery = choose(voted, networks, scenes, names)
+    own = delivered(this_run, networks)
+    delivery = choose(voted, own, scenes, names)
     steps = config.train.epochs * steps_per_epoch(len(scenes), config.train, this_run.fabric.world_size)
     doubts = short_training(steps, config.train.epochs)
     shares = save_predictions(scenes, delivery.labeller, options.out, config.predict.unseen)
-    if delivery.labeller is not networks:
+    if delivery.labeller is not own:
         shares += save_predictions(scenes, networks, this_run.networks_folder)
-    methods, unmeasured = _measured(scenes, (clip, voted, networks), names)
+    labellers = (clip, voted, networks) if own is networks else (clip, voted, networks, own)
+    methods, unmeasured = _measured(scenes, labellers, names)
     marks.append(("end", time.monotonic()))
 
     # Write results and report

@@ -15,7 +15,7 @@ from labelfree.cli.run_config import run_config
 from labelfree.data.collection import layout_of
 from labelfree.errors import InputError
 from labelfree.files.outputs import OutputFolder
-from labelfree.labelling.scene_segments import scene_segments, share_in_masks
+from labelfree.labelling.scene_segments import mask_views, scene_segments, share_in_masks
 from labelfree.results.export import cloud_files, require_distinct
 from labelfree.results.segment_files import save_segments
 from labelfree.runtime.devices import pick_device
@@ -64,9 +64,10 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     lines = []
     with Progress("segment", len(scenes)) as progress:
         for scene in scenes:
-            found = scene_segments(scene, masks, size, config.pairing, cache=cache)
+            views = mask_views(scene, masks, size, config.pairing)
+            found = scene_segments(scene, masks, size, config.pairing, cache=cache, views=views)
             save_segments(scene, found, options.level, options.out)
-            seen = share_in_masks(scene, masks, size, config.pairing)
+            seen = share_in_masks(len(scene), views)
             lines.append(summary(scene, found, options.level, seen))
             progress.advance()
     print("\n".join(lines))

@@ -1,4 +1,4 @@
-"""`labelfree table 1|2|3`: measure a table of the paper over several seeds, with confidence intervals."""
+"""`labelfree table 1|2|3|4`: measure a table of the paper over several seeds, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "number",
         type=int,
         choices=tuple(table.number for table in TABLES),
-        help="1: comparison of systems, 2: ablation, 3: initial weights",
+        help="1: comparison of systems, 2: ablation, 3: initial weights, 4: segments and consensus",
     )
     parser.add_argument(
         "--world",

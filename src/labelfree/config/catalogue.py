@@ -127,7 +127,7 @@ def _settings(config: Any, prefix: str, rules: Rules, papers: Mapping[str, Mappi
 
 
 def _paper(name: str, values: Mapping[str, object]) -> str:
-    if name in MACHINE:
+    if name in MACHINE or name.startswith("consensus."):
         return NO_VALUE
     if name in OPEN:
         return "open"

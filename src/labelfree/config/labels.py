@@ -90,6 +90,16 @@ class PredictConfig:
     unseen: Unseen = "nearest"
     """Label that systems `clip` and `clip+sam` write for a point that no image sees: `nearest` takes that of a near
     seen point, `ignore` writes 255. Evaluation always uses `nearest`."""
+    fuse: bool = False
+    """Fuse the finished networks: 3D probabilities averaged over moved copies of the cloud, then those of the 2D
+    network, then the mean per segment. Systems `cns` and `consensus`. Not in the paper."""
+    fuse_turns: int = 12
+    """Moved copies of the cloud over which `predict.fuse` averages: turns about the vertical, mirrored and shifted."""
+    fuse_images: float = 1.0
+    """Weight of the 2D network in `predict.fuse`; 0 leaves the images out."""
+    fuse_segments: bool = True
+    """Whether `predict.fuse` takes the mean over segments."""
 
     def __post_init__(self) -> None:
+        check_ranges(self, "predict", fuse_turns=Whole(1, 1000), fuse_images=Real(0, 10))
         check_choice(self, "predict", views=Views, unseen=Unseen)

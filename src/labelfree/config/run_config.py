@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from labelfree.config.consensus import ConsensusConfig
 from labelfree.config.labels import LabelConfig, PairingConfig, PredictConfig
 from labelfree.config.networks import NetworkConfig
 from labelfree.config.ranges import Whole, check_choice, check_ranges, positive
@@ -12,8 +13,11 @@ from labelfree.config.teachers import TeacherConfig
 from labelfree.config.training import MAX_SEED, AugmentConfig, SwitchConfig, TrainConfig, TrainingPlan
 from labelfree.errors import InputError
 
-System = Literal["cns", "clip", "clip+sam", "openscene"]
-"""The kind of system that a run makes: co-trained networks, the teachers' labels, or OpenScene."""
+System = Literal["cns", "clip", "clip+sam", "clip+sam+segments", "openscene", "consensus-labels", "consensus"]
+"""The kind of system that a run makes: co-trained networks, labels without training, or OpenScene."""
+
+TRAINED: frozenset[System] = frozenset({"cns", "openscene", "consensus"})
+"""The systems that train networks."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,8 @@ class RunConfig:
 
     system: System = "cns"
     """Kind of system. `cns` co-trains the networks; with other settings it is MaskCLIP+, CLIP2Scene or an ablation.
-    `clip` and `clip+sam` label without training. `openscene` distils CLIP's features into the 3D network."""
+    `clip`, `clip+sam` and `clip+sam+segments` label without training. `openscene` distils CLIP's features into the 3D
+    network. `consensus` trains both networks on consensus labels, `consensus-labels` are these labels alone."""
     seed: int = 0
     """Seed of initial weights, augmentation, batches and label switching."""
     teachers: TeacherConfig = field(default_factory=TeacherConfig)
@@ -42,6 +47,8 @@ class RunConfig:
     """Label switching in stage two."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     """Augmentation."""
+    consensus: ConsensusConfig = field(default_factory=ConsensusConfig)
+    """Labels of systems `consensus`, `consensus-labels` and `clip+sam+segments`."""
     predict: PredictConfig = field(default_factory=PredictConfig)
     """Labelling with the trained system."""
     memory_gb: float = 4.0
@@ -58,7 +65,7 @@ class RunConfig:
                 "predict.views is average but system is clip+sam, whose labels have no scores after the vote inside "
                 "masks: set it to vote."
             )
-        if self.system in {"cns", "openscene"}:
+        if self.system in TRAINED:
             self.plan()  # checks the settings against each other
         if self.networks.net_2d.latent_width != self.labels.latent_width:
             raise InputError(

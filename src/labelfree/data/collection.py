@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from labelfree.data.calibrations import doubt_notes
 from labelfree.data.captures.layout import CAPTURES
+from labelfree.data.colmap.layout import COLMAP
 from labelfree.data.image_folder import IMAGE_FOLDER
 from labelfree.data.layout import Layout, ReadOptions, SceneSource
 from labelfree.data.lidar_rig.kitti_object import KITTI_OBJECT
@@ -97,7 +98,7 @@ def count_frames(scenes: Sequence[Scene]) -> int:
 
 
 LAYOUTS: tuple[Layout, ...] = (
-    *(SCANNET, NUSCENES, NUIMAGES, NERFSTUDIO, KITTI_OBJECT, SEMANTIC_KITTI, LIDAR),
+    *(SCANNET, NUSCENES, NUIMAGES, NERFSTUDIO, COLMAP, KITTI_OBJECT, SEMANTIC_KITTI, LIDAR),
     IMAGE_FOLDER,
     CAPTURES,
 )

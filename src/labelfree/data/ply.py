@@ -73,8 +73,8 @@ def write_ply(
 ) -> None:
     """Write a binary little-endian PLY with x y z as double if the points are float64, else as float.
 
-    Optional properties are red green blue, label (uchar), score (float), seen (uchar, 1 or 0), segment (int) and
-    support (int).
+    Optional properties are red green blue, label (uchar), score (float), seen (uchar, 1 or 0), support (int)
+    and segment (int).
     """
     real = "<f8" if points_world.dtype == np.float64 else "<f4"
     columns: list[tuple[str, str, NDArray[Any]]] = [
@@ -88,10 +88,10 @@ def write_ply(
         columns.append(("score", "<f4", scores))
     if seen is not None:
         columns.append(("seen", "u1", seen))
-    if segments is not None:
-        columns.append(("segment", "<i4", segments))
     if support is not None:
         columns.append(("support", "<i4", support))
+    if segments is not None:
+        columns.append(("segment", "<i4", segments))
     table = np.empty(len(points_world), dtype=[(name, kind) for name, kind, _ in columns])
     for name, _, values in columns:
         table[name] = values

@@ -62,8 +62,16 @@ def write_points(path: str | Path, cloud: PointCloud, names: Sequence[str] = (),
         case ".pcd":
             write_pcd(path, cloud)
         case ".ply":
-            columns = (cloud.colours, cloud.labels, cloud.scores, (), cloud.seen, cloud.segments, cloud.support)
-            write_ply(path, cloud.points, *columns)
+            write_ply(
+                path,
+                cloud.points,
+                cloud.colours,
+                cloud.labels,
+                cloud.scores,
+                seen=cloud.seen,
+                segments=cloud.segments,
+                support=cloud.support,
+            )
         case other:
             raise InputError(f"{path}: '{other}' is no format of point clouds; use {', '.join(POINT_SUFFIXES)}.")
     return 0

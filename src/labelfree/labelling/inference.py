@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from labelfree.errors import InputError
+from labelfree.method.extensions.test_time import Move, moves
 from labelfree.method.openscene import text_cosines
 from labelfree.nets.point_features import COLOUR_CHANNELS, input_name, point_features
 from labelfree.nets.segmenters import Segmenter2D, Segmenter3D
@@ -87,6 +88,33 @@ def predict_points(net: Segmenter3D, scene: Scene) -> Prediction:
     return of_points(scene, labels, net.vocabulary, scores)
 
 
+@torch.inference_mode()
+def point_log_p(net: Segmenter3D, scene: Scene, turns: int = 1) -> Tensor:  # [N, K] float32
+    """Return the log of each point's mean class probabilities over moved copies of the scene; the first is unmoved."""
+    net.eval()
+    total = torch.zeros(len(scene), len(net.vocabulary))
+    for move in moves(turns, net.config.voxel_m):
+        voxels = _whole_scene(net, scene, move)
+        with fast_autocast(voxels.features.device):
+            logits = net(voxels).logits.float()
+        total += logits.softmax(dim=1)[voxels.inverse].cpu()
+    return (total / turns).clamp(min=1e-12).log()
+
+
+@torch.inference_mode()
+def pixel_log_p(net: Segmenter2D, image: NDArray[np.uint8], mirror: bool = True) -> Tensor:  # [H, W, 3] -> [K, h, w]
+    """Return the log of the mean class probabilities over an image and its mirror image, at the network's output."""
+    net.eval()
+    device = next(net.parameters()).device
+    seen = image if net.config.image_size is None else resize_image(image, net.config.image_size)
+    pixels = torch.from_numpy(np.array(seen)).permute(2, 0, 1)[None].to(device).float() / 255.0
+    both = torch.cat([pixels, pixels.flip(3)]) if mirror else pixels
+    with fast_autocast(device):
+        found = net(both.contiguous(memory_format=torch.channels_last)).logits.float().softmax(dim=1)
+    mean = (found[0] + found[1].flip(2)) / 2 if mirror else found[0]
+    return mean.clamp(min=1e-12).log().cpu()
+
+
 def of_points(
     scene: Scene,
     labels: NDArray[np.uint8],  # [N]
@@ -95,7 +123,7 @@ def of_points(
     seen: NDArray[np.bool_] | None = None,  # [N]
 ) -> Prediction:
     """Return labels of a scene's points as a prediction with the coordinates and the order of the cloud's file."""
-    return Prediction(labels, vocabulary, scores, scene.output_points(), scene.name, seen, scene.kept)
+    return Prediction(labels, vocabulary, scores, scene.output_points(), scene.name, seen, kept=scene.kept)
 
 
 @torch.inference_mode()
@@ -121,12 +149,13 @@ def require_features(net: Segmenter3D, scene: Scene, where: str = "") -> None:
     raise InputError(f"{where}: its points have {found}, but the 3D network was trained on {input_name(reads)}: {fix}.")
 
 
-def _whole_scene(net: Segmenter3D, scene: Scene) -> Voxels:
-    """Put the network in evaluation mode and return the scene as it reads it, on its device."""
+def _whole_scene(net: Segmenter3D, scene: Scene, move: Move | None = None) -> Voxels:
+    """Put the network in evaluation mode and return the scene, which may be moved, as it reads it, on its device."""
     require_features(net, scene)
     net.eval()
     device = next(net.parameters()).device
     points, features = torch.from_numpy(scene.upright_points()), torch.from_numpy(point_features(scene))
+    points = points if move is None else move.apply(points)
     one_scene = torch.zeros(len(points), dtype=torch.int64, device=device)
     return voxelise(points.to(device), net.config.voxel_m, one_scene, features.to(device))
 

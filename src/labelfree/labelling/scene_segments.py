@@ -80,18 +80,27 @@ def scene_segments(
     pairing: PairingConfig,
     options: ViewSegmentOptions | None = None,
     cache: TeacherCache | None = None,
+    views: list[ViewMasks] | None = None,
 ) -> ViewSegments:
-    """Return the segments of a scene's points; with `cache` they are computed once per content and options."""
+    """Return the segments of a scene's points; with `cache` they are computed once per content and options.
+
+    `views` are those of `mask_views`, if they are known already.
+    """
     options = options or default_options(scene)
+
+    def compute() -> ViewSegments:
+        seen = mask_views(scene, masks, size, pairing) if views is None else views
+        return view_segments(segment_graph(scene), seen, options)
+
     if cache is None:
-        return view_segments(segment_graph(scene), mask_views(scene, masks, size, pairing), options)
+        return compute()
     shelf = cache.shelf(
         "segments", masks=masks.fingerprint(), size=size, pairing=pairing, options=options, method=METHOD
     )
     digest = scene_digest(scene)
     stored = shelf.arrays(digest)
     if stored is None:
-        found = view_segments(segment_graph(scene), mask_views(scene, masks, size, pairing), options)
+        found = compute()
         stored = {"fine": found.fine.astype(np.int32), "levels": found.levels.astype(np.int32)}
         shelf.put_arrays(digest, stored)
     return ViewSegments(stored["fine"].astype(np.int64), stored["levels"].astype(np.int64), options.merge.thresholds)
@@ -110,9 +119,9 @@ def scene_digest(scene: Scene) -> str:
     return found.hexdigest()
 
 
-def share_in_masks(scene: Scene, masks: MaskMaker, size: Size, pairing: PairingConfig) -> float:
-    """Return the share of a scene's points that lie in a mask of some frame."""
-    inside = np.zeros(len(scene), np.bool_)
-    for points, ids in mask_views(scene, masks, size, pairing):
+def share_in_masks(count: int, views: list[ViewMasks]) -> float:
+    """Return the share of a scene's points, `count` in all, that lie in a mask of some frame."""
+    inside = np.zeros(count, np.bool_)
+    for points, ids in views:
         inside[points[ids != NO_MASK]] = True
     return float(inside.mean())

@@ -1,4 +1,4 @@
-"""The rows of the paper's Tables 1 and 2, and of Table 3: a name, an overlay over a world's recipe, paper's values."""
+"""The rows of the paper's Tables 1 and 2, and of Tables 3 and 4: names, an overlay over a recipe, paper's values."""
 
 from __future__ import annotations
 
@@ -140,9 +140,26 @@ TABLE_3 = PaperTable(
 )
 """Not in the paper, and only in the lab's worlds: what the networks gain over their labels from each start."""
 
-TABLES = (TABLE_1, TABLE_2, TABLE_3)
+TABLE_4 = PaperTable(
+    4,
+    "Segments and consensus",
+    (
+        Row("clip_sam", "Labels of CLIP and SAM", "wo_cns", *NO_VALUES),
+        Row("clip_sam_segments", "Labels of CLIP and SAM, voted in segments", "clip_sam_segments", *NO_VALUES),
+        Row("consensus_labels", "Consensus labels", "consensus_labels", *NO_VALUES),
+        Row("cns", "CNS", "full", *NO_VALUES),
+        Row("cns_fuse", "CNS, fused", "cns_fuse", *NO_VALUES),
+        Row("consensus_networks", "Networks trained on consensus labels", "consensus_networks", *NO_VALUES),
+        Row("consensus", "Networks trained on consensus labels, fused", "consensus", *NO_VALUES),
+    ),
+    full="consensus",
+    baseline="cns",
+)
+"""Not in the paper: segments and consensus labels, and what fusion of finished networks adds to either system."""
 
-ALL_ROWS = (*TABLE_2.rows, *TABLE_1.rows, *TABLE_3.rows)
+TABLES = (TABLE_1, TABLE_2, TABLE_3, TABLE_4)
+
+ALL_ROWS = (*TABLE_2.rows, *TABLE_1.rows, *TABLE_3.rows, *TABLE_4.rows)
 """Every row; rows with equal settings share one run, which is named after the first of them."""
 
 
@@ -151,4 +168,6 @@ def paper_table(number: int) -> PaperTable:
     for table in TABLES:
         if table.number == number:
             return table
-    raise InputError(f"There is no table {number}: the paper's tables are 1 and 2, and 3 compares initial weights.")
+    raise InputError(
+        f"There is no table {number}: the paper's tables are 1 and 2, 3 compares initial weights, 4 consensus labels."
+    )

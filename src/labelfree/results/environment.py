@@ -16,7 +16,7 @@ PACKAGES = ("labelfree", "torch", "transformers", "numpy", "pillow", "lightning-
 
 def environment_facts() -> tuple[tuple[str, str], ...]:
     """Return names and values for a report; the packages are not imported."""
-    versions = ", ".join(f"{name} {found}" for name in PACKAGES if (found := _version(name)))
+    versions = ", ".join(f"{name} {found}" for name in PACKAGES if (found := installed_version(name)))
     facts = [
         ("python", platform.python_version()),
         ("packages", versions),
@@ -45,7 +45,8 @@ def _git(folder: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-def _version(name: str) -> str:
+def installed_version(name: str) -> str:
+    """Return the version of an installed package; empty if it is not installed."""
     try:
         return version(name)
     except PackageNotFoundError:

@@ -42,7 +42,8 @@ def save_prediction(
 ) -> tuple[Path, ...]:
     """Write one prediction and, once per folder, its legend; return the files written.
 
-    A cloud NAME gives `NAME.ply` (class colours, labels, scores, whether an image saw the point) and `NAME.npy` (uint8
+    A cloud NAME gives `NAME.ply` (class colours, labels, scores, whether an image saw the point and, where
+    they are known, the number of images that support the label and the segment) and `NAME.npy` (uint8
     labels), both with the points of the cloud's file in their order; points that are not finite have label 255.
     `cloud_format` is ply, las, laz or pcd; LAS and LAZ keep the other dimensions of the file `like`.
     An image NAME gives `NAME.png` (uint8 labels, 255 = none) and, with `image`, `NAME_overlay.png`.

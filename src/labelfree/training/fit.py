@@ -65,16 +65,24 @@ class Exchanged(nn.Module):
         return self.networks(*inputs)
 
 
-def fit(fabric: Fabric, course: Course[BatchT], plan: TrainingPlan, folder: Path, identity: str = "") -> None:
+def fit(
+    fabric: Fabric,
+    course: Course[BatchT],
+    plan: TrainingPlan,
+    folder: Path,
+    identity: str = "",
+    until: int | None = None,
+) -> None:
     """Train a course's networks in place; resume from a checkpoint in `folder`. `identity` is that of `train`.
 
+    `until` stops before an epoch; a later call with a new optimiser resumes there.
     Raises an `InputError` if `folder` holds a damaged checkpoint or one of another run, or if a loss is not finite.
     """
     with guarded(fabric):
-        _fit(fabric, course, plan, folder, identity)
+        _fit(fabric, course, plan, folder, identity, plan.train.epochs if until is None else until)
 
 
-def _fit(fabric: Fabric, course: Course[BatchT], plan: TrainingPlan, folder: Path, identity: str) -> None:
+def _fit(fabric: Fabric, course: Course[BatchT], plan: TrainingPlan, folder: Path, identity: str, until: int) -> None:
     # Move to the device, then resume there
     with same_in_all(fabric):
         _require_scenes(len(course.scene_names), plan.train, fabric.world_size)
@@ -97,7 +105,7 @@ def _fit(fabric: Fabric, course: Course[BatchT], plan: TrainingPlan, folder: Pat
     # Train
     model.train()
     with Progress("train", total, done=position.step, enabled=fabric.is_global_zero) as progress:
-        while position.epoch < plan.train.epochs:
+        while position.epoch < until:
             _set_rates(wrapped, starting_rates, plan.train, position.epoch)
             for batch in islice(batches, steps - position.step_in_epoch):
                 record = joint_record(fabric, course.step(model, wrapped, batch, position))

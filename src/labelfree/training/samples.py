@@ -30,7 +30,8 @@ class LabelledFrame:
     """One frame with its teachers' outputs at the working size, and the points it sees."""
 
     image: NDArray[np.uint8]  # [H, W, 3]
-    labels: NDArray[np.uint8]  # [H, W] the labels to train on: CLIP's after the vote (P*), unless refinement is off
+    labels: NDArray[np.uint8] | NDArray[np.int32]
+    """[H, W] labels to train on: CLIP's after the vote (P*), unless refinement is off; int32 rows of `soft_scenes`."""
     mask_ids: NDArray[np.uint16]  # [H, W] 0 = no mask
     pair_point: NDArray[np.int32]  # [P] index into the scene's points
     pair_row: NDArray[np.int32]  # [P]
@@ -68,7 +69,7 @@ class View:
     """One augmented frame, and its P pairs that lie inside the crop."""
 
     image: NDArray[np.uint8]  # [H, W, 3]
-    labels: NDArray[np.uint8]  # [H, W]
+    labels: NDArray[np.uint8] | NDArray[np.int32]  # [H, W]
     mask_ids: NDArray[np.uint16]  # [H, W]
     pair_point: NDArray[np.int32]  # [P]
     pair_row: NDArray[np.int32]  # [P] pixel in the crop

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from labelfree.config.run_config import RunConfig
 from labelfree.config.training import TrainingPlan
+from labelfree.labelling.consensus_labels import ConsensusLabels, SegmentVote
+from labelfree.labelling.fusion import FusedLabels, SegmentSource
 from labelfree.labelling.labellers import Labeller, NetworkLabels, RefinedLabels, TeacherLabels
 from labelfree.labelling.openscene import OpenSceneLabels
 from labelfree.nets.building import new_networks
@@ -17,6 +19,8 @@ from labelfree.scene import Scene
 from labelfree.teachers.label_frames import label_frames
 from labelfree.teachers.teachers import Teachers
 from labelfree.training.batches import worker_count
+from labelfree.training.consensus_fitting import fitted
+from labelfree.training.consensus_training import train_consensus
 from labelfree.training.cotraining import train
 from labelfree.training.distillation import distil
 from labelfree.training.fused_scenes import FusedScenes
@@ -60,6 +64,17 @@ def cotrain_run(run: Run, labelled: bool = False) -> tuple[Segmenter2D, Segmente
     return networks.net_2d, networks.net_3d
 
 
+def cotrain_consensus(run: Run, labelled: bool = False) -> NetworkLabels:
+    """Train and save the networks of a run that has begun on consensus labels. `labelled` is that of `cotrain_run`."""
+    _share_labelling(run, labelled)
+    networks, trained = train_consensus(run, training_plan(run)), run.config.train.modalities
+    if run.fabric.is_global_zero:
+        for modality in trained:
+            networks.network(modality).save_pretrained(run.networks_folder / modality)
+    net_2d, net_3d = networks.net_2d if "2d" in trained else None, networks.net_3d if "3d" in trained else None
+    return NetworkLabels(net_2d, net_3d, "consensus", "networks trained on consensus labels")
+
+
 def distil_openscene(run: Run, labelled: bool = False) -> Segmenter3D:
     """Train the 3D network of a run that has begun on fused CLIP features; save and return it.
 
@@ -98,6 +113,26 @@ def _share_labelling(run: Run, labelled: bool) -> None:
         label_scenes(run.fabric, run.scenes, run.teachers)
 
 
+def train_networks(run: Run, labelled: bool = False) -> NetworkLabels:
+    """Train and save both networks of system `cns` or `consensus`. `labelled` is that of `cotrain_run`."""
+    return cotrain_consensus(run, labelled) if run.config.system == "consensus" else cotrain_networks(run, labelled)
+
+
+def cotrain_networks(run: Run, labelled: bool = False) -> NetworkLabels:
+    """Co-train and save the networks of `train.modalities`. `labelled` is that of `cotrain_run`."""
+    net_2d, net_3d = cotrain_run(run, labelled)
+    trained = run.config.train.modalities
+    return NetworkLabels(net_2d if "2d" in trained else None, net_3d if "3d" in trained else None)
+
+
+def delivered(run: Run, networks: NetworkLabels) -> Labeller:
+    """Return the networks, fused with `predict.fuse`."""
+    if not run.config.predict.fuse:
+        return networks
+    source = SegmentSource.of(run.teachers, run.config.consensus.level)
+    return FusedLabels(networks, source, run.config.predict, run.config.consensus.reach_px)
+
+
 def train_system(run: Run, labelled: bool = False) -> Labeller:
     """Train the system of a run that has begun and return its labeller; it resumes like `cotrain`.
 
@@ -105,16 +140,21 @@ def train_system(run: Run, labelled: bool = False) -> Labeller:
     `labelled` is that of `cotrain_run`.
     """
     labeller = _labeller(run, labelled)
+    if isinstance(labeller, NetworkLabels):
+        labeller = delivered(run, labeller)
     return RefinedLabels(labeller, run.teachers) if run.config.predict.refine else labeller
 
 
 def _labeller(run: Run, labelled: bool) -> Labeller:
     config = run.config
     match config.system:
-        case "cns":
-            net_2d, net_3d = cotrain_run(run, labelled)
-            trained = config.train.modalities
-            return NetworkLabels(net_2d if "2d" in trained else None, net_3d if "3d" in trained else None)
+        case "cns" | "consensus":
+            return train_networks(run, labelled)
+        case "consensus-labels":
+            _share_labelling(run, labelled)
+            return ConsensusLabels(run.teachers, fitted(run)[0])
+        case "clip+sam+segments":
+            return SegmentVote(TeacherLabels(run.teachers, True), config.consensus)
         case "clip" | "clip+sam":
             return TeacherLabels(run.teachers, config.system == "clip+sam", config.predict.views)
         case "openscene":

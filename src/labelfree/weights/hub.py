@@ -15,6 +15,19 @@ HUB_TIMEOUT_S = 10.0
 """Time limit in seconds for the hub's answer whether it has a model."""
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[\w.-]{1,95}", re.ASCII)
+_PART = re.compile(r"(.+/.+)/(2d|3d)")
+"""A network of a repository with both: `owner/name/2d`."""
+
+
+def is_hub_name(text: str) -> bool:
+    """Return whether a text has the form of a name on the hub, `owner/name`."""
+    return _HUB_NAME.fullmatch(text) is not None
+
+
+def divided(name: str) -> tuple[str, str]:
+    """Return the repository of a hub name and the folder in it: `owner/name` and `2d` of `owner/name/2d`, else ``."""
+    found = _PART.fullmatch(name)
+    return (found[1], found[2]) if found else (name, "")
 
 
 def folder_or_hub_name(source: str | Path, holding: str) -> Path | None:
@@ -27,7 +40,7 @@ def folder_or_hub_name(source: str | Path, holding: str) -> Path | None:
     folder = _expanded(Path(source))
     if os.path.isdir(folder):  # unlike Path's, no error for a name that is too long
         return folder
-    if isinstance(source, Path) or not _HUB_NAME.fullmatch(text) or os.path.isdir(folder.parent):
+    if isinstance(source, Path) or not is_hub_name(divided(text)[0]) or os.path.isdir(folder.parent):
         raise InputError(f"{text}: no such folder{_nearest(folder)}; give one with {holding}, or a hub name.")
     return None
 

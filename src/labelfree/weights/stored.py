@@ -17,7 +17,7 @@ from labelfree.errors import InputError
 from labelfree.files.atomic import atomic_file, write_text
 from labelfree.files.documents import read_json
 from labelfree.weights.headers import require_whole
-from labelfree.weights.hub import folder_or_hub_name, hub_answers
+from labelfree.weights.hub import divided, folder_or_hub_name, hub_answers
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
@@ -107,17 +107,19 @@ def _file_checksum(path: Path) -> str:
 
 
 def fetch_folder(folder_or_hub_id: str | Path, files: tuple[str, ...]) -> Path:
-    """Return the local folder that is meant; a hub name such as `owner/model` is downloaded first."""
+    """Return the local folder that is meant; a hub name, `owner/model` or `owner/model/2d`, is downloaded first."""
     folder = folder_or_hub_name(folder_or_hub_id, " and ".join(files))
     if folder is not None:
         return folder
     text = str(folder_or_hub_id)
-    answers = hub_answers(text)
+    name, part = divided(text)
+    wanted = [f"{part}/{file}" if part else file for file in files]
+    answers = hub_answers(name)
     from huggingface_hub import snapshot_download  # costs half a second, and most runs never need it
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(text, allow_patterns=list(files), local_files_only=not answers))
+        return Path(snapshot_download(name, allow_patterns=wanted, local_files_only=not answers)) / part
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0] if answers else "no connection"
         raise InputError(

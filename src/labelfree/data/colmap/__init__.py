@@ -1,0 +1,1 @@
+"""Read COLMAP models with their images, dense depth maps and fused clouds."""
