@@ -14,6 +14,8 @@ from PIL import Image
 from labelfree import Vocabulary
 from labelfree.cli.main import main
 from labelfree.config.networks import Segmenter3DConfig
+from labelfree.data.ply import read_ply
+from labelfree.data.point_files import read_points, write_points
 from labelfree.method.latent_consistency import random_orthogonal
 from labelfree.nets.segmenters import Segmenter3D
 
@@ -133,6 +135,37 @@ def test_points_that_no_image_saw_are_marked_in_the_file(room: Path, tmp_path: P
     np.testing.assert_array_equal(found["seen"], found["score"] > 0)
     assert 0 < found["seen"].mean() < 1
     assert (found["label"] == 1).all()  # the protocol's labels: unseen points take a neighbour's
+
+
+@pytest.mark.parametrize("kind", ["las", "laz", "pcd"])
+def test_a_cloud_of_another_format_gets_the_same_labels_in_its_own_format(
+    run: Path, tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if kind != "pcd":
+        pytest.importorskip("lazrs")
+    rows = table(cloud(500) + UTM)
+    _, expected = predict(run, write(tmp_path / "in" / "cloud.ply", rows), tmp_path / "ply")
+    given = tmp_path / "in" / f"cloud.{kind}"
+    write_points(given, read_ply(tmp_path / "in" / "cloud.ply"))
+    assert main(["predict", str(run), str(given), "--out", str(tmp_path / "out")]) == 0
+    assert {path.name for path in (tmp_path / "out").glob("c*")} == {"classes.json", f"cloud.{kind}", "cloud.npy"}
+    found = read_points(tmp_path / "out" / f"cloud.{kind}")
+    labels = np.load(tmp_path / "out" / "cloud.npy")
+    np.testing.assert_array_equal(found.labels, labels)
+    assert (labels == expected).mean() > 0.98  # LAS stores steps of 0.1 mm: few points change their voxel
+    np.testing.assert_allclose(found.points[:, 1], rows["y"], rtol=0, atol=1e-3)
+    assert main(["predict", str(run), str(given), "--out", str(tmp_path / "as-ply"), "--format", "ply"]) == 0
+    np.testing.assert_array_equal(read(tmp_path / "as-ply" / "cloud.ply")["label"], labels)
+    given.write_bytes(given.read_bytes()[:-100])
+    assert main(["predict", str(run), str(given), "--out", str(tmp_path / "out")]) == 2
+    assert f"{given}: " in capsys.readouterr().err
+
+
+def test_a_format_without_a_cloud_is_one_sentence(
+    run: Path, room: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", str(run), str(room), "--out", str(tmp_path / "out"), "--format", "laz"]) == 2
+    assert "is no point cloud" in capsys.readouterr().err
 
 
 def test_fuse_gives_confidence_and_segments(run: Path, tmp_path: Path) -> None:

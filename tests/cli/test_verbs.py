@@ -9,6 +9,7 @@ from PIL import Image
 
 from helpers.small_recipe import FAST_TEACHERS, NARROW
 from labelfree.cli.main import VERBS, main
+from labelfree.data.ply import read_ply
 
 QUICK = ["--train.epochs=1", "--train.images_per_scene=2", "--switch.start_epoch=0", "--labels.image_size=[48,64]"]
 QUICK += [*FAST_TEACHERS, *NARROW]
@@ -30,6 +31,24 @@ def test_run_leaves_everything(finished: Path) -> None:
     methods = json.loads((finished / "results.json").read_text())["methods"]
     assert list(methods) == ["clip", "clip+sam", "cns"]
     assert "small CLIP" in (finished / "report.html").read_text().split("<table")[0]
+
+
+def test_pycocotools_and_laspy_open_what_a_run_exports(finished: Path, room: Path, tmp_path: Path) -> None:
+    coco, laspy = pytest.importorskip("pycocotools.coco"), pytest.importorskip("laspy")
+    pytest.importorskip("lazrs")
+    assert main(["export", str(finished), "--format", "coco", "--data", str(room), "--out", str(tmp_path)]) == 0
+    assert main(["export", str(finished), "--format", "laz", "--out", str(tmp_path)]) == 0
+    masks = coco.COCO(tmp_path / "annotations.json")
+    for image in masks.imgs.values():
+        labels = np.full((image["height"], image["width"]), 255, np.uint8)
+        for annotation in masks.loadAnns(masks.getAnnIds(imgIds=image["id"])):
+            labels[masks.annToMask(annotation) == 1] = annotation["category_id"] - 1
+        stem = (room / image["file_name"]).stem
+        np.testing.assert_array_equal(labels, np.array(Image.open(finished / "pixels" / "room" / f"{stem}.png")))
+    las = laspy.read(tmp_path / "room.laz")
+    np.testing.assert_array_equal(las["label"], np.load(finished / "points" / "room.npy"))
+    np.testing.assert_array_equal(las.classification[las["label"] < 255], las["label"][las["label"] < 255] + 64)
+    np.testing.assert_allclose(las.xyz, read_ply(room / "cloud.ply").points, rtol=0, atol=1e-3)
 
 
 def test_again_changes_nothing(finished: Path, room: Path) -> None:

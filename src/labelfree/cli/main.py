@@ -70,8 +70,13 @@ VERBS = (
         True,
     ),
     Verb("segments", "labelfree.cli.segments", "segment clouds by geometry and SAM masks, without classes", True),
-    Verb("predict", "labelfree.cli.predict", "label an image, a folder of images, a PLY cloud or a scene"),
+    Verb("predict", "labelfree.cli.predict", "label an image, a folder of images, a point cloud or a scene"),
     Verb("view", "labelfree.cli.view", "look at a run in a browser, search it by words and correct its labels"),
+    Verb(
+        "export",
+        "labelfree.cli.export",
+        "write a run's labels for other programs: COCO, CVAT, Label Studio, LAS, LAZ, PCD, PLY",
+    ),
     Verb(
         "table",
         "labelfree.cli.table",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from labelfree.errors import InputError
 
-PICTURES = (".png", ".jpg", ".jpeg", ".ply", ".sens", ".bin", ".pcd")
+PICTURES = (".png", ".jpg", ".jpeg", ".ply", ".las", ".laz", ".pcd", ".sens", ".bin")
 
 
 def check_out(out: Path, data: Path | None = None, what: str = "--out") -> None:

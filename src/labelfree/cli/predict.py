@@ -1,4 +1,4 @@
-"""`labelfree predict RUN INPUT --out DIR`: label an image, a folder of images, a PLY cloud or a scene."""
+"""`labelfree predict RUN INPUT --out DIR`: label an image, a folder of images, a point cloud or a scene."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from labelfree.cli.arguments import add_reading, open_data
 from labelfree.cli.fusing import add_fuse, fused, fused_cloud, run_settings
 from labelfree.cli.terminal import say
-from labelfree.data.ply import read_ply
+from labelfree.data.point_files import POINT_FORMATS, is_point_file, read_points
 from labelfree.errors import InputError
 from labelfree.files.outputs import OutputFolder
 from labelfree.labelling.inference import predict_images, predict_points, require_features
@@ -31,13 +31,23 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add RUN, INPUT, the output folder and its format."""
     parser.add_argument("run", type=Path, help="folder of a finished run, or one with networks/2d and networks/3d")
-    parser.add_argument("input", type=Path, help="image, folder of images, .ply cloud, scene folder or description")
+    parser.add_argument(
+        "input",
+        type=Path,
+        help="image, folder of images, point cloud (.ply, .las, .laz, .pcd), scene folder or description",
+    )
     add_reading(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder for labels, overlays and coloured clouds")
     parser.add_argument(
         "--submission",
         action="store_true",
         help="write the labels of points in the submission format of ScanNet, nuScenes or SemanticKITTI",
+    )
+    parser.add_argument(
+        "--format",
+        choices=POINT_FORMATS,
+        default=None,
+        help="format of a labelled point cloud (default: that of INPUT)",
     )
     add_fuse(parser)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
@@ -51,9 +61,13 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     _require_input(options.input)
 
     # Label a cloud
-    if options.input.suffix.lower() == ".ply":
+    if is_point_file(options.input):
         _label_cloud(options, Segmenter3D.from_pretrained(folder / "3d").to(device))
         return 0
+    if options.format is not None:
+        raise InputError(
+            f"--format {options.format}: {options.input} is no point cloud; labelfree export converts runs."
+        )
 
     # Write a submission
     if options.submission:
@@ -163,11 +177,12 @@ def output_names(paths: Sequence[Path], out: Path) -> list[str]:
 
 def _label_cloud(options: argparse.Namespace, net: Segmenter3D) -> None:
     path, out = options.input, options.out
-    OutputFolder(out).claim(cloud_files(path.stem, out), inputs=[path])
+    cloud_format = options.format or path.suffix.lower()[1:]
+    OutputFolder(out).claim(cloud_files(path.stem, out, cloud_format), inputs=[path])
     save_legend(net.vocabulary, out)
-    cloud = read_ply(path, labels=False)
+    cloud = read_points(path, labels=False)
     scene = Scene(path.stem, cloud.points, (), cloud.colours, cloud.intensity)
     require_features(net, scene, str(path))
     prediction = fused_cloud(NetworkLabels(None, net), scene) if options.fuse else predict_points(net, scene)
-    saved = save_prediction(prediction, out)
+    saved = save_prediction(prediction, out, cloud_format=cloud_format, like=path)
     print(f"labelled cloud: {saved[0]}")

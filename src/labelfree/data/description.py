@@ -63,7 +63,8 @@ class Description:
     depth_scale: float = 1000.0
     """Stored depth units per metre: 1000 for millimetres, 5000 for TUM, 6553.5 for Replica."""
     cloud: str | None = "cloud.ply"
-    """Point cloud file, world coordinates in metres; without it the depth maps are fused."""
+    """Point cloud file (.ply, .las, .laz, .pcd), world coordinates in metres; without it the depth maps are
+    fused. If it is not given, `cloud` may have any of these formats."""
     labels: str | None = "label/*.png"
     """Pattern of the ground truth label maps, 255 = ignored; for evaluation only."""
     classes: str | tuple[str, ...] | None = "classes.txt"

@@ -45,7 +45,7 @@ SIGNS_OF_3D = (
     "transforms",
 )
 """Prefixes of file and folder names that only a 3D capture has."""
-FILES_OF_3D = (".ply", ".log", ".sens", ".bin")
+FILES_OF_3D = (".ply", ".las", ".laz", ".pcd", ".log", ".sens", ".bin")
 
 
 @dataclass(frozen=True)

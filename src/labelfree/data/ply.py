@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,10 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from labelfree.data.ascii_rows import cut_off, most_rows, read_ascii_rows
+from labelfree.data.point_cloud import COLOURS, PointCloud, cloud_of_columns, short
 from labelfree.errors import InputError
 from labelfree.files.atomic import atomic_file
-from labelfree.vocabulary import IGNORE_LABEL
 
 _TYPES = {
     "char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4", "float": "f4",
@@ -23,30 +23,11 @@ _TYPES = {
     "float32": "f4", "float64": "f8",
 }  # fmt: skip
 _ORDERS = {"ascii": "=", "binary_little_endian": "<", "binary_big_endian": ">"}
-_COLOUR_NAMES = (("red", "green", "blue"), ("r", "g", "b"), ("diffuse_red", "diffuse_green", "diffuse_blue"))
-_INTENSITY_NAMES = ("intensity", "scalar_intensity", "reflectance", "reflectivity")
-_LABEL_NAMES = ("label", "class", "semantic", "classification", "scalar_label", "scalar_class", "scalar_classification")
 _LONGEST_HEADER = 1 << 16
 _MOST_DIGITS = 18
 """Largest number of digits of a count in a header."""
-_ROUNDING = 1e-4
-"""Largest accepted rounding of a float in an ascii file to the type in its header: 0.1 mm."""
 
-
-@dataclass(frozen=True, eq=False)
-class PlyCloud:
-    """The columns of a PLY file that this library uses."""
-
-    points: NDArray[np.floating[Any]]
-    """[N, 3] metres; float64 if the file's values need it; `Scene` drops points that are not finite."""
-    colours: NDArray[np.uint8] | None = None
-    """[N, 3] RGB, 0 where not finite."""
-    intensity: NDArray[np.float32] | None = None
-    """[N]."""
-    labels: NDArray[np.uint8] | None = None
-    """[N], 255 = ignored."""
-    seen: NDArray[np.bool_] | None = None
-    """[N] whether an image gave the point its label, as written with results."""
+PlyCloud = PointCloud
 
 
 @dataclass(frozen=True)
@@ -76,7 +57,7 @@ def read_ply(path: str | Path, labels: bool = True) -> PlyCloud:
         raise InputError(f"{path}: no such point cloud file.") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}); check its permissions.") from error
-    return _columns(table, path, labels)
+    return cloud_of_columns(table, path, labels)
 
 
 def write_ply(
@@ -100,7 +81,7 @@ def write_ply(
         (name, real, points_world[:, axis]) for axis, name in enumerate("xyz")
     ]
     if colours is not None:
-        columns += [(name, "u1", colours[:, channel]) for channel, name in enumerate(_COLOUR_NAMES[0])]
+        columns += [(name, "u1", colours[:, channel]) for channel, name in enumerate(COLOURS)]
     if labels is not None:
         columns.append(("label", "u1", labels))
     if scores is not None:
@@ -126,7 +107,7 @@ def _read_vertices(file: BinaryIO, path: Path) -> dict[str, NDArray[Any]]:
     order, elements = _read_header(file, path)
     names = [element.name for element in elements]
     if "vertex" not in names:
-        raise InputError(f"{path}: the PLY has no element 'vertex' (it has {_short(', '.join(names)) or 'none'}).")
+        raise InputError(f"{path}: the PLY has no element 'vertex' (it has {short(', '.join(names)) or 'none'}).")
     for element in elements[: names.index("vertex")]:
         _skip_element(file, element, order, path)
     vertex = elements[names.index("vertex")]
@@ -136,7 +117,7 @@ def _read_vertices(file: BinaryIO, path: Path) -> dict[str, NDArray[Any]]:
     if not vertex.properties:
         raise InputError(f"{path}: vertices have no properties; export the cloud with x, y and z.")
     if order == "ascii":
-        return _read_ascii(file, vertex, path)
+        return read_ascii_rows(file, vertex.properties, vertex.count, path, short(vertex.name))
     _require_entries(file, vertex, order, path)
     dtype = vertex.dtype(order)
     table = np.frombuffer(file.read(vertex.count * dtype.itemsize), dtype=dtype)
@@ -178,38 +159,32 @@ def _header_line(words: list[str], order: str, elements: list[_Element], path: P
         case [] | ["comment", *_] | ["obj_info", *_]:
             pass
         case _:
-            line = _short(" ".join(words))
+            line = short(" ".join(words))
             raise InputError(f"{path}: PLY header line '{line}' is not understood; export the cloud again.")
     return order
-
-
-def _short(text: str) -> str:
-    """Return text of a file in a form that is safe in a message: printable, at most 80 characters."""
-    printable = "".join(c if c.isprintable() else "?" for c in text)
-    return printable if len(printable) <= 80 else f"{printable[:80]}..."
 
 
 def _require_plain(element: _Element, path: Path) -> None:
     lists = [name for name, kind in element.properties if kind == "list"]
     if lists:
         raise InputError(
-            f"{path}: element '{_short(element.name)}' has the list property '{_short(lists[0])}', which cannot be "
+            f"{path}: element '{short(element.name)}' has the list property '{short(lists[0])}', which cannot be "
             "read here; export the cloud with vertices first and plain properties."
         )
 
 
 def _most_entries(file: BinaryIO, element: _Element, order: str) -> int:
     """Return how many entries the rest of the file can hold, because declared counts may be wrong."""
+    if order == "ascii":
+        return most_rows(file, len(element.properties))
     left = os.fstat(file.fileno()).st_size - file.tell()
-    if order == "ascii":  # a digit and a separator for each value, which the very last one may lack
-        return (left + 1) // max(2 * len(element.properties), 1)
     return left // max(element.dtype(order).itemsize, 1)
 
 
 def _require_entries(file: BinaryIO, element: _Element, order: str, path: Path) -> None:
     """Raise an `InputError` if the file is too short for the declared count, before memory is allocated."""
     if (found := _most_entries(file, element, order)) < element.count:
-        raise _cut_off(path, element, found)
+        raise cut_off(path, short(element.name), found, element.count)
 
 
 def _skip_element(file: BinaryIO, element: _Element, order: str, path: Path) -> None:
@@ -223,95 +198,4 @@ def _skip_element(file: BinaryIO, element: _Element, order: str, path: Path) -> 
         return
     for number in range(element.count):
         if not file.readline():
-            raise _cut_off(path, element, number)
-
-
-def _read_ascii(file: BinaryIO, element: _Element, path: Path) -> dict[str, NDArray[Any]]:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # loadtxt warns about empty data; the count is checked below
-            most = min(element.count, _most_entries(file, element, "ascii"))
-            rows = np.loadtxt(file, dtype=np.float64, comments=None, max_rows=most, ndmin=2)
-    except ValueError as error:
-        raise InputError(
-            f"{path}: a vertex line does not consist of numbers ({_short(str(error))}); export the cloud again."
-        ) from error
-    if len(rows) and rows.shape[1] != len(element.properties):
-        raise InputError(
-            f"{path}: vertex lines have {rows.shape[1]} values but the header names {len(element.properties)} "
-            "properties; export the cloud again."
-        )
-    if len(rows) < element.count:
-        raise _cut_off(path, element, len(rows))
-    return {name: _as_declared(rows[:, column], kind) for column, (name, kind) in enumerate(element.properties)}
-
-
-def _as_declared(values: NDArray[np.float64], kind: str) -> NDArray[Any]:
-    """Return values in the type of the header, or unchanged if that type cannot hold them."""
-    declared = np.dtype(kind)
-    if declared.kind == "f":
-        with np.errstate(over="ignore", invalid="ignore"):
-            rounded = values.astype(declared)
-            return values if (np.abs(rounded - values) > _ROUNDING).any() else rounded
-    limits = np.iinfo(declared)
-    fits = bool(((values >= limits.min) & (values <= limits.max)).all())  # false for NaN
-    return values.astype(declared) if fits else values
-
-
-def _cut_off(path: Path, element: _Element, found: int) -> InputError:
-    name = _short(element.name)
-    return InputError(f"{path}: cut off after {found} of {element.count} entries of '{name}'; copy or export it again.")
-
-
-def _columns(table: dict[str, NDArray[Any]], path: Path, with_labels: bool) -> PlyCloud:
-    columns = {name.lower(): values for name, values in table.items()}
-    missing = [axis for axis in "xyz" if axis not in columns]
-    if missing:
-        raise InputError(f"{path}: vertices have no property '{missing[0]}'; export the cloud with x, y and z.")
-    rgb = next((trio for trio in _COLOUR_NAMES if all(name in columns for name in trio)), None)
-    intensity = next((columns[name] for name in _INTENSITY_NAMES if name in columns), None)
-    label = next((name for name in _LABEL_NAMES if name in columns), None) if with_labels else None
-    with np.errstate(over="ignore"):
-        return PlyCloud(
-            _points([columns[axis] for axis in "xyz"], path),
-            None if rgb is None else _colours(np.stack([columns[name] for name in rgb], axis=1)),
-            None if intensity is None else intensity.astype(np.float32),
-            None if label is None else _labels(columns[label], _written(label, table), path),
-            columns["seen"].astype(np.bool_) if "seen" in columns else None,
-        )
-
-
-def _written(name: str, table: dict[str, NDArray[Any]]) -> str:
-    """Return a property's name in the file's own spelling."""
-    return next(spelled for spelled in table if spelled.lower() == name)
-
-
-def _points(axes: Sequence[NDArray[Any]], path: Path) -> NDArray[np.floating[Any]]:
-    exact = np.float32 if all(np.can_cast(values.dtype, np.float32) for values in axes) else np.float64
-    points: NDArray[np.floating[Any]] = np.stack(axes, axis=1).astype(exact)
-    if not np.isfinite(points).all(axis=1).any():
-        raise InputError(f"{path}: none of its {len(points):,} points is finite; export the cloud again.")
-    return points
-
-
-def _colours(values: NDArray[Any]) -> NDArray[np.uint8]:
-    if values.dtype.kind == "f":
-        values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
-    if values.dtype.kind == "f" and values.max() <= 1:
-        return np.rint(values.clip(0, 1) * 255).astype(np.uint8)
-    if values.max() > 255:
-        return (values / 257).clip(0, 255).astype(np.uint8)
-    return values.clip(0, 255).astype(np.uint8)
-
-
-def _labels(values: NDArray[Any], name: str, path: Path) -> NDArray[np.uint8]:
-    if values.dtype.kind == "f":
-        values = np.where(np.isnan(values), -1, values)
-    labels = np.where(values == -1, IGNORE_LABEL, values)
-    wrong = (labels < 0) | (labels > 255) | (labels != np.floor(labels))
-    if wrong.any():
-        raise InputError(
-            f"{path}: property '{name}' holds {labels[wrong.argmax()]}, but labels are 0..254, "
-            "and 255 or -1 for ignored; map them to your classes or rename the property."
-        )
-    return labels.astype(np.uint8)
+            raise cut_off(path, short(element.name), number, element.count)

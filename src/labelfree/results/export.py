@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from labelfree.data.ply import write_ply
 from labelfree.errors import InputError
 from labelfree.evaluation.method_results import MethodResult
 from labelfree.files.atomic import atomic_file
 from labelfree.files.outputs import OutputFolder
 from labelfree.prediction import Prediction
 from labelfree.raster import resize_image
+from labelfree.results.formats.points import save_points
 from labelfree.scene import Scene
 from labelfree.vocabulary import Vocabulary
 
@@ -37,19 +37,22 @@ def save_prediction(
     prediction: Prediction,
     folder: str | Path,
     image: NDArray[np.uint8] | None = None,  # [H, W, 3], any size; for the overlay of a 2D prediction
+    cloud_format: str = "ply",
+    like: Path | None = None,
 ) -> tuple[Path, ...]:
     """Write one prediction and, once per folder, its legend; return the files written.
 
     A cloud NAME gives `NAME.ply` (class colours, labels, scores, whether an image saw the point and, where
     they are known, the number of images that support the label and the segment) and `NAME.npy` (uint8
     labels), both with the points of the cloud's file in their order; points that are not finite have label 255.
+    `cloud_format` is ply, las, laz or pcd; LAS and LAZ keep the other dimensions of the file `like`.
     An image NAME gives `NAME.png` (uint8 labels, 255 = none) and, with `image`, `NAME_overlay.png`.
     Raises an `InputError` if the folder holds predictions of other classes or the prediction has no name.
     """
     folder = Path(folder)
     save_legend(prediction.vocabulary, folder)
     if prediction.is_3d:
-        return _save_cloud(prediction, folder)
+        return _save_cloud(prediction, folder, cloud_format, like)
     return _save_picture(prediction, folder, image)
 
 
@@ -112,10 +115,10 @@ def file_stem(name: str) -> str:
     return "".join(c if c.isalnum() or c in "-_. " else "_" for c in name).strip(". ") or "_"
 
 
-def cloud_files(name: str, folder: Path) -> tuple[Path, Path]:
+def cloud_files(name: str, folder: Path, cloud_format: str = "ply") -> tuple[Path, Path]:
     """Return the files that `save_prediction` writes for a cloud: points and labels."""
     stem = file_stem(name)
-    return folder / f"{stem}.ply", folder / f"{stem}.npy"
+    return folder / f"{stem}.{cloud_format}", folder / f"{stem}.npy"
 
 
 def picture_files(name: str, folder: Path) -> tuple[Path, Path]:
@@ -156,24 +159,13 @@ def require_distinct(names: Sequence[str]) -> None:
             raise InputError(f"Scenes '{other}' and '{name}' would both be saved as '{file_stem(name)}'; rename one.")
 
 
-def _save_cloud(prediction: Prediction, folder: Path) -> tuple[Path, ...]:
+def _save_cloud(prediction: Prediction, folder: Path, cloud_format: str, like: Path | None) -> tuple[Path, ...]:
     prediction = prediction.in_file_order()
-    if prediction.points_world is None:
-        raise InputError(f"Prediction '{prediction.name}' has no points: give points_world to save it as PLY.")
-    ply, array = cloud_files(prediction.name, folder)
-    write_ply(
-        ply,
-        prediction.points_world,
-        colours=prediction.colours(),
-        labels=prediction.labels,
-        scores=prediction.scores,
-        seen=prediction.seen,
-        segments=prediction.segments,
-        support=prediction.support,
-    )
+    cloud, array = cloud_files(prediction.name, folder, cloud_format)
+    save_points(prediction, cloud, like)
     with atomic_file(array) as file:
         np.save(file, prediction.labels)
-    return ply, array
+    return cloud, array
 
 
 def _save_picture(prediction: Prediction, folder: Path, image: NDArray[np.uint8] | None) -> tuple[Path, ...]:

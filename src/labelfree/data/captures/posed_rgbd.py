@@ -12,9 +12,10 @@ from labelfree.data.calibrations import DEPTH_INTRINSICS, Calibration, StatedInt
 from labelfree.data.captures.matching import FrameFiles, MatchedFrames, look_at_parts, match_frames
 from labelfree.data.description import Description, Pinhole
 from labelfree.data.fusion import FusionOptions, fuse_cached
-from labelfree.data.integrity import ASPECT_TOLERANCE, check_ply, file_faults
+from labelfree.data.integrity import ASPECT_TOLERANCE, file_faults
 from labelfree.data.patterns import Pattern
-from labelfree.data.ply import PlyCloud, read_ply
+from labelfree.data.point_cloud import PointCloud
+from labelfree.data.point_files import check_points, existing_point_file, read_points
 from labelfree.data.poses import pinhole, read_intrinsics, scaled_intrinsics
 from labelfree.errors import InputError
 from labelfree.files.decoding import picture_size
@@ -59,8 +60,7 @@ class CaptureSource:
             frames = () if found else self.frames()
             path = self.cloud_path()
             if path is not None:
-                check_ply(path)
-                read_ply(path)
+                check_points(path)
             elif frames and all(frame.depth is None for frame in frames):
                 found.append(self.no_cloud())
         except InputError as error:
@@ -103,9 +103,10 @@ class CaptureSource:
     def cloud_path(self) -> Path | None:
         """Return the point cloud's file; None if the cloud is fused from depth maps."""
         path = self.folder / self.description.cloud if self.description.cloud else None
-        if path is None or not (path.is_file() or "cloud" in self.description.stated):
-            return None
-        return path
+        if path is None or "cloud" in self.description.stated:
+            return path
+        path = existing_point_file(path)
+        return path if path.is_file() else None
 
     def build(self) -> Scene:
         """Return the scene; its cloud is read or, without a file, fused from the depth maps.
@@ -115,11 +116,11 @@ class CaptureSource:
         frames = self.frames()
         path = self.cloud_path()
         if path is not None:
-            cloud = read_ply(path)
+            cloud = read_points(path)
         elif any(frame.depth is not None for frame in frames):
             options = FusionOptions(self.description.voxel_m, self.description.max_depth_m)
             fused = fuse_cached(frames, options, self.cache_dir)
-            cloud = PlyCloud(fused.points_world, fused.colours, None, fused.labels)
+            cloud = PointCloud(fused.points_world, fused.colours, None, fused.labels)
         else:
             raise InputError(self.no_cloud())
         return Scene(self.name, cloud.points, frames, cloud.colours, cloud.intensity, cloud.labels)

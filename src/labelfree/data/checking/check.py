@@ -33,7 +33,7 @@ from labelfree.data.checking.plausibility import (
 )
 from labelfree.data.collection import SceneCollection
 from labelfree.data.layout import SceneSource
-from labelfree.data.ply import read_ply
+from labelfree.data.point_files import read_points
 from labelfree.data.poses import PoseConvention
 from labelfree.data.sources import calibrations_of, faults_of
 from labelfree.errors import InputError
@@ -167,7 +167,7 @@ def check_capture(
     try:
         matched = source.match()
         frames = source.frames(matched)
-        cloud = None if path is None else read_ply(path)
+        cloud = None if path is None else read_points(path)
         if cloud is None and all(frame.depth is None for frame in frames):
             raise InputError(source.no_cloud())
     except InputError as error:

@@ -106,7 +106,7 @@ class RigDescription:
     """The layout of a folder of sweeps: points, images, calibration and, for evaluation, labels."""
 
     points: str
-    """Pattern of the sweeps: .bin (float32), .npy or .ply."""
+    """Pattern of the sweeps: .bin (float32), .npy, .ply, .las, .laz or .pcd."""
     cameras: tuple[RigCamera, ...]
     columns: tuple[str, ...] = COLUMNS
     """Names of the float32 values of a point in .bin and .npy files."""

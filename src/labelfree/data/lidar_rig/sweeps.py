@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelfree.data.lidar_rig.description import RigDescription
-from labelfree.data.ply import read_ply
+from labelfree.data.point_files import is_point_file, read_points
 from labelfree.errors import InputError
 from labelfree.files.documents import LARGEST_SWEEP, open_file, read_array
 from labelfree.vocabulary import IGNORE_LABEL
@@ -34,8 +34,8 @@ def read_sweep(path: Path, description: RigDescription) -> Sweep:
 
     Raises an `InputError` if the file has another size than its columns imply or no valid return.
     """
-    if path.suffix == ".ply":
-        cloud = read_ply(path, labels=False)
+    if is_point_file(path):
+        cloud = read_points(path, labels=False)
         with np.errstate(over="ignore"):
             points, intensity = cloud.points.astype(np.float32), cloud.intensity
     else:

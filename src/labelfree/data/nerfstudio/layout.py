@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 
 from labelfree.data.calibrations import Calibration, StatedIntrinsics, calibration_notes, doubts
 from labelfree.data.fusion import FusionOptions, fuse_cached
-from labelfree.data.integrity import check_ply, check_raster
+from labelfree.data.integrity import check_raster
 from labelfree.data.layout import Count, Layout, OpenedDataset, ReadOptions, Survey, SurveyProgress
 from labelfree.data.numbers import LARGEST_SIDE, finite_array, finite_number, whole_number
 from labelfree.data.patterns import natural_order
-from labelfree.data.ply import PlyCloud, read_ply
+from labelfree.data.point_cloud import PointCloud
+from labelfree.data.point_files import check_points, read_points
 from labelfree.data.poses import CameraAxes, PoseConvention, scaled_intrinsics
 from labelfree.data.sources import calibrations_of, checked_sources
 from labelfree.errors import InputError, shown
@@ -95,8 +96,7 @@ class NerfstudioSource:
         try:
             path = self._cloud_path()
             if path is not None:
-                check_ply(path)
-                read_ply(path)
+                check_points(path)
             elif not found and not any("depth_file_path" in entry for entry in entries):
                 found.append(self._nothing_in_3d())
         except InputError as error:
@@ -174,11 +174,11 @@ class NerfstudioSource:
         frames = tuple(self._frame(entry, entry["name"]) for entry in self._entries())
         path = self._cloud_path()
         if path is not None:
-            cloud = read_ply(path)
+            cloud = read_points(path)
             points = cloud.points / cloud.points.dtype.type(self._scale)
         elif any(frame.depth is not None for frame in frames):
             fused = fuse_cached(frames, FusionOptions(), self.cache_dir)
-            cloud = PlyCloud(fused.points_world, fused.colours, None, fused.labels)
+            cloud = PointCloud(fused.points_world, fused.colours, None, fused.labels)
             points = cloud.points
         else:
             raise InputError(self._nothing_in_3d())

@@ -1,0 +1,1 @@
+"""Predictions in the file formats of other programs."""
