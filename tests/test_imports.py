@@ -6,7 +6,10 @@ import sys
 
 import labelfree
 
-EXTRAS = ("tensorboard", "ray", "laspy", "lazrs", "torchvision", "cv2", "scipy", "open3d", "matplotlib")
+EXTRAS = (
+    *("tensorboard", "ray", "laspy", "lazrs", "rosbags", "viser", "mkdocs", "nbclient"),
+    *("pycolmap", "pycocotools", "playwright", "torchvision", "cv2", "scipy", "open3d", "matplotlib"),
+)
 """Neither the extras nor what must never be needed."""
 
 BLOCK_AND_IMPORT = """
