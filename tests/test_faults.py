@@ -23,7 +23,7 @@ damage, images = import_module("benchmarks.faults.damage"), import_module("bench
 SHORT = (
     "--short",
     "--mutations",
-    "60",
+    "40",
     "--kills",
     "3",
     "--disks",
@@ -40,14 +40,14 @@ LIMITS = forks.Limits()
 
 @pytest.mark.slow
 def test_a_minute_of_faults(tmp_path: Path) -> None:
-    """60 damaged inputs, command lines and states, 3 kills, a full disk, two writers: nothing is wrong."""
+    """40 damaged inputs, command lines and states, 3 kills, a full disk, two writers: nothing is wrong."""
     found = tmp_path / "faults.json"
     command = [sys.executable, "-m", "benchmarks.faults", *SHORT, "--work", str(tmp_path / "work"), "--out", str(found)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     counts = json.loads(found.read_text())
-    assert counts["cases"] == sum(counts["counts"].values()) == 65
+    assert counts["cases"] == sum(counts["counts"].values()) == 45
     assert counts["failures"] == []
 
 

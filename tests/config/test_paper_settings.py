@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from torch import nn
 from helpers.toy_training import toy_networks
 from labelfree import recipe
 from labelfree.config.architectures import RESNETS, VARIANTS, MinkUNetShape, ResNetShape
+from labelfree.config.consensus import ConsensusConfig
 from labelfree.config.run_config import RunConfig
 from labelfree.training.fit import optimiser_of
 from labelfree.training.schedule import rate_factor
@@ -114,6 +115,7 @@ PAPER: dict[str, tuple[object, object, str]] = {
     "predict.refine": (False, False, TABLE_2),
     "predict.views": ("vote", "vote", OURS),
     "predict.unseen": ("nearest", "nearest", OURS),
+    "predict.fuse": (False, False, OFF),
 }
 
 WITHOUT_INFLUENCE = {
@@ -123,6 +125,8 @@ WITHOUT_INFLUENCE = {
     *("teachers.sam_options.precision", "train.precision"),
     "teachers.clip_options.gaussian_std",  # of an attention that the paper does not use
     *("networks.net_2d.image_size", "networks.net_3d.in_channels"),  # training sets both
+    *("predict.fuse_turns", "predict.fuse_images", "predict.fuse_segments"),  # of predict.fuse
+    *(f"consensus.{field.name}" for field in fields(ConsensusConfig)),  # of a system of our own
 }
 """Settings of the machine and the run, and settings that the two recipes do not use."""
 

@@ -7,6 +7,7 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 
+from labelfree.config.consensus import ConsensusConfig
 from labelfree.config.labels import LabelConfig, PairingConfig, PredictConfig
 from labelfree.config.networks import NetworkConfig, Segmenter2DConfig, Segmenter3DConfig
 from labelfree.config.ranges import Real, Whole, positive
@@ -18,7 +19,8 @@ from labelfree.errors import InputError
 
 KINDS = (
     RunConfig, TeacherConfig, NetworkConfig, PredictConfig, ClipOptions, SamOptions, LabelConfig, PairingConfig,
-    TrainConfig, TrainingPlan, SwitchConfig, AugmentConfig, Segmenter2DConfig, Segmenter3DConfig,
+    TrainConfig, TrainingPlan, SwitchConfig, AugmentConfig, ConsensusConfig, Segmenter2DConfig,
+    Segmenter3DConfig,
 )  # fmt: skip
 FIELDS = [(kind, name) for kind in KINDS for name, hint in get_type_hints(kind).items() if not is_dataclass(hint)]
 VALUES: tuple[Any, ...] = (
