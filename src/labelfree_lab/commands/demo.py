@@ -37,7 +37,7 @@ from labelfree_lab.rooms.dataset import LabSize, write_lab
 from labelfree_lab.shapes.primitives import CLASS_NAMES
 from labelfree_lab.teachers.oracle import TruthLabels
 
-DEMO_ROOMS, DEMO_HELD_OUT = 32, 10
+DEMO_ROOMS, DEMO_HELD_OUT = 28, 8
 """Training and held-out rooms: as many as two cores take in three minutes; a table has 48 and 20."""
 ROOMS_REPORTED = 3
 """Held-out rooms whose predictions are written."""
