@@ -146,3 +146,17 @@ def test_two_viewers_and_unsaved_work(
     assert main(["view", str(run), "--port", "0"]) == 0
     assert "http://127.0.0.1:" in capsys.readouterr().out
     assert len(read_corrections(correction_file(run, "room"))) > 0
+
+
+def test_viewing_data_writes_nothing_beside_it(
+    room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(room, tmp_path / "data" / "room")
+    (tmp_path / "data" / "room" / "cloud.ply").unlink(missing_ok=True)  # the cloud is fused then
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.setattr(view, "serve", lambda page, told: page.server.stop())
+    assert main(["view", str(tmp_path / "data" / "room"), "--port", "0"]) == 0
+    told = capsys.readouterr().err
+    assert "data without a run" in told
+    assert "another viewer" not in told
+    assert sorted(tmp_path.rglob("*")) == before

@@ -42,7 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--layout", default=None, help="dataset layout (default: recognised from the files)")
     parser.add_argument("--split", default=None, help="split of the dataset (default: all scenes)")
-    parser.add_argument("--cache", type=Path, default=None, help="folder of teacher outputs (default: the run's cache)")
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        default=None,
+        help="folder of teacher outputs and fused clouds (default: the run's cache, none for data)",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
 
 
@@ -55,7 +60,8 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     if first not in scenes.names:
         raise InputError(f"--scene is '{first}', which is not one of the scenes ({', '.join(scenes.names[:8])}).")
     with _corrections_lock(viewed.folder) as writable:
-        notes = [*viewed.notes, *([] if writable else ["read-only: another viewer corrects this run"])]
+        locked = viewed.folder is not None and not writable
+        notes = [*viewed.notes, *(["read-only: another viewer corrects this run"] if locked else [])]
         opener = scene_opener(viewed, scenes, writable)
         page = start(options.host, options.port, scenes.names, first, opener, notes)
         for note in notes:
@@ -70,7 +76,7 @@ def _opened(options: argparse.Namespace) -> tuple[SceneCollection, ViewedRun]:
     """Return the scenes and what is known of them. Raises an `InputError` before any model is loaded."""
     given = RunData(options.data or options.source, options.root, options.layout, options.split)
     if not is_run(options.source):
-        scenes = _scenes(given, options.source.parent / "cache")
+        scenes = _scenes(given, options.cache)
         return scenes, open_plain_data(scenes)
     if options.data is None:
         given = _data_of(options.source)
@@ -96,8 +102,9 @@ def _data_of(folder: Path) -> RunData:
     return found
 
 
-def _scenes(given: RunData, cache: Path) -> SceneCollection:
-    reading = ReadOptions(given.every, given.limit, given.split, cache / "clouds", False)
+def _scenes(given: RunData, cache: Path | None) -> SceneCollection:
+    clouds = None if cache is None else cache / "clouds"
+    reading = ReadOptions(given.every, given.limit, given.split, clouds, False)
     return told(open_scenes(given.data, given.root, reading, given.layout))
 
 
