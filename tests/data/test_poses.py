@@ -1,12 +1,22 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from helpers.small_capture import look_at
-from labelfree.data.poses import CameraAxes, PoseConvention, PoseIs, read_intrinsics, read_pose_file, read_pose_rows
+from labelfree.data.poses import (
+    CameraAxes,
+    PoseConvention,
+    PoseIs,
+    quaternion_rotation,
+    read_intrinsics,
+    read_pose_file,
+    read_pose_rows,
+    rotation_quaternion,
+)
 from labelfree.errors import InputError
 
 POSE = look_at(np.array([1.0, -0.2, 0.5]))
@@ -121,3 +131,11 @@ def test_intrinsics_of_open3d_are_column_by_column(tmp_path: Path) -> None:
         path.write_text(f'{{"intrinsic_matrix": {wrong}}}')
         with pytest.raises(InputError, match="has no 'intrinsic_matrix' of nine numbers"):
             read_intrinsics(path)
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.7, math.pi, -2.5])
+def test_quaternions_and_matrices_are_inverse(angle: float) -> None:
+    turn = np.array([math.cos(angle / 2), *(math.sin(angle / 2) * np.array([2, -1, 2]) / 3)])
+    matrix = quaternion_rotation(turn)
+    assert np.allclose(matrix @ matrix.T, np.eye(3))
+    assert np.allclose(quaternion_rotation(rotation_quaternion(matrix)), matrix)

@@ -3,9 +3,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 
+from labelfree.data.poses import quaternion_rotation
 from labelfree.viewer.picking import (
     CELLS,
     HIDDEN_BEYOND,
@@ -15,8 +15,6 @@ from labelfree.viewer.picking import (
     in_rectangle,
     in_sphere,
     pick,
-    quaternion,
-    rotation,
 )
 
 RANDOM = np.random.default_rng(0)
@@ -68,16 +66,8 @@ def test_sphere() -> None:
     assert any(slow)
 
 
-@pytest.mark.parametrize("angle", [0.0, 0.7, math.pi, -2.5])
-def test_quaternions_and_matrices_are_inverse(angle: float) -> None:
-    turn = np.array([math.cos(angle / 2), *(math.sin(angle / 2) * np.array([2, -1, 2]) / 3)])
-    matrix = rotation(turn)
-    assert np.allclose(matrix @ matrix.T, np.eye(3))
-    assert np.allclose(rotation(quaternion(matrix)), matrix)
-
-
 def slow_rectangle(camera: ScreenCamera, low: tuple[float, float], high: tuple[float, float]) -> list[bool]:
-    places, turn, half = [], rotation(camera.wxyz), math.tan(camera.fov / 2)
+    places, turn, half = [], quaternion_rotation(camera.wxyz), math.tan(camera.fov / 2)
     for point in CLOUD.astype(np.float64):
         x, y, z = turn.T @ (point - camera.position)
         u, v = x / z / (2 * half * camera.aspect) + 0.5, y / z / (2 * half) + 0.5

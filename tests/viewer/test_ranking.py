@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from labelfree.viewer.ranking import doubtful_segments, ranked_points, ranked_segments, segment_means
+from labelfree.viewer.ranking import doubtful_segments, ranked_segments, segment_means
 
 VALUES = np.array([0.1, 0.3, np.nan, 0.9, 0.7, 0.8, np.nan], np.float32)
 SEGMENTS = np.array([0, 0, 0, 1, 1, 1, 2])
@@ -37,8 +37,3 @@ def test_large_uncertain_segments_are_offered_first() -> None:
     assert order == [1, 0, 2]  # 4.0, 1.6 and 1.0 expected wrong points
     done[2:8] = True
     assert [each.segment for each in doubtful_segments(scores, segments, done, 1)] == [0, 2]
-
-
-def test_points_by_similarity() -> None:
-    assert ranked_points(VALUES, 3).tolist() == [3, 5, 4]
-    assert ranked_points(VALUES, 99).tolist() == [3, 5, 4, 1, 0]

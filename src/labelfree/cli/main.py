@@ -80,7 +80,7 @@ VERBS = (
     Verb(
         "table",
         "labelfree.cli.table",
-        "measure the paper's Table 1 or 2, or initial weights (3), over several seeds; repeat the command to resume",
+        "measure the paper's Table 1 or 2, initial weights (3) or consensus labels (4) over seeds; repeat to resume",
         True,
     ),
     Verb("figure", "labelfree.cli.figure", "draw the paper's qualitative figures of a finished run, 2D and 3D, as PNG"),

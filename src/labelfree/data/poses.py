@@ -240,6 +240,30 @@ def quaternion_rotation(quaternion: NDArray[np.float64]) -> NDArray[np.float64]:
     )
 
 
+def rotation_quaternion(rotation: NDArray[np.float64]) -> NDArray[np.float64]:  # [3, 3] -> [4] w x y z
+    """Return the unit quaternion of a rotation, computed from its largest component, with w >= 0."""
+    m = rotation
+    squares = np.array(
+        [
+            1 + m[0, 0] + m[1, 1] + m[2, 2],
+            1 + m[0, 0] - m[1, 1] - m[2, 2],
+            1 - m[0, 0] + m[1, 1] - m[2, 2],
+            1 - m[0, 0] - m[1, 1] + m[2, 2],
+        ]
+    )
+    largest = int(squares.argmax())
+    products = np.array(
+        [
+            [squares[0], m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1]],
+            [m[2, 1] - m[1, 2], squares[1], m[1, 0] + m[0, 1], m[0, 2] + m[2, 0]],
+            [m[0, 2] - m[2, 0], m[1, 0] + m[0, 1], squares[2], m[2, 1] + m[1, 2]],
+            [m[1, 0] - m[0, 1], m[0, 2] + m[2, 0], m[2, 1] + m[1, 2], squares[3]],
+        ]
+    )[largest]
+    unit: NDArray[np.float64] = products / np.linalg.norm(products)
+    return unit if unit[0] >= 0 else -unit
+
+
 def scaled_intrinsics(
     matrix: NDArray[np.float64],  # [3, 3]
     own: tuple[int, int],  # (height, width) of the image it belongs to

@@ -19,8 +19,8 @@ from labelfree.scene import Frame, Scene
 from labelfree.teachers.labelling import PixelScorer
 from labelfree.teachers.teachers import Teachers
 
-UP = 2
-"""Column of the upright points that is their height."""
+LABEL_SCORE = 0.05
+"""Score of a label without scores: as far above the others as CLIP's best class is above a typical one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,10 +86,6 @@ def _scores(teachers: Teachers, frame: Frame) -> Tensor:  # [K, H, W]
     classes = len(teachers.vocabulary)
     known = labels.clamp(max=classes)  # 255 becomes one more class, which is left out
     return functional.one_hot(known, classes + 1)[..., :classes].permute(2, 0, 1).float() * LABEL_SCORE
-
-
-LABEL_SCORE = 0.05
-"""Score of a label without scores: as far above the others as CLIP's best class is above a typical one."""
 
 
 def _shapes(scene: Scene, segments: NDArray[np.int64], config: ConsensusConfig) -> Tensor:  # [G, D]

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from labelfree.data.poses import rotation_quaternion
 from labelfree.raster import resize_image
 from labelfree.results.cloud_view import CAMERA_DISTANCE, STRAY_SHARE, CloudLayer, CloudView, ceiling_height
 from labelfree.results.point_render import ViewPoint
 from labelfree.viewer.colouring import thinned
-from labelfree.viewer.picking import ScreenCamera, quaternion
+from labelfree.viewer.picking import ScreenCamera
 from labelfree.viewer.session import SceneSession
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ class Canvas:
                 aspect=width / height,
                 scale=0.035 * self.extent_m,
                 image=_thumbnail(picture),
-                wxyz=quaternion(pose[:3, :3]),
+                wxyz=rotation_quaternion(pose[:3, :3]),
                 position=pose[:3, 3] - self.middle,
                 color=(60, 60, 60),
                 cast_shadow=False,

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from labelfree.data.poses import quaternion_rotation
+
 TOLERANCE = 0.012
 """Largest tangent of the angle between the ray of a click and a point: about 10 pixels of a screen."""
 SURFACE = 1.03
@@ -70,40 +72,12 @@ class ScreenCamera:
 
     def project(self, points: NDArray[np.floating[Any]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the places [N, 2] of points on the screen, 0..1 from left and top, and their depths [N] in metres."""
-        camera = (points - self.position) @ rotation(self.wxyz)
+        camera = (points - self.position) @ quaternion_rotation(self.wxyz)
         depth = camera[:, 2]
         half = math.tan(self.fov / 2)
         with np.errstate(divide="ignore", invalid="ignore"):
             across = camera[:, :2] / depth[:, None] / (2 * half * np.array([self.aspect, 1.0])) + 0.5
         return across, depth
-
-
-def rotation(wxyz: NDArray[np.float64]) -> NDArray[np.float64]:  # [4] -> [3, 3]
-    """Return the rotation matrix of a quaternion."""
-    w, x, y, z = wxyz / np.linalg.norm(wxyz)
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-        ]
-    )
-
-
-def quaternion(matrix: NDArray[np.float64]) -> NDArray[np.float64]:  # [3, 3] rotation -> [4]
-    """Return the quaternion w x y z of a rotation matrix."""
-    r = matrix
-    # The eigenvector of the largest eigenvalue of this symmetric matrix (Bar-Itzhack 2000) is stable for every angle.
-    k = np.array(
-        [
-            [r[0, 0] + r[1, 1] + r[2, 2], r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1]],
-            [r[2, 1] - r[1, 2], r[0, 0] - r[1, 1] - r[2, 2], r[1, 0] + r[0, 1], r[0, 2] + r[2, 0]],
-            [r[0, 2] - r[2, 0], r[1, 0] + r[0, 1], r[1, 1] - r[0, 0] - r[2, 2], r[2, 1] + r[1, 2]],
-            [r[1, 0] - r[0, 1], r[0, 2] + r[2, 0], r[2, 1] + r[1, 2], r[2, 2] - r[0, 0] - r[1, 1]],
-        ]
-    )
-    found = np.linalg.eigh(k)[1][:, -1]
-    return np.asarray(found if found[0] >= 0 else -found)
 
 
 def in_rectangle(

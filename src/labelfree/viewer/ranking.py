@@ -63,9 +63,3 @@ def doubtful_segments(
     doubt = (1.0 - means[listed]) * sizes[listed]
     order = listed[np.argsort(-doubt, kind="stable")]
     return tuple(RankedSegment(int(s), float(means[s]), int(sizes[s])) for s in order)
-
-
-def ranked_points(similarity: NDArray[np.floating[Any]], count: int) -> NDArray[np.int64]:  # [N] -> [count]
-    """Return the points of highest known similarity, most similar first; ties by index."""
-    known = np.flatnonzero(np.isfinite(similarity))
-    return known[np.argsort(-similarity[known], kind="stable")[:count]]

@@ -15,6 +15,7 @@ from PIL import Image
 
 from labelfree.data.nuscenes.index import LIDAR
 from labelfree.data.nuscenes.lidarseg import MERGED, RAW_IDS
+from labelfree.data.poses import rotation_quaternion
 from labelfree.errors import InputError
 from labelfree.files.atomic import atomic_file, atomic_folder, write_text
 from labelfree.runtime.progress import Progress
@@ -207,28 +208,4 @@ class _Tables:
 
 def pose_fields(matrix: NDArray[np.float64]) -> dict[str, list[float]]:
     """Return a rigid transform [4, 4] as the tables' translation and rotation."""
-    return {"translation": matrix[:3, 3].tolist(), "rotation": quaternion(matrix[:3, :3]).tolist()}
-
-
-def quaternion(rotation: NDArray[np.float64]) -> NDArray[np.float64]:  # [3, 3] -> [4] w x y z
-    """Return the unit quaternion of a rotation, computed from its largest component, with w >= 0."""
-    m = rotation
-    squares = np.array(
-        [
-            1 + m[0, 0] + m[1, 1] + m[2, 2],
-            1 + m[0, 0] - m[1, 1] - m[2, 2],
-            1 - m[0, 0] + m[1, 1] - m[2, 2],
-            1 - m[0, 0] - m[1, 1] + m[2, 2],
-        ]
-    )
-    largest = int(squares.argmax())
-    products = np.array(
-        [
-            [squares[0], m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1]],
-            [m[2, 1] - m[1, 2], squares[1], m[1, 0] + m[0, 1], m[0, 2] + m[2, 0]],
-            [m[0, 2] - m[2, 0], m[1, 0] + m[0, 1], squares[2], m[2, 1] + m[1, 2]],
-            [m[1, 0] - m[0, 1], m[0, 2] + m[2, 0], m[2, 1] + m[1, 2], squares[3]],
-        ]
-    )[largest]
-    unit: NDArray[np.float64] = products / np.linalg.norm(products)
-    return unit if unit[0] >= 0 else -unit
+    return {"translation": matrix[:3, 3].tolist(), "rotation": rotation_quaternion(matrix[:3, :3]).tolist()}

@@ -23,10 +23,10 @@ from labelfree.data.nuscenes.lidarseg import MERGED, RAW_IDS
 from labelfree.data.nuscenes.metadata import table_rows
 from labelfree.data.nuscenes.reader import EarlierSweeps, KeyFrameSource, sweep_points
 from labelfree.data.nuscenes.splits import split_scenes
-from labelfree.data.poses import quaternion_rotation
+from labelfree.data.poses import quaternion_rotation, rotation_quaternion
 from labelfree.errors import InputError
 from labelfree.vocabulary import Vocabulary
-from labelfree_lab.layouts.nuscenes import VERSION, quaternion
+from labelfree_lab.layouts.nuscenes import VERSION
 from labelfree_lab.streets.route import DriveSize, street_drive
 
 REAL = Path(__file__).parents[3].parent / "shared" / "data" / "nuscenes-keyframe"
@@ -143,7 +143,7 @@ def test_z_is_up_even_if_every_camera_looks_down(tree: Path) -> None:
     sensors = json.loads(path.read_text())
     for sensor in sensors:
         if sensor["camera_intrinsic"]:
-            sensor["rotation"] = [float(value) for value in quaternion(steep_rotation().T)]
+            sensor["rotation"] = [float(value) for value in rotation_quaternion(steep_rotation().T)]
     path.write_text(json.dumps(sensors))
     scene = open_scenes(tree)[0]
     assert replace(scene, z_up=False).up_world().tolist() == [0, 1, 0]
@@ -236,7 +236,7 @@ def test_quaternions(matrix: int) -> None:
     given = random.standard_normal(4)
     given[: matrix % 4] = 0
     rotation = quaternion_rotation(given)
-    np.testing.assert_allclose(quaternion_rotation(quaternion(rotation)), rotation, atol=1e-12)
+    np.testing.assert_allclose(quaternion_rotation(rotation_quaternion(rotation)), rotation, atol=1e-12)
 
 
 def test_survey(written: Path, tree: Path) -> None:
